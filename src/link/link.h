@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_LINK_LINK_H
+#define DEMARC_LINK_LINK_H
+
+/*
+ * The node's end of the channel: one outbound WebSocket over mutual TLS to the hub's only port.
+ *
+ * The TLS and WebSocket code runs in a child process without privileges (its own user, no capabilities, no_new_privs,
+ * seccomp): it only dials, and passes whole binary messages over a socketpair. This side checks each message (size,
+ * protobuf decoding, allowed kinds) before anybody sees it. The child is restarted when it dies.
+ * Reconnects: decorrelated jitter between 0.2 s and 30 s, or the hub's own retry_after_ms. Addresses are resolved
+ * again at each attempt; the hub list is tried in order.
+ * Thread: the loop's.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "demarc.pb-c.h"
+
+#define LINK_FRAME_MAX (1u << 20) /* bytes of one encoded Frame */
+#define LINK_CHUNK_MAX (256u << 10)
+#define LINK_PATH "/demarc/v1/channel"
+#define LINK_PROTOCOL "demarc-node"
+
+struct link_client;
+
+struct link_client_config {
+	const char *const *hub_urls; /* "https://hub.example:8443", tried in order */
+	size_t n_hub_urls;
+	const char *ca_file, *cert_file, *key_file; /* PEM */
+	const char *user;	     /* user the child becomes; NULL: "nobody" */
+	const char *proxy;	     /* "host:port" of an HTTP CONNECT proxy; NULL: none */
+};
+
+struct link_client_ops {
+	/* The TLS connection and WebSocket are up: send NodeHello now. */
+	void (*up)(void *ctx);
+	/* A decoded frame; borrowed for the call. HubHello comes first. */
+	void (*frame)(void *ctx, const Demarc__V1__Frame *f);
+	void (*down)(void *ctx, const char *reason);
+};
+
+WARN_UNUSED int link_client_start(uv_loop_t *loop, const struct link_client_config *c, const struct link_client_ops *ops,
+				  void *ctx, struct link_client **ret, struct err *e);
+/* Encodes and queues. -ENOTCONN while down (the caller resends after up: everything is level-triggered), -ENOBUFS
+ * when 4 MiB wait, -EMSGSIZE past LINK_FRAME_MAX. */
+WARN_UNUSED int link_client_send(struct link_client *l, const Demarc__V1__Frame *f);
+bool link_client_is_up(const struct link_client *l);
+void link_client_stop(struct link_client *l); /* ends the child, by pid; frees */
+
+/*
+ * Enrolment (blocking, for `demarc-node enrol`): checks the hub's CA against the fingerprint in the token, makes
+ * key and CSR in state_dir, POSTs them to /demarc/v1/enrol, stores certificate, CA and hub list (0600, atomically).
+ * The token is "demarc1.<base64url JSON {url, ca_sha256, secret}>". Repeating it after a crash is safe until the
+ * certificate has been stored; a used or expired token fails with the hub's message.
+ */
+WARN_UNUSED int link_enrol(const char *state_dir, const char *token, const char *hub_url_override, struct err *e);
+
+/* What enrolment stored: read by the node at start. Strings belong to the struct. */
+struct link_identity { char node_id[40]; char site_id[40]; char *hub_urls[8]; size_t n_hub_urls; char *ca_file, *cert_file, *key_file; };
+WARN_UNUSED int link_identity_load(const char *state_dir, struct link_identity *ret, struct err *e);
+void link_identity_done(struct link_identity *id);
+
+#endif
