@@ -5,8 +5,8 @@
 /*
  * Logging for daemons (libraries return errors instead). One event, one line on stderr:
  *   2026-01-31T12:34:56.123456Z info node_connected node=… site=…
- * `event` is snake_case; fmt gives key=value pairs; values with spaces are quoted by the caller with
- * LOGQ() fields ("%s" of log_quote()). Control characters are escaped. Thread: any, one write(2) a line.
+ * `event` is snake_case; fmt gives key=value pairs; a value that may hold spaces is printed as "%s" of
+ * LOGQ(value). Control characters are escaped. Thread: any, one write(2) a line.
  * Anything that a peer or a packet can trigger uses log_limited().
  */
 
@@ -21,6 +21,12 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...) PR
 #define log_info(event, ...) log_event(LOG_INFO_, event, "" __VA_ARGS__)
 #define log_warn(event, ...) log_event(LOG_WARN_, event, "" __VA_ARGS__)
 #define log_error(event, ...) log_event(LOG_ERROR_, event, "" __VA_ARGS__)
+
+/* Writes s in double quotes with `"`, `\` and control characters escaped, cut to fit; NULL gives "".
+ * Returns buf. LOGQ() lends a buffer that lives to the end of the enclosing block. */
+#define LOG_QUOTE_SIZE 512
+const char *log_quote(const char *s, char buf[static LOG_QUOTE_SIZE]);
+#define LOGQ(s) log_quote((s), (char[LOG_QUOTE_SIZE]){ 0 })
 
 /* At most `burst` lines per 10 s per call site; the next line that passes carries suppressed=N. */
 struct log_limit { long long window_start_ns; unsigned n_seen, n_suppressed; };
