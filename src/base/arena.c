@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK_FIRST_BYTES 4096	 /* one page: most requests need no second block */
-#define BLOCK_MAX_BYTES 262144	 /* growth doubles up to here */
+#define BLOCK_FIRST_BYTES 4096 /* one page: most requests need no second block */
+#define BLOCK_MAX_BYTES 262144 /* growth doubles up to here */
 #define ALIGN alignof(max_align_t)
 
 struct block {

@@ -33,13 +33,23 @@
 			name(*p);                                                                  \
 	}
 
-void close_fdp(int *fd);     /* closes when >= 0, keeps errno */
-void free_charp(char **p);   /* free(*p) */
-void free_voidp(void *p);    /* free(*(void **)p) */
+void close_fdp(int *fd);   /* closes when >= 0, keeps errno */
+void free_charp(char **p); /* free(*p) */
+void free_voidp(void *p);  /* free(*(void **)p) */
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
-#define MIN(a, b) ({ __auto_type min_a = (a); __auto_type min_b = (b); min_a < min_b ? min_a : min_b; })
-#define MAX(a, b) ({ __auto_type max_a = (a); __auto_type max_b = (b); max_a > max_b ? max_a : max_b; })
+#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define MIN(a, b)                                                                                  \
+	({                                                                                         \
+		__auto_type min_a = (a);                                                           \
+		__auto_type min_b = (b);                                                           \
+		min_a < min_b ? min_a : min_b;                                                     \
+	})
+#define MAX(a, b)                                                                                  \
+	({                                                                                         \
+		__auto_type max_a = (a);                                                           \
+		__auto_type max_b = (b);                                                           \
+		max_a > max_b ? max_a : max_b;                                                     \
+	})
 
 #endif

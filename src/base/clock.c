@@ -29,8 +29,7 @@ int64_t clock_mono_ns(void)
 
 int64_t clock_wall_us(void)
 {
-	return frozen ? frozen_wall_us + warped_ns / NS_PER_US :
-			read_ns(CLOCK_REALTIME) / NS_PER_US;
+	return frozen ? frozen_wall_us + warped_ns / NS_PER_US : read_ns(CLOCK_REALTIME) / NS_PER_US;
 }
 
 void clock_freeze(int64_t mono_ns, int64_t wall_us)

@@ -52,10 +52,10 @@ enum fault {
 #define ERR_MSG_SIZE 768
 
 struct err {
-	int num;	  /* positive errno */
-	enum fault fault; /* whose problem it is */
+	int num;		    /* positive errno */
+	enum fault fault;	    /* whose problem it is */
 	char field[ERR_FIELD_SIZE]; /* path of the offending field, "port.fixed_ips[0].subnet_id"; or "" */
-	char msg[ERR_MSG_SIZE];	    /* one sentence: what is wrong and what to do; no trailing newline */
+	char msg[ERR_MSG_SIZE]; /* one sentence: what is wrong and what to do; no trailing newline */
 };
 
 /* Sets *e (when not NULL) and returns the fault's negative errno. `field` may be NULL. */

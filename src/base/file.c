@@ -50,8 +50,7 @@ int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_size, 
 	if (r < 0)
 		return err_errno(e, r, "read %s", path);
 	if (b.len > max_bytes)
-		return err_set(e, FAULT_TOO_LARGE, NULL, "%s is larger than %zu bytes", path,
-			       max_bytes);
+		return err_set(e, FAULT_TOO_LARGE, NULL, "%s is larger than %zu bytes", path, max_bytes);
 	if (ret_size)
 		*ret_size = b.len;
 	text = strbuf_take(&b);
@@ -173,8 +172,8 @@ static int open_child_dir(int dir_fd, const char *name)
 
 static int empty_dir(struct removal *rm, int dir_fd, unsigned depth);
 
-/* Depth of the tree is the attacker's choice, ours is not: a deep branch is moved to the top, where the
- * loop of tree_remove() meets it again. */
+/* Depth of the tree is the attacker's choice, ours is not: a deep branch is moved to the top, where
+ * the loop of empty_root() meets it again. */
 static int move_up(struct removal *rm, int dir_fd, const char *name)
 {
 	char to[64];

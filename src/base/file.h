@@ -11,7 +11,8 @@
 #include "base/str.h"
 
 /* Whole file into memory (NUL added, not counted). Fault TOO_LARGE past max_bytes. Caller frees. */
-WARN_UNUSED int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_size, struct err *e);
+WARN_UNUSED int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_size,
+			  struct err *e);
 /* Temporary file in the same directory, fsync, rename, fsync of the directory. */
 WARN_UNUSED int file_write_atomic(const char *path, mode_t mode, struct str content, struct err *e);
 /* mkdir -p with `mode` for what it creates. */

@@ -29,7 +29,10 @@ const char *log_quote(const char *s, char buf[static LOG_QUOTE_SIZE]);
 #define LOGQ(s) log_quote((s), (char[LOG_QUOTE_SIZE]){ 0 })
 
 /* At most `burst` lines per 10 s per call site; the next line that passes carries suppressed=N. */
-struct log_limit { long long window_start_ns; unsigned n_seen, n_suppressed; };
+struct log_limit {
+	long long window_start_ns;
+	unsigned n_seen, n_suppressed;
+};
 bool log_limit_pass(struct log_limit *l, unsigned burst, unsigned *ret_suppressed);
 #define log_limited(level, event, fmt, ...)                                                        \
 	do {                                                                                       \

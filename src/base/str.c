@@ -39,8 +39,8 @@ bool str_starts(struct str s, struct str prefix)
 
 bool str_ends(struct str s, struct str suffix)
 {
-	return s.len >= suffix.len && (suffix.len == 0 || memcmp(s.ptr + s.len - suffix.len,
-								 suffix.ptr, suffix.len) == 0);
+	return s.len >= suffix.len &&
+	       (suffix.len == 0 || memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0);
 }
 
 static bool is_blank(char c)
@@ -168,8 +168,7 @@ int str_from_hex(struct str s, void *ret_bytes, size_t size)
 		if (hex_digit(s.ptr[i]) < 0)
 			return -EINVAL;
 	for (size_t i = 0; i < size; i++)
-		out[i] = (unsigned char)(hex_digit(s.ptr[2 * i]) << 4 |
-					 hex_digit(s.ptr[2 * i + 1]));
+		out[i] = (unsigned char)(hex_digit(s.ptr[2 * i]) << 4 | hex_digit(s.ptr[2 * i + 1]));
 	return 0;
 }
 
