@@ -11,6 +11,8 @@
 
 #define BLOCK_FIRST_BYTES 4096 /* one page: most requests need no second block */
 #define BLOCK_MAX_BYTES 262144 /* growth doubles up to here */
+#define LIMIT_MAX_BYTES                                                                            \
+	(1UL << 30) /* no caller means more; keeps every sum below far from overflow */
 #define ALIGN alignof(max_align_t)
 
 struct block {
@@ -37,7 +39,7 @@ struct arena *arena_new(size_t limit_bytes)
 	struct arena *a = calloc(1, sizeof(*a));
 
 	if (a)
-		a->limit = limit_bytes;
+		a->limit = MIN(limit_bytes, LIMIT_MAX_BYTES);
 	return a;
 }
 

@@ -7,8 +7,8 @@
 #include <time.h>
 
 #define US_PER_S 1000000LL
-/* 0001-01-01 and 9999-12-31T23:59:59: what four digits of year can say. */
-#define WALL_MIN_S (-62135596800LL)
+/* 1000-01-01 and 9999-12-31T23:59:59: what four digits of year can say. */
+#define WALL_MIN_S (-30610224000LL)
 #define WALL_MAX_S 253402300799LL
 
 static atomic_bool frozen;

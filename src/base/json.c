@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json.h"
 
-#include <errno.h>
+#include <string.h>
 
 void json_freep(json_t **j)
 {
@@ -15,6 +15,8 @@ int json_parse(struct str text, json_t **ret, struct err *e)
 
 	if (text.len == 0)
 		return err_set(e, FAULT_BAD_REQUEST, NULL, "line 1, column 0: JSON text expected");
+	if (memchr(text.ptr, '\0', text.len)) /* jansson's reader skips them */
+		return err_set(e, FAULT_BAD_REQUEST, NULL, "NUL byte in a JSON text");
 	j = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
 	if (!j && json_error_code(&je) == json_error_out_of_memory)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a JSON text");

@@ -10,49 +10,22 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* clang-format off: a table of one-member types */
-typedef struct {
-	uint16_t raw;
-} be16; /* network byte order */
-typedef struct {
-	uint32_t raw;
-} be32; /* network byte order */
-typedef struct {
-	uint16_t num;
-} ethertype; /* host order, e.g. 0x0800 */
-typedef struct {
-	uint8_t num;
-} l4_proto; /* IANA protocol number */
-typedef struct {
-	int num;
-} ifindex; /* > 0 when valid */
-typedef struct {
-	uint16_t id;
-} vlan_id; /* 0: untagged, 1..4094 */
+/* One-member types read best as a table. */
+/* clang-format off */
+typedef struct { uint16_t raw; } be16; /* network byte order */
+typedef struct { uint32_t raw; } be32; /* network byte order */
+typedef struct { uint16_t num; } ethertype; /* host order, e.g. 0x0800 */
+typedef struct { uint8_t num; } l4_proto;   /* IANA protocol number */
+typedef struct { int num; } ifindex;	    /* > 0 when valid */
+typedef struct { uint16_t id; } vlan_id;    /* 0: untagged, 1..4094 */
 
-static inline be16 be16_of(uint16_t host)
-{
-	return (be16){ __builtin_bswap16(host) };
-}
-static inline uint16_t be16_host(be16 v)
-{
-	return __builtin_bswap16(v.raw);
-}
-static inline be32 be32_of(uint32_t host)
-{
-	return (be32){ __builtin_bswap32(host) };
-}
-static inline uint32_t be32_host(be32 v)
-{
-	return __builtin_bswap32(v.raw);
-}
+static inline be16 be16_of(uint16_t host) { return (be16){ __builtin_bswap16(host) }; }
+static inline uint16_t be16_host(be16 v) { return __builtin_bswap16(v.raw); }
+static inline be32 be32_of(uint32_t host) { return (be32){ __builtin_bswap32(host) }; }
+static inline uint32_t be32_host(be32 v) { return __builtin_bswap32(v.raw); }
 
-struct mac {
-	uint8_t b[6];
-};
-struct uuid {
-	uint8_t b[16];
-};
+struct mac { uint8_t b[6]; };
+struct uuid { uint8_t b[16]; };
 /* clang-format on */
 
 enum ip_family { IP_V4 = 4, IP_V6 = 6 };
