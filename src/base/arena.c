@@ -39,7 +39,7 @@ struct arena *arena_new(size_t limit_bytes)
 	struct arena *a = calloc(1, sizeof(*a));
 
 	if (a)
-		a->limit = MIN(limit_bytes, LIMIT_MAX_BYTES);
+		a->limit = MIN_OF(limit_bytes, LIMIT_MAX_BYTES);
 	return a;
 }
 
@@ -97,14 +97,14 @@ size_t arena_used_bytes(const struct arena *a)
 /* A new block with room for `need` bytes; no more than what the limit leaves. */
 static bool add_block(struct arena *a, size_t need)
 {
-	size_t cap = a->newest ? MIN(a->newest->cap * 2, (size_t)BLOCK_MAX_BYTES) :
+	size_t cap = a->newest ? MIN_OF(a->newest->cap * 2, (size_t)BLOCK_MAX_BYTES) :
 				 (size_t)BLOCK_FIRST_BYTES;
 	size_t left = a->limit - a->reserved;
 	struct block *b;
 
 	if (need > left)
 		return false;
-	cap = MIN(MAX(cap, need), left);
+	cap = MIN_OF(MAX_OF(cap, need), left);
 	b = malloc(sizeof(*b) + cap);
 	if (!b)
 		return false;

@@ -92,11 +92,11 @@ static void drop_partial_utf8(char *s)
 static void join_into(char *dst, size_t size, const char *a, const char *sep, const char *b)
 {
 	char tmp[ERR_MSG_SIZE];
-	int n = snprintf(tmp, MIN(size, sizeof(tmp)), "%s%s%s", a, sep, b);
+	int n = snprintf(tmp, MIN_OF(size, sizeof(tmp)), "%s%s%s", a, sep, b);
 
 	if (n < 0)
 		tmp[0] = '\0';
-	if (n >= (int)MIN(size, sizeof(tmp)))
+	if (n >= (int)MIN_OF(size, sizeof(tmp)))
 		drop_partial_utf8(tmp);
 	memcpy(dst, tmp, strlen(tmp) + 1);
 }

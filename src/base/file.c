@@ -80,7 +80,7 @@ static int sync_parent(const char *path)
 {
 	char dir[PATH_MAX];
 	const char *slash = strrchr(path, '/');
-	struct str parent = slash ? (struct str){ path, MAX((size_t)(slash - path), (size_t)1) } :
+	struct str parent = slash ? (struct str){ path, MAX_OF((size_t)(slash - path), (size_t)1) } :
 				    STR(".");
 	CLEANUP(close_fdp) int fd = -1;
 

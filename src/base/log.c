@@ -86,7 +86,7 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 	n = (size_t)snprintf(line, sizeof(line) / 2, "%s %s %s%s",
 			     time_format_us(clock_wall_us(), when), level_names[level], event,
 			     body[0] ? " " : "");
-	n = add_escaped(line, sizeof(line) - 1, MIN(n, sizeof(line) / 2 - 1), body, false);
+	n = add_escaped(line, sizeof(line) - 1, MIN_OF(n, sizeof(line) / 2 - 1), body, false);
 	line[n++] = '\n';
 	while (write(STDERR_FILENO, line, n) < 0 && errno == EINTR)
 		;

@@ -190,7 +190,7 @@ int str_copy(char *dst, size_t size, struct str src)
 
 	if (size == 0)
 		return -ENAMETOOLONG;
-	n = MIN(src.len, size - 1);
+	n = MIN_OF(src.len, size - 1);
 	if (n)
 		memcpy(dst, src.ptr, n);
 	dst[n] = '\0';

@@ -176,7 +176,7 @@ void random_bytes(void *p, size_t size)
 	uint8_t *out = p;
 
 	while (size) {
-		ssize_t n = getrandom(out, MIN(size, (size_t)256), 0);
+		ssize_t n = getrandom(out, MIN_OF(size, (size_t)256), 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -26,7 +26,9 @@ struct db;
 /* Opens or creates `path`, applies missing migrations in one transaction each, verifies the schema version (a newer one than
  * this program knows is refused). */
 WARN_UNUSED int store_open(const char *path, struct store **ret, struct err *e);
-void store_close(struct store *s);
+void store_close(struct store *s); /* after every db_close(); takes NULL */
+/* For tests of a full disk: free_bytes(ctx) is asked instead of the file system; NULL restores it. Before threads start. */
+void store_set_space_probe(struct store *s, uint64_t (*free_bytes)(void *ctx), void *ctx);
 
 WARN_UNUSED int db_open(struct store *s, struct db **ret, struct err *e);
 void db_close(struct db *db);
