@@ -40,13 +40,13 @@ void free_voidp(void *p);  /* free(*(void **)p) */
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 /* Not MIN and MAX: sys/param.h has those. */
-#define MIN_OF(a, b)                                                                                  \
+#define MIN_OF(a, b)                                                                               \
 	({                                                                                         \
 		__auto_type min_a = (a);                                                           \
 		__auto_type min_b = (b);                                                           \
 		min_a < min_b ? min_a : min_b;                                                     \
 	})
-#define MAX_OF(a, b)                                                                                  \
+#define MAX_OF(a, b)                                                                               \
 	({                                                                                         \
 		__auto_type max_a = (a);                                                           \
 		__auto_type max_b = (b);                                                           \
