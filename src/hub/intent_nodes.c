@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/session.h"
+
+#include "base/cleanup.h"
+
+/* "Which nodes hold this?": one query each, answered from indices. */
+
+typedef void (*node_fn)(void *ctx, const char *node_id);
+
+static int each_node(struct db_rows *take, node_fn fn, void *ctx, struct err *e)
+{
+	CLEANUP(db_donep) struct db_rows *q = take;
+	int rc;
+
+	while ((rc = db_step(q, e)) == 1)
+		fn(ctx, db_text(q, 0));
+	return rc;
+}
+
+int intent_nodes_of_network(struct db *db, const char *network_id, node_fn fn, void *ctx, struct err *e)
+{
+	struct db_rows *q = NULL;
+	int rc = db_query(db, &q, e,
+			  "SELECT DISTINCT node_id FROM port WHERE network_id = ? AND node_id IS NOT NULL",
+			  "s", network_id);
+
+	return rc < 0 ? rc : each_node(q, fn, ctx, e);
+}
+
+/* Nodes with a port in the group, and nodes with a port in a group whose rules name it as remote group. */
+int intent_nodes_of_group(struct db *db, const char *security_group_id, node_fn fn, void *ctx,
+			  struct err *e)
+{
+	struct db_rows *q = NULL;
+	int rc = db_query(
+		db, &q, e,
+		"SELECT DISTINCT p.node_id FROM port_security_group g JOIN port p ON p.id = g.port_id "
+		"WHERE p.node_id IS NOT NULL AND (g.security_group_id = ? OR g.security_group_id IN "
+		"(SELECT security_group_id FROM security_group_rule WHERE remote_group_id = ?))",
+		"ss", security_group_id, security_group_id);
+
+	return rc < 0 ? rc : each_node(q, fn, ctx, e);
+}
+
+/* Nodes of the chains in which the port is a hop's ingress or egress or a classifier's logical port. */
+int intent_nodes_of_chain_port(struct db *db, const char *port_id, node_fn fn, void *ctx, struct err *e)
+{
+	struct db_rows *q = NULL;
+	int rc = db_query(
+		db, &q, e,
+		"WITH chains AS (SELECT c.chain_id AS id FROM sfc_port_pair x JOIN sfc_chain_group c "
+		"ON c.group_id = x.group_id WHERE x.ingress = ? OR x.egress = ? "
+		"UNION SELECT chain_id FROM sfc_flow_classifier "
+		"WHERE chain_id IS NOT NULL AND (logical_source_port = ? OR logical_destination_port = ?)) "
+		"SELECT p.node_id FROM sfc_chain_group c JOIN sfc_port_pair x ON x.group_id = c.group_id "
+		"JOIN port p ON p.id = x.ingress WHERE c.chain_id IN (SELECT id FROM chains) AND p.node_id IS NOT NULL "
+		"UNION SELECT node_id FROM sfc_port_chain WHERE id IN (SELECT id FROM chains) AND node_id IS NOT NULL",
+		"ssss", port_id, port_id, port_id, port_id);
+
+	return rc < 0 ? rc : each_node(q, fn, ctx, e);
+}
