@@ -66,7 +66,7 @@ static int need(const json_t *obj, const char *key, json_type type, const char *
 
 int json_need_str(const json_t *obj, const char *key, const char **ret, struct err *e)
 {
-	json_t *v;
+	json_t *v = NULL;
 	int r = need(obj, key, JSON_STRING, "a string", &v, e);
 
 	if (r < 0)
