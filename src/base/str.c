@@ -168,7 +168,8 @@ int str_from_hex(struct str s, void *ret_bytes, size_t size)
 		if (hex_digit(s.ptr[i]) < 0)
 			return -EINVAL;
 	for (size_t i = 0; i < size; i++)
-		out[i] = (unsigned char)(hex_digit(s.ptr[2 * i]) << 4 | hex_digit(s.ptr[2 * i + 1]));
+		out[i] = (unsigned char)((unsigned)hex_digit(s.ptr[2 * i]) << 4 |
+					 (unsigned)hex_digit(s.ptr[2 * i + 1]));
 	return 0;
 }
 
