@@ -154,8 +154,7 @@ static Demarc__V1__RestartPolicy restart_of(const char *text)
 static int hints_fill(struct intent_build *b, struct db_rows *q, Demarc__V1__Server *s)
 {
 	CLEANUP(json_freep)
-	json_t *metadata = db_json(q, COL_METADATA),
-	       *properties = db_json(q, COL_PROPERTIES);
+	json_t *metadata = db_json(q, COL_METADATA), *properties = db_json(q, COL_PROPERTIES);
 	const char *probe = json_str(metadata, "demarc:probe"),
 		   *restart = json_str(metadata, "demarc:restart");
 

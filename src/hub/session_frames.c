@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/session_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "link/frame.h"
+#include "link/link.h"
+
+/* What a node may say, and in which state. Loop thread. Everything that blocks becomes a job. */
+
+static void refuse(struct sessions *s, struct session *x, const char *reason)
+{
+	log_limited(LOG_WARN_, "session_refused", "node=%s peer=%s reason=%s", x->node_id, x->peer,
+		    LOGQ(reason));
+	session_goodbye(s, x, reason, 30000);
+}
+
+/* Each handler takes the frame over when it moves *f. */
+typedef void (*frame_fn)(struct sessions *s, struct session *x, Demarc__V1__Frame **f);
+
+static struct job *job_of_frame(enum job_kind kind, const struct session *x, Demarc__V1__Frame **f)
+{
+	struct job *j = job_new(kind, x->serial, x->node_id);
+
+	if (j) {
+		j->frame = MOVE_PTR(*f);
+		(void)str_copy(j->address, sizeof(j->address), str_of(x->peer));
+	}
+	return j;
+}
+
+static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
+{
+	if (x->state != SESSION_NEW) {
+		refuse(s, x, "a second hello");
+		return;
+	}
+	if (strcmp((*f)->node_hello->node_id, x->node_id) != 0) {
+		refuse(s, x, "the node id is not that of the certificate");
+		return;
+	}
+	x->state = SESSION_CHECKING;
+	job_thread_push(&s->store, job_of_frame(JOB_HELLO, x, f));
+}
+
+static void take_ping(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
+{
+	Demarc__V1__Pong pong = DEMARC__V1__PONG__INIT;
+	Demarc__V1__Frame out = DEMARC__V1__FRAME__INIT;
+
+	pong.nonce = (*f)->ping->nonce;
+	out.request = (*f)->request;
+	out.body_case = DEMARC__V1__FRAME__BODY_PONG;
+	out.pong = &pong;
+	session_send(s, x, &out);
+}
+
+static void take_ack(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
+{
+	const Demarc__V1__IntentAck *ack = (*f)->intent_ack;
+	struct job *j;
+
+	if (*ack->error) {
+		int64_t now = clock_mono_ns();
+
+		log_limited(LOG_WARN_, "node_intent_refused", "node=%s revision=%llu reason=%s",
+			    x->node_id, (unsigned long long)ack->revision, LOGQ(ack->error));
+		/* What it holds and what it was sent do not fit together: everything again, but not in a tight circle. */
+		if (now - x->resync_ns >= SESSION_RESYNC_MS * NS_PER_MS || x->resync_ns == 0) {
+			x->resync_ns = now;
+			session_intent_push(s, x, 0, true);
+		}
+		return;
+	}
+	j = job_new(JOB_ACK, x->serial, x->node_id);
+	if (j)
+		j->revision = ack->revision;
+	job_thread_push(&s->store, j);
+}
+
+static void take_report(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
+{
+	if (x->n_reports >= SESSION_REPORTS_MAX) {
+		refuse(s, x, "too many reports without waiting for an acknowledgement");
+		return;
+	}
+	x->n_reports++;
+	job_thread_push(&s->store, job_of_frame(JOB_REPORT, x, f));
+}
+
+static void take_chunk_request(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
+{
+	if (x->n_chunks >= SESSION_CHUNKS_MAX) {
+		refuse(s, x, "too many chunk requests at a time");
+		return;
+	}
+	x->n_chunks++;
+	job_thread_push(&s->bulk, job_of_frame(JOB_CHUNK, x, f));
+}
+
+static void take_call_result(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
+{
+	session_call_answer(s, x->serial, MOVE_PTR(*f));
+}
+
+static void take_goodbye(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
+{
+	log_limited(LOG_INFO_, "node_goodbye", "node=%s reason=%s", x->node_id,
+		    LOGQ((*f)->goodbye->reason));
+	session_goodbye(s, x, "goodbye", 0);
+}
+
+static const struct {
+	Demarc__V1__Frame__BodyCase body;
+	bool before_hello;
+	frame_fn take; /* NULL: nothing to do */
+} frame_rows[] = {
+	{ DEMARC__V1__FRAME__BODY_NODE_HELLO, true, take_hello },
+	{ DEMARC__V1__FRAME__BODY_PING, true, take_ping },
+	{ DEMARC__V1__FRAME__BODY_PONG, true, NULL },
+	{ DEMARC__V1__FRAME__BODY_GOODBYE, true, take_goodbye },
+	{ DEMARC__V1__FRAME__BODY_INTENT_ACK, false, take_ack },
+	{ DEMARC__V1__FRAME__BODY_REPORT, false, take_report },
+	{ DEMARC__V1__FRAME__BODY_CHUNK_REQUEST, false, take_chunk_request },
+	{ DEMARC__V1__FRAME__BODY_CALL_RESULT, false, take_call_result },
+};
+
+int session_take_frame(struct sessions *s, struct session *x, Demarc__V1__Frame *take)
+{
+	CLEANUP(frame_freep) Demarc__V1__Frame *f = take;
+
+	for (size_t i = 0; i < ARRAY_LEN(frame_rows); i++) {
+		if (frame_rows[i].body != f->body_case)
+			continue;
+		if (x->state != SESSION_UP && !frame_rows[i].before_hello)
+			refuse(s, x, "a message before the hello was answered");
+		else if (frame_rows[i].take)
+			frame_rows[i].take(s, x, &f);
+		return 0;
+	}
+	return 0; /* a kind of a later release: ignored */
+}

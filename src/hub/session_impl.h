@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_HUB_SESSION_IMPL_H
+#define DEMARC_HUB_SESSION_IMPL_H
+
+/*
+ * Inside of the node sessions. Four parties share `struct sessions`:
+ *
+ *   loop thread     WebSocket events, frames in and out, heartbeats       session.c, session_frames.c
+ *   store thread    hello, reports, acks, last seen: batches of writes    session_store.c, session_report.c
+ *   reader thread   deltas and snapshots of intent                        session_intent.c
+ *   bulk thread     chunks of image files                                 session_chunk.c
+ *   any thread      session_wake, session_drop, session_call              session_call.c
+ *
+ * A session is named by its serial outside of the loop thread: it may be gone when an answer comes, and then the answer is
+ * dropped. Work goes to the threads as jobs, results come back to the loop as posts (uv_async). Only the table of connected
+ * nodes and the calls in progress are under the lock.
+ */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "demarc.pb-c.h"
+#include "hub/hub.h"
+#include "hub/session.h"
+
+#define SESSION_HEARTBEAT_MS 5000u		   /* the node pings at this interval */
+#define SESSION_DEAD_MS (3 * SESSION_HEARTBEAT_MS) /* silence after which a session is closed */
+#define SESSION_HELLO_MS 10000u			   /* from the handshake to NodeHello */
+#define SESSION_SEEN_MS 10000u /* last_seen of all nodes is written at this interval */
+#define SESSION_SWEEP_MS 5000u /* lost wake-ups are looked for at this interval */
+#define SESSION_CHUNKS_MAX 8   /* chunk requests of one node that wait */
+#define SESSION_REPORTS_MAX 64 /* reports of one node that wait for the store */
+#define SESSION_OUT_MAX                                                                            \
+	(16u << 20) /* bytes of control frames that wait for the socket, per session */
+#define SESSION_SOCKET_MAX (1536u << 10) /* bytes handed to the socket at a time */
+#define SESSION_BULK_MAX                                                                           \
+	(256u << 10)		/* chunks wait while more than this is in the socket's queue */
+#define SESSION_RESYNC_MS 5000u /* between two full intents that a refusal causes */
+#define EVENTS_MAX 100000	/* newest events kept */
+
+/* ---- jobs: work for a thread ---- */
+
+enum job_kind {
+	JOB_HELLO,  /* store */
+	JOB_REPORT, /* store */
+	JOB_ACK,    /* store */
+	JOB_SEEN,   /* store */
+	JOB_INTENT, /* reader */
+	JOB_SWEEP,  /* reader */
+	JOB_CHUNK,  /* bulk */
+};
+
+struct job {
+	struct job *next;
+	enum job_kind kind;
+	uint64_t serial;
+	char node_id[40];
+	char address[64];
+	Demarc__V1__Frame *frame; /* owned: HELLO, REPORT, CHUNK */
+	uint64_t revision; /* ACK: acknowledged; INTENT: what the node holds; HELLO: the hub's, as result */
+	uint64_t report_seq; /* HELLO: result */
+	bool full;	     /* INTENT: send everything */
+	int64_t now_us;	     /* wall clock when the frame came */
+	char *seen;	     /* SEEN: owned; JSON list of node ids */
+	struct err err;	     /* result of a store job */
+	int rc;
+};
+struct job *job_new(enum job_kind kind, uint64_t serial, const char *node_id);
+void job_free(struct job *j);
+
+/* A thread with its store connection that takes everything that waits at once. */
+struct job_thread {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	struct job *head, **tail;
+	unsigned batch_max;
+	bool stop, running;
+	struct sessions *sessions;
+	struct db *db;
+	/* Does the jobs of the list; owns them. */
+	void (*run)(struct job_thread *t, struct job *list);
+};
+WARN_UNUSED int job_thread_start(struct job_thread *t, struct sessions *s, unsigned batch_max,
+				 void (*run)(struct job_thread *, struct job *), struct err *e);
+void job_thread_push(struct job_thread *t, struct job *take);
+void job_thread_stop(struct job_thread *t); /* waits for what runs, frees what waits */
+
+/* ---- posts: results for the loop ---- */
+
+enum post_kind {
+	POST_HELLO, /* hello is checked: hub_hello is `frame`'s, or refused with `text` */
+	POST_SEND,  /* bytes for the session */
+	POST_CHUNK, /* bytes, behind control frames */
+	POST_ACKED, /* report stored: ReportAck follows */
+	POST_CLOSE, /* goodbye with text, retry_after_ms */
+	POST_DROP,  /* the same, by node id */
+};
+struct post {
+	struct post *next;
+	enum post_kind kind;
+	uint64_t serial;
+	char node_id[40];
+	uint8_t *data; /* owned: an encoded frame */
+	size_t size;
+	char text[256];
+	uint32_t retry_after_ms;
+	uint64_t revision, node_revision, report_seq;
+	bool resync;
+};
+struct post *post_new(enum post_kind kind, uint64_t serial);
+void post_free(struct post *p);
+void sessions_post(struct sessions *s, struct post *take); /* any thread */
+
+/* ---- sessions ---- */
+
+/* A frame that waits for the socket. */
+struct out {
+	struct out *next;
+	size_t size;
+	uint8_t data[];
+};
+struct out_queue {
+	struct out *head, **tail;
+	size_t n_bytes;
+};
+
+enum session_state { SESSION_NEW, SESSION_CHECKING, SESSION_UP, SESSION_CLOSING };
+
+/* Loop thread's, but for the fields named under the lock. */
+struct session {
+	struct session *next, **at;  /* all sessions; at: what points here */
+	struct session *next_serial; /* chain of by_serial */
+	uint64_t serial;
+	struct http_ws *ws;
+	char node_id[40]; /* from the certificate */
+	char peer[64];
+	enum session_state state;
+	int64_t opened_ns, last_rx_ns;
+	unsigned n_reports, n_chunks; /* with the threads */
+	bool seen;		      /* since last_seen was written */
+	int64_t resync_ns;	      /* last full intent that the node asked for */
+	struct out_queue control, bulk;
+	/* under sessions.lock */
+	struct session *next_up; /* chain of the table */
+	bool is_up;
+	uint64_t sent_revision; /* the reader has read rows up to here */
+};
+
+struct call {
+	struct call *next;
+	uint64_t request, serial;
+	Demarc__V1__Frame *result;
+	bool done, lost;
+	pthread_cond_t cond;
+};
+
+#define SESSION_BUCKETS 4096 /* power of two; 10,000 nodes: chains of two or three */
+
+struct sessions {
+	struct hub *hub;
+	uv_async_t async;
+	uv_timer_t tick, pump;
+	bool pump_active;
+	unsigned n_open_handles;
+	struct session *all;
+	struct session *by_serial[SESSION_BUCKETS];
+	uint64_t next_serial;
+	int64_t last_seen_ns, last_sweep_ns;
+	struct job_thread store, reader, bulk;
+
+	pthread_mutex_t lock; /* below */
+	struct session *up[SESSION_BUCKETS];
+	struct call *calls;
+	uint64_t next_request; /* even */
+	struct post *post_head, **post_tail;
+};
+
+/* Under the lock; NULL when the node is not connected. */
+struct session *session_find_up(struct sessions *s, const char *node_id);
+
+/* Loop thread. */
+void session_send(struct sessions *s, struct session *x, const Demarc__V1__Frame *f);
+void session_send_bytes(struct sessions *s, struct session *x, const uint8_t *data, size_t size,
+			bool bulk);
+void session_goodbye(struct sessions *s, struct session *x, const char *reason, uint32_t retry_after_ms);
+int session_take_frame(struct sessions *s, struct session *x, Demarc__V1__Frame *take);
+void session_take_post(struct sessions *s, struct post *p);
+void session_calls_lost(struct sessions *s, uint64_t serial);
+/* Gives the answer to the call that waits for it; frees it when nobody does. */
+void session_call_answer(struct sessions *s, uint64_t serial, Demarc__V1__Frame *take);
+void session_intent_push(struct sessions *s, const struct session *x, uint64_t node_revision, bool full);
+
+/* Threads. */
+void session_store_run(struct job_thread *t, struct job *list);
+void session_reader_run(struct job_thread *t, struct job *list);
+void session_bulk_run(struct job_thread *t, struct job *list);
+/* Applies one report inside the open write transaction. */
+WARN_UNUSED int session_report_apply(struct db *db, const struct job *j, struct err *e);
+/* Encodes f and posts it; out of memory closes the session. */
+void session_post_frame(struct sessions *s, uint64_t serial, enum post_kind kind,
+			const Demarc__V1__Frame *f);
+void session_post_close(struct sessions *s, uint64_t serial, const char *reason,
+			uint32_t retry_after_ms);
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/session_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "link/frame.h"
+
+/* The threads behind the sessions, and the way back to the loop. */
+
+struct job *job_new(enum job_kind kind, uint64_t serial, const char *node_id)
+{
+	struct job *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return NULL;
+	j->kind = kind;
+	j->serial = serial;
+	j->now_us = clock_wall_us();
+	(void)str_copy(j->node_id, sizeof(j->node_id), str_of(node_id));
+	return j;
+}
+
+void job_free(struct job *j)
+{
+	if (!j)
+		return;
+	frame_free(j->frame);
+	free(j->seen);
+	free(j);
+}
+
+/* Everything that waits, at most batch_max. Blocks; NULL at the end. */
+static struct job *take_batch(struct job_thread *t)
+{
+	struct job *list, *last;
+	unsigned n = 1;
+
+	pthread_mutex_lock(&t->lock);
+	while (!t->head && !t->stop)
+		pthread_cond_wait(&t->cond, &t->lock);
+	list = last = t->stop ? NULL : t->head;
+	if (list) {
+		for (; last->next && n < t->batch_max; n++)
+			last = last->next;
+		t->head = last->next;
+		last->next = NULL;
+		if (!t->head)
+			t->tail = &t->head;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return list;
+}
+
+static void *thread_main(void *arg)
+{
+	struct job_thread *t = arg;
+	struct job *list;
+
+	while ((list = take_batch(t)))
+		t->run(t, list);
+	return NULL;
+}
+
+int job_thread_start(struct job_thread *t, struct sessions *s, unsigned batch_max,
+		     void (*run)(struct job_thread *, struct job *), struct err *e)
+{
+	int rc;
+
+	t->tail = &t->head;
+	t->batch_max = batch_max;
+	t->sessions = s;
+	t->run = run;
+	pthread_mutex_init(&t->lock, NULL);
+	pthread_cond_init(&t->cond, NULL);
+	rc = db_open(s->hub->store, &t->db, e);
+	if (rc < 0)
+		return rc;
+	rc = pthread_create(&t->thread, NULL, thread_main, t);
+	if (rc)
+		return err_errno(e, rc, "cannot start a thread for node sessions");
+	t->running = true;
+	return 0;
+}
+
+void job_thread_push(struct job_thread *t, struct job *take)
+{
+	if (!take) {
+		log_limited(LOG_ERROR_, "session_no_memory", "what=job");
+		return;
+	}
+	take->next = NULL;
+	pthread_mutex_lock(&t->lock);
+	*t->tail = take;
+	t->tail = &take->next;
+	pthread_cond_signal(&t->cond);
+	pthread_mutex_unlock(&t->lock);
+}
+
+void job_thread_stop(struct job_thread *t)
+{
+	if (t->running) {
+		pthread_mutex_lock(&t->lock);
+		t->stop = true;
+		pthread_cond_signal(&t->cond);
+		pthread_mutex_unlock(&t->lock);
+		pthread_join(t->thread, NULL);
+	}
+	for (struct job *j = t->head, *next; j; j = next) {
+		next = j->next;
+		job_free(j);
+	}
+	if (t->db)
+		db_close(t->db);
+	if (t->tail) {
+		pthread_mutex_destroy(&t->lock);
+		pthread_cond_destroy(&t->cond);
+	}
+	*t = (struct job_thread){ 0 };
+}
+
+/* ---- posts ---- */
+
+struct post *post_new(enum post_kind kind, uint64_t serial)
+{
+	struct post *p = calloc(1, sizeof(*p));
+
+	if (p) {
+		p->kind = kind;
+		p->serial = serial;
+	}
+	return p;
+}
+
+void post_free(struct post *p)
+{
+	if (!p)
+		return;
+	free(p->data);
+	free(p);
+}
+
+void sessions_post(struct sessions *s, struct post *take)
+{
+	if (!take) {
+		log_limited(LOG_ERROR_, "session_no_memory", "what=post");
+		return;
+	}
+	take->next = NULL;
+	pthread_mutex_lock(&s->lock);
+	*s->post_tail = take;
+	s->post_tail = &take->next;
+	pthread_mutex_unlock(&s->lock);
+	(void)uv_async_send(&s->async);
+}
+
+void session_post_frame(struct sessions *s, uint64_t serial, enum post_kind kind,
+			const Demarc__V1__Frame *f)
+{
+	struct post *p = post_new(kind, serial);
+	int rc = p ? frame_encode(f, &p->data, &p->size) : -ENOMEM;
+
+	if (rc < 0) {
+		log_limited(LOG_ERROR_, "session_frame_failed", "kind=%s errno=%d",
+			    frame_kind_name(f), -rc);
+		post_free(p);
+		session_post_close(s, serial, "the hub could not encode a message", 5000);
+		return;
+	}
+	sessions_post(s, p);
+}
+
+void session_post_close(struct sessions *s, uint64_t serial, const char *reason, uint32_t retry_after_ms)
+{
+	struct post *p = post_new(POST_CLOSE, serial);
+
+	if (p) {
+		(void)str_copy(p->text, sizeof(p->text), str_of(reason));
+		p->retry_after_ms = retry_after_ms;
+	}
+	sessions_post(s, p);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/session_impl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "base/types.h"
+
+/* One Report into rows: each service takes its own part; events and the node's figures are taken here. */
+
+int compute_report(struct db *db, const char *node_id, const Demarc__V1__ServerStatus *s, struct err *e);
+int port_report(struct db *db, const char *node_id, const Demarc__V1__PortStatus *p, struct err *e);
+int chain_report(struct db *db, const char *node_id, const Demarc__V1__ChainStatus *c, struct err *e);
+
+#define EVENT_KIND_MAX 64
+#define EVENT_RESOURCE_MAX 128
+#define EVENT_TEXT_MAX 1024
+#define REPORT_COUNTERS_MAX 256
+
+/* ---- events ---- */
+
+/* "server/<id>": the project that may see the event is that of the resource. */
+static const struct {
+	const char *kind, *sql;
+} owners[] = {
+	{ "server", "SELECT project_id FROM server WHERE id = ?" },
+	{ "port", "SELECT project_id FROM port WHERE id = ?" },
+	{ "network", "SELECT project_id FROM network WHERE id = ?" },
+	{ "chain", "SELECT project_id FROM sfc_port_chain WHERE id = ?" },
+};
+
+static int event_project(struct db *db, const char *resource, char ret[static 40], struct err *e)
+{
+	struct str id, kind = str_cut(str_of(resource), '/', &id);
+
+	ret[0] = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(owners); i++) {
+		CLEANUP(db_donep) struct db_rows *q = NULL;
+		int rc;
+
+		if (!str_eq_c(kind, owners[i].kind))
+			continue;
+		rc = db_query(db, &q, e, owners[i].sql, "s", id.ptr);
+		if (rc >= 0)
+			rc = db_step(q, e);
+		if (rc == 1)
+			(void)str_copy(ret, 40, str_of(db_text(q, 0)));
+		return rc < 0 ? rc : 0;
+	}
+	return 0;
+}
+
+static int event_check(const Demarc__V1__Event *v, struct err *e)
+{
+	struct uuid id;
+	bool severity = strcmp(v->severity, "info") == 0 || strcmp(v->severity, "warning") == 0 ||
+			strcmp(v->severity, "error") == 0;
+
+	if (uuid_parse(str_of(v->id), &id) < 0)
+		return err_set(e, FAULT_BAD_REQUEST, "events.id", "an event's id is not a UUID");
+	if (!severity || !*v->kind || strlen(v->kind) > EVENT_KIND_MAX ||
+	    strlen(v->resource) > EVENT_RESOURCE_MAX || strlen(v->text) > EVENT_TEXT_MAX)
+		return err_set(e, FAULT_BAD_REQUEST, "events", "event %s is not valid", v->id);
+	return 0;
+}
+
+static int event_store(struct db *db, const char *node_id, const Demarc__V1__Event *v, struct err *e)
+{
+	char project[40];
+	int rc = event_check(v, e);
+
+	if (rc == 0)
+		rc = event_project(db, v->resource, project, e);
+	if (rc == 0)
+		rc = db_exec(db, e,
+			     "INSERT INTO event (id, time_us, node_id, site_id, project_id, kind, severity, resource, text) "
+			     "SELECT ?, ?, id, site_id, ?, ?, ?, ?, ? FROM node WHERE id = ? ON CONFLICT (id) DO NOTHING",
+			     "sissssss", v->id, v->time_us, *project ? project : NULL, v->kind,
+			     v->severity, v->resource, v->text, node_id);
+	return rc < 0 ? rc : 0;
+}
+
+static int events_store(struct db *db, const char *node_id, const Demarc__V1__Report *r, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < r->n_events; i++)
+		rc = event_store(db, node_id, r->events[i], e);
+	if (rc < 0 || r->n_events == 0)
+		return rc;
+	return db_exec(db, e, "DELETE FROM event WHERE seq <= (SELECT max(seq) FROM event) - ?",
+		       "i", (int64_t)EVENTS_MAX);
+}
+
+/* ---- the node's own figures ---- */
+
+static json_t *status_json(const Demarc__V1__NodeStatus *n)
+{
+	json_t *o = json_object(), *drops = json_object();
+
+	for (size_t i = 0; i < n->n_drops && i < REPORT_COUNTERS_MAX; i++)
+		json_object_set_new(drops, n->drops[i]->name,
+				    json_integer((json_int_t)n->drops[i]->value));
+	json_object_set_new(o, "memory_used_mb", json_integer((json_int_t)n->memory_used_mb));
+	json_object_set_new(o, "running_functions", json_integer(n->running_functions));
+	json_object_set_new(o, "uptime_s", json_integer((json_int_t)n->uptime_s));
+	json_object_set_new(o, "drops", drops);
+	return o;
+}
+
+static int seq_store(struct db *db, const char *node_id, const Demarc__V1__Report *r, struct err *e)
+{
+	CLEANUP(json_freep) json_t *status = r->node ? status_json(r->node) : NULL;
+
+	if (status)
+		return db_exec(db, e, "UPDATE node SET report_seq = ?, status = ? WHERE id = ?",
+			       "ijs", (int64_t)r->seq, status, node_id);
+	return db_exec(db, e, "UPDATE node SET report_seq = ? WHERE id = ?", "is", (int64_t)r->seq,
+		       node_id);
+}
+
+/* ---- all of it ---- */
+
+static int parts_apply(struct db *db, const char *node_id, const Demarc__V1__Report *r, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < r->n_ports; i++)
+		rc = port_report(db, node_id, r->ports[i], e);
+	for (size_t i = 0; rc >= 0 && i < r->n_servers; i++)
+		rc = compute_report(db, node_id, r->servers[i], e);
+	for (size_t i = 0; rc >= 0 && i < r->n_chains; i++)
+		rc = chain_report(db, node_id, r->chains[i], e);
+	return rc < 0 ? rc : events_store(db, node_id, r, e);
+}
+
+int session_report_apply(struct db *db, const struct job *j, struct err *e)
+{
+	const Demarc__V1__Report *r = j->frame->report;
+	int64_t stored;
+	int rc;
+
+	if (r->seq == 0 || r->seq > INT64_MAX)
+		return err_set(e, FAULT_PROTOCOL, "seq", "a report's number is out of range");
+	rc = db_get_int(db, &stored, e, "SELECT report_seq FROM node WHERE id = ?", "s", j->node_id);
+	if (rc <= 0)
+		return rc < 0 ? rc :
+				err_set(e, FAULT_NOT_FOUND, NULL, "the hub does not know this node");
+	if ((int64_t)r->seq <= stored)
+		return 0; /* its acknowledgement was lost */
+	rc = parts_apply(db, j->node_id, r, e);
+	if (rc < 0)
+		return rc;
+	rc = seq_store(db, j->node_id, r, e);
+	return rc < 0 ? rc : 0;
+}
