@@ -3,7 +3,7 @@
 #define DEMARC_HTTP_SERVER_H
 
 /*
- * The one port: HTTPS (HTTP/1.1) for the APIs and one WebSocket path for nodes, on libwebsockets over
+ * The one port: HTTPS (HTTP/1.1) for the APIs and one WebSocket path for nodes, on OpenSSL over
  * the caller's libuv loop. The loop thread does I/O and TLS. Each HTTP request is handed to a worker
  * thread, where a plain sequential function answers it.
  *
@@ -97,6 +97,12 @@ struct http_config {
 	/* Asked on the loop thread for each client certificate after chain verification: true when revoked. May be NULL. */
 	bool (*is_revoked)(void *ctx, struct str cn, struct str serial_hex);
 	void *ctx;
+	/* Time-outs in milliseconds; 0: the default in brackets. */
+	unsigned handshake_ms;	/* TCP accept to end of the TLS handshake [15 s] */
+	unsigned head_ms;	/* first to last byte of a request's head [30 s]: 408 */
+	unsigned body_ms;	/* between two pieces of a body, and of a reply that the client does not take [60 s]: 408 */
+	unsigned keep_alive_ms; /* between two requests [75 s] */
+	unsigned ws_ping_ms;	/* a silent node is pinged after this and dropped after three times this [30 s] */
 };
 
 WARN_UNUSED int http_server_start(uv_loop_t *loop, const struct http_config *c, struct http_server **ret, struct err *e);

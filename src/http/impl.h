@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_HTTP_IMPL_H
+#define DEMARC_HTTP_IMPL_H
+
+/*
+ * What the files of the server share; nobody else includes this.
+ *
+ *   socket -> conn.c (TLS, states) -> parse.c -> exchange.c (one request and its reply) -> pool.c (queue, workers) -> handler
+ *   socket <- conn.c (output)      <- reply.c <- exchange.c <- pool.c (finished list, uv_async) <----------------------
+ *                    \-> ws.c -> ws_frame.c    after an upgrade
+ *
+ * Everything is the loop thread's, except: the pool's queues (its lock), an exchange between pool_push() and its way
+ * back (the worker's), and the exchange's pipe (its own lock).
+ */
+
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <uv.h>
+
+#include "http/parse.h"
+#include "http/pipe.h"
+#include "http/server.h"
+#include "http/ws_frame.h"
+
+#define HTTP_CN_SIZE 65		       /* RFC 5280: ub-common-name is 64 */
+#define HTTP_PEER_SIZE 46	       /* INET6_ADDRSTRLEN */
+#define HTTP_SCRATCH_BYTES (16u << 10) /* one TLS record */
+#define HTTP_ARENA_MAX (64u << 20)
+#define HTTP_QUEUE_MAX 512 /* requests that wait for a worker */
+
+struct conn;
+
+/* One request and its reply. Freed by the loop thread when both the worker and the connection are done with it. */
+struct exchange {
+	struct http_request req;
+	struct http_reply reply;
+	struct http_server *server;
+	struct conn *conn; /* NULL: the client has gone. Loop thread only */
+	struct http_field *fields;
+	size_t n_fields;
+	bool streamed, at_worker, keep_alive, http10;
+	struct http_pipe pipe; /* when streamed */
+	struct strbuf body;    /* when buffered; req.body is a view of it */
+	struct exchange *next; /* in a queue of the pool */
+	struct exchange *notice_next;
+	bool noticed; /* is in the pool's list of notices */
+	uint64_t seq; /* order of arrival */
+	int64_t start_ns;
+};
+
+struct exchange_list {
+	struct exchange *first, *last;
+};
+
+struct pool {
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct exchange_list plain,
+		streams; /* streams wait apart: slow uploads must not take every worker */
+	struct exchange_list finished;
+	struct exchange *notices; /* their workers have read from the pipe */
+	size_t n_queued;
+	unsigned n_streaming, max_streaming, n_threads, n_started;
+	uint64_t next_seq;
+	bool stopping;
+	pthread_t *threads;
+};
+
+enum conn_state {
+	CONN_HANDSHAKE, /* TLS */
+	CONN_HEAD,	/* reading a request's head, or idle before it */
+	CONN_BODY,	/* reading its body */
+	CONN_WORK,	/* a worker has it */
+	CONN_REPLY,	/* sending */
+	CONN_WS,	/* WebSocket open */
+	CONN_FLUSH,	/* sending the last bytes, then closing */
+	CONN_LINGER,	/* our side is closed; takes and drops what the peer still sends */
+	CONN_DEAD,	/* waits for its handle to close */
+};
+
+/* A WebSocket is a connection that changed its protocol. */
+struct http_ws {
+	struct conn *conn;
+	struct ws_reader reader;
+	void *user;
+	bool opened; /* ops->open() kept it: ops->close() is due */
+	bool close_sent;
+};
+
+struct conn {
+	struct http_server *server;
+	struct conn *prev, *next;
+	uv_poll_t poll;
+	int fd, events; /* events: what the poll handle watches now */
+	SSL *ssl;
+	enum conn_state state;
+	bool peer_eof, paused, close_after, over_limit, processing, head_started;
+	bool want_write_to_read, want_read_to_write; /* TLS 1.3 key updates */
+	uint64_t deadline_ms, last_rx_ms;	     /* deadline 0: none */
+
+	struct strbuf in;
+	size_t in_off, scanned;
+	struct exchange *exchange;
+	struct http_chunked chunked;
+	bool body_chunked, continue_due;
+	uint64_t body_left;
+
+	struct strbuf out;
+	size_t out_off;
+	struct str out_body; /* in the exchange's arena */
+	int out_fd;
+	uint64_t out_fd_off, out_fd_left;
+
+	struct http_ws ws;
+	bool has_cert;
+	char cn[HTTP_CN_SIZE], peer[HTTP_PEER_SIZE];
+};
+
+struct http_server {
+	struct http_config c; /* strings are ours */
+	uv_loop_t *loop;
+	SSL_CTX *ctx;
+	int listen_fd, spare_fd; /* spare_fd: given up for a moment to turn clients away when descriptors run out */
+	uint16_t port;
+	uv_poll_t listener;
+	uv_async_t wake;
+	uv_timer_t tick;
+	uint64_t grace_until_ms;
+	struct conn *conns;
+	unsigned n_conns, n_closing_handles;
+	struct pool pool;
+	bool stopping, finishing, free_when_closed;
+	void (*stopped)(void *ctx);
+	void *stopped_ctx;
+	char scratch[HTTP_SCRATCH_BYTES];
+};
+
+/* conn.c */
+void conn_accept(struct http_server *s, int fd, bool over_limit);
+void conn_process(struct conn *c); /* runs the state machine on what has been read, sends, sets the poll */
+void conn_arm(struct conn *c); /* sets the poll alone: output waits for the next turn of the loop */
+void conn_tick(struct conn *c, uint64_t now_ms); /* time-outs */
+void conn_drop(struct conn *c);			 /* at once, without a word */
+void conn_close_gently(struct conn *c);		 /* server stop: after what is in progress */
+void conn_finish(struct conn *c);		 /* send what waits, then close */
+void conn_set_deadline(struct conn *c, unsigned in_ms);
+struct str conn_input(const struct conn *c);
+void conn_consume(struct conn *c, size_t n);
+
+/* request.c: from bytes to an exchange */
+void request_head(struct conn *c);	 /* CONN_HEAD */
+void request_body(struct conn *c);	 /* CONN_BODY */
+void request_notice(struct exchange *x); /* the worker has read from the pipe */
+void request_timeout(struct conn *c);	 /* CONN_BODY: no more bytes came */
+
+/* exchange.c */
+struct exchange *exchange_new(struct conn *c, const struct http_head *h,
+			      struct str raw_head); /* NULL: no memory */
+void exchange_free(struct exchange *x);
+void exchange_detach(struct exchange *x); /* the connection is gone */
+
+/* reply.c */
+void reply_start(struct conn *c); /* serializes the exchange's reply */
+void reply_error(struct conn *c, int status, const char *message); /* the server's own; closes after it */
+/* The same with one more header line, "Name: value"; NULL: none. */
+void reply_error_with(struct conn *c, int status, const char *message, const char *header_line);
+const char *http_reason(int status);
+
+/* pool.c */
+WARN_UNUSED int pool_start(struct pool *p, struct http_server *s, unsigned n, struct err *e);
+void pool_stop(struct pool *p);			    /* waits for the handlers that run */
+bool pool_push(struct pool *p, struct exchange *x); /* false: full */
+/* Both lists at once: an exchange in *ret_notices is alive until the finished ones have been looked at. */
+void pool_collect(struct pool *p, struct exchange **ret_notices, struct exchange **ret_finished);
+void pool_notice(struct pool *p, struct exchange *x); /* worker */
+void exchange_list_add(struct exchange_list *l, struct exchange *x);
+
+/* ws.c */
+void ws_upgrade(struct conn *c, const struct http_head *h, size_t head_size);
+void ws_input(struct conn *c);
+void ws_tick(struct conn *c, uint64_t now_ms);
+void ws_done(struct conn *c);
+void ws_start_close(struct conn *c, enum ws_code code, const char *reason);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Worker threads and their bounded queue. */
+
+struct worker_arg {
+	struct http_server *server;
+	unsigned index;
+};
+
+void exchange_list_add(struct exchange_list *l, struct exchange *x)
+{
+	x->next = NULL;
+	if (l->last)
+		l->last->next = x;
+	else
+		l->first = x;
+	l->last = x;
+}
+
+static struct exchange *list_take(struct exchange_list *l)
+{
+	struct exchange *x = l->first;
+
+	if (!x)
+		return NULL;
+	l->first = x->next;
+	if (!l->first)
+		l->last = NULL;
+	x->next = NULL;
+	return x;
+}
+
+/* The oldest request that may run now; NULL: none. */
+static struct exchange *next_work(struct pool *p)
+{
+	struct exchange *plain = p->plain.first, *stream = p->streams.first;
+
+	if (stream && p->n_streaming < p->max_streaming && (!plain || stream->seq < plain->seq)) {
+		p->n_streaming++;
+		return list_take(&p->streams);
+	}
+	return list_take(&p->plain);
+}
+
+static void run(struct pool *p, struct exchange *x, unsigned index)
+{
+	const struct http_config *c = &x->server->c;
+
+	p->n_queued--;
+	pthread_mutex_unlock(&p->lock);
+	c->handle(c->ctx, index, &x->req, &x->reply);
+	pthread_mutex_lock(&p->lock);
+	if (x->streamed) {
+		p->n_streaming--;
+		pthread_cond_signal(&p->work);
+	}
+	exchange_list_add(&p->finished, x);
+	/* Under the lock: pool_stop() then knows that nobody touches the handle after it. */
+	uv_async_send(&x->server->wake);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker_arg w = *(struct worker_arg *)arg;
+	struct pool *p = &w.server->pool;
+
+	free(arg);
+	pthread_mutex_lock(&p->lock);
+	while (!p->stopping) {
+		struct exchange *x = next_work(p);
+		if (x)
+			run(p, x, w.index);
+		else
+			pthread_cond_wait(&p->work, &p->lock);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+static int start_one(struct pool *p, struct http_server *s)
+{
+	struct worker_arg *arg = malloc(sizeof(*arg));
+
+	if (!arg)
+		return -ENOMEM;
+	*arg = (struct worker_arg){ s, p->n_started };
+	int num = pthread_create(&p->threads[p->n_started], NULL, worker_main, arg);
+	if (num) {
+		free(arg);
+		return -num;
+	}
+	p->n_started++;
+	return 0;
+}
+
+int pool_start(struct pool *p, struct http_server *s, unsigned n, struct err *e)
+{
+	*p = (struct pool){ .n_threads = n, .max_streaming = MAX_OF(n / 2, 1u) };
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->work, NULL);
+	p->threads = calloc(n, sizeof(*p->threads));
+	if (!p->threads)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory");
+	for (unsigned i = 0; i < n; i++) {
+		int rc = start_one(p, s);
+		if (rc < 0)
+			return err_errno(e, rc, "start a worker thread");
+	}
+	return 0;
+}
+
+void pool_stop(struct pool *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->stopping = true;
+	pthread_cond_broadcast(&p->work);
+	pthread_mutex_unlock(&p->lock);
+	for (unsigned i = 0; i < p->n_started; i++)
+		pthread_join(p->threads[i], NULL);
+	p->n_started = 0;
+	free(MOVE_PTR(p->threads));
+	pthread_cond_destroy(&p->work);
+	pthread_mutex_destroy(&p->lock);
+	struct exchange *x;
+	while ((x = list_take(&p->plain)) || (x = list_take(&p->streams)) ||
+	       (x = list_take(&p->finished)))
+		exchange_free(x);
+}
+
+bool pool_push(struct pool *p, struct exchange *x)
+{
+	pthread_mutex_lock(&p->lock);
+	bool room = p->n_queued < HTTP_QUEUE_MAX;
+	if (room) {
+		p->n_queued++;
+		x->seq = p->next_seq++;
+		x->at_worker = true;
+		exchange_list_add(x->streamed ? &p->streams : &p->plain, x);
+		pthread_cond_signal(&p->work);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return room;
+}
+
+void pool_notice(struct pool *p, struct exchange *x)
+{
+	pthread_mutex_lock(&p->lock);
+	if (!x->noticed) {
+		x->noticed = true;
+		x->notice_next = p->notices;
+		p->notices = x;
+	}
+	uv_async_send(&x->server->wake);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void pool_collect(struct pool *p, struct exchange **ret_notices, struct exchange **ret_finished)
+{
+	pthread_mutex_lock(&p->lock);
+	*ret_notices = MOVE_PTR(p->notices);
+	for (struct exchange *x = *ret_notices; x; x = x->notice_next)
+		x->noticed = false;
+	*ret_finished = p->finished.first;
+	p->finished = (struct exchange_list){ 0 };
+	pthread_mutex_unlock(&p->lock);
+}
