@@ -179,7 +179,11 @@ int store_open(const char *path, struct store **ret, struct err *e)
 	writer_queue_init(&s->writers);
 	s->path = strdup(path);
 	store_set_space_probe(s, NULL, NULL);
-	int rc = s->path ? create_private(path, e) : err_set(e, FAULT_NO_MEMORY, NULL, "no memory");
+	if (!s->path) {
+		store_close(s);
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory");
+	}
+	int rc = create_private(path, e);
 	if (rc == 0)
 		rc = sql_open(path, &s->keeper, e);
 	if (rc == 0)
