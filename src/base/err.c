@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 
 static const struct {
 	int num;
@@ -71,23 +72,6 @@ enum fault fault_of_errno(int num)
 	return FAULT_INTERNAL;
 }
 
-/* A cut must not leave half a UTF-8 character behind: the text goes into JSON. */
-static void drop_partial_utf8(char *s)
-{
-	size_t len = strlen(s), start = len;
-	unsigned char lead;
-	size_t need;
-
-	while (start > 0 && len - start < 3 && ((unsigned char)s[start - 1] & 0xc0) == 0x80)
-		start--;
-	if (start == 0 || (unsigned char)s[start - 1] < 0xc0)
-		return;
-	lead = (unsigned char)s[--start];
-	need = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-	if (len - start < need)
-		s[start] = '\0';
-}
-
 /* Both pieces may point into dst: everything is built aside first. */
 static void join_into(char *dst, size_t size, const char *a, const char *sep, const char *b)
 {
@@ -96,8 +80,8 @@ static void join_into(char *dst, size_t size, const char *a, const char *sep, co
 
 	if (n < 0)
 		tmp[0] = '\0';
-	if (n >= (int)MIN_OF(size, sizeof(tmp)))
-		drop_partial_utf8(tmp);
+	/* A peer's bytes, or a character cut in two, must not reach a JSON envelope. */
+	str_scrub_utf8(tmp);
 	memcpy(dst, tmp, strlen(tmp) + 1);
 }
 
@@ -107,8 +91,6 @@ static void format_into(char text[static ERR_MSG_SIZE], const char *fmt, va_list
 
 	if (n < 0)
 		text[0] = '\0';
-	if (n >= ERR_MSG_SIZE)
-		drop_partial_utf8(text);
 }
 
 int err_set(struct err *e, enum fault fault, const char *field, const char *fmt, ...)

@@ -160,6 +160,20 @@ static void test_a_cut_keeps_utf8_whole(void **state)
 		}
 }
 
+/* What a peer sent and a library quotes is not always text. */
+static void test_bytes_that_are_no_text_are_replaced(void **state)
+{
+	struct err e;
+
+	(void)!err_set(&e, FAULT_BAD_REQUEST, "na\xffme", "near '%s'", "a\xc7");
+	assert_string_equal(e.field, "na?me");
+	assert_string_equal(e.msg, "near 'a?'");
+	(void)!err_wrap(&e, "\x80");
+	assert_string_equal(e.msg, "?: near 'a?'");
+	(void)!err_errno(&e, ENOENT, "open %s", "\xed\xa0\x80");
+	assert_string_equal(e.msg, "open ???: No such file or directory");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -174,6 +188,7 @@ int main(void)
 		cmocka_unit_test(test_arguments_may_point_into_the_object),
 		cmocka_unit_test(test_long_texts_are_cut),
 		cmocka_unit_test(test_a_cut_keeps_utf8_whole),
+		cmocka_unit_test(test_bytes_that_are_no_text_are_replaced),
 	};
 
 	return cmocka_run_group_tests_name("base-err", tests, NULL, NULL);

@@ -113,6 +113,22 @@ bool str_is_utf8(struct str s)
 	return true;
 }
 
+void str_scrub_utf8(char *s)
+{
+	size_t left = strlen(s);
+
+	while (left) {
+		size_t size = utf8_char_size((const unsigned char *)s, left);
+
+		if (size == 0) {
+			*s = '?';
+			size = 1;
+		}
+		s += size;
+		left -= size;
+	}
+}
+
 int str_to_u64(struct str s, uint64_t max, uint64_t *ret)
 {
 	uint64_t v = 0;

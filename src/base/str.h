@@ -38,6 +38,8 @@ struct str str_trim(struct str s); /* spaces and tabs, both ends */
  * returns all and leaves the empty view. */
 struct str str_cut(struct str s, char sep, struct str *rest);
 bool str_is_utf8(struct str s); /* RFC 3629, no NUL, no surrogates */
+/* Replaces each byte that is part of no UTF-8 character by '?', in place. */
+void str_scrub_utf8(char *s);
 
 /* Whole-string number parsers: decimal, no sign for u64, no spaces. -EINVAL or -ERANGE. */
 WARN_UNUSED int str_to_u64(struct str s, uint64_t max, uint64_t *ret);

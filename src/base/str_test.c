@@ -110,6 +110,18 @@ static void test_utf8_rejects(void **state)
 	assert_false(str_is_utf8((struct str){ "a\0b", 3 }));
 }
 
+static void test_scrub(void **state)
+{
+	char good[] = "aé€𝄞", bad[] = "\xff"
+				      "a\xe2\x82"
+				      "é\xc3";
+
+	str_scrub_utf8(good);
+	assert_string_equal(good, "aé€𝄞");
+	str_scrub_utf8(bad);
+	assert_string_equal(bad, "?a??é?");
+}
+
 static void test_u64(void **state)
 {
 	uint64_t v = 77;
@@ -274,6 +286,7 @@ int main(void)
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_utf8_accepts),
 		cmocka_unit_test(test_utf8_rejects),
+		cmocka_unit_test(test_scrub),
 		cmocka_unit_test(test_u64),
 		cmocka_unit_test(test_u64_rejects),
 		cmocka_unit_test(test_i64),
