@@ -83,6 +83,7 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 	if (vsnprintf(body, sizeof(body), fmt, args) < 0)
 		body[0] = '\0';
 	va_end(args);
+	str_scrub_utf8(body); /* readers of logs want text */
 	n = (size_t)snprintf(line, sizeof(line) / 2, "%s %s %s%s",
 			     time_format_us(clock_wall_us(), when), level_names[level], event,
 			     body[0] ? " " : "");

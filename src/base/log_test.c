@@ -80,6 +80,15 @@ static void test_control_characters_are_escaped(void **state)
 	assert_string_equal(capture_end(&c), PREFIX "info x name=a\\nb\\tc\\rd\\x1b[31m\\x7f\\x01 é\n");
 }
 
+static void test_bytes_that_are_no_text_are_replaced(void **state)
+{
+	struct capture c;
+
+	capture_begin(&c);
+	log_info("x", "name=%s", "a\xff\xc3z");
+	assert_string_equal(capture_end(&c), PREFIX "info x name=a??z\n");
+}
+
 static void test_long_events_are_cut_to_one_line(void **state)
 {
 	char big[10000];
@@ -174,6 +183,7 @@ int main(void)
 		cmocka_unit_test(test_one_event_one_line),
 		cmocka_unit_test(test_levels),
 		cmocka_unit_test(test_control_characters_are_escaped),
+		cmocka_unit_test(test_bytes_that_are_no_text_are_replaced),
 		cmocka_unit_test(test_long_events_are_cut_to_one_line),
 		cmocka_unit_test(test_errno_survives),
 		cmocka_unit_test(test_quote),
