@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_ABI_LIMITS_H
+#define DEMARC_ABI_LIMITS_H
+
+/*
+ * Sizes that the datapath programs and user space must agree on. Raising one that shapes a map value
+ * changes the ABI: bump ABI_VERSION with it.
+ */
+
+#define ABI_VERSION 1
+
+#define ABI_PORT_ADDRS 32	/* fixed IPs and allowed address pairs of one port */
+#define ABI_PORT_SGS 8		/* security groups of one port */
+#define ABI_SG_RULES 256	/* rules of one security group */
+#define ABI_NET_MEMBERS 64	/* ports that one broadcast reaches */
+#define ABI_PORT_CLASSIFIERS 64 /* classifiers, of all chains, that start at one port */
+#define ABI_CHAIN_HOPS 16
+#define ABI_HOP_PAIRS 16
+#define ABI_CHAINS 1024
+#define ABI_PATHS 4096
+#define ABI_SGS 1024
+#define ABI_SG_MEMBERS 65536
+#define ABI_FDB 65536  /* learned MACs */
+#define ABI_FRAGS 4096 /* fragmented datagrams in flight */
+#define ABI_TRACE_STEPS 64
+#define ABI_IPV6_EXT                                                                               \
+	8 /* extension headers looked at; RFC 8504 section 5.3 lets a node bound them */
+
+/* Idle times are kept in ticks of 2^20 ns (1.048576 ms), so that a check is one shift. */
+#define ABI_TICK_SHIFT 20
+#define ABI_TICKS(seconds) ((__u32)((seconds)*1000000000ULL >> ABI_TICK_SHIFT))
+
+#endif

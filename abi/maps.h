@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_ABI_MAPS_H
+#define DEMARC_ABI_MAPS_H
+
+/*
+ * Keys and values of the pinned maps, seen alike by the programs in bpf/ and the writers in src/dp/.
+ * Addresses and L4 ports are in network byte order, everything else in the machine's. All padding is
+ * explicit and zero, because keys are hashed as bytes.
+ */
+
+#include <linux/types.h>
+
+#include "limits.h"
+
+#define ABI_SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed its size")
+
+/* ---- globals: the one value that every packet reads ---- */
+
+struct dp_globals {
+	__u32 gen;	   /* a flow record of another generation is evaluated again; never 0 */
+	__u32 trace_token; /* skb->mark of a trace; 0: no trace is running */
+	__u32 abi;
+	__u32 next_path;    /* last path id given out */
+	__u64 last_move_ns; /* last generation bump because a MAC moved */
+	__u32 move_pending; /* a MAC moved within the hold time: dp_age() bumps */
+	__u32 spare[25];
+};
+ABI_SIZE(struct dp_globals, 128);
+
+/* ---- flow records ---- */
+
+/* IPv4 uses addr[0] (source) and addr[1], and the first 20 bytes are the key; IPv6 uses all. */
+struct flow_key {
+	__u32 ifindex; /* ingress */
+	__u16 vlan;
+	__u8 proto;
+	__u8 family;	    /* 4 or 6 */
+	__u16 sport, dport; /* ICMP query: its identifier, twice; other ICMP: 0 and type << 8 | code */
+	__u32 addr[8];	    /* source, then destination */
+};
+ABI_SIZE(struct flow_key, 44);
+#define FLOW_KEY4_SIZE 20
+#define FLOW_KEY6_SIZE 44
+
+enum flow_flag {
+	FLOW_DROP = 1 << 0,	/* policy said no: `reason` */
+	FLOW_PEER = 1 << 1,	/* redirect to the veth peer; else egress of the interface */
+	FLOW_TO_HOST = 1 << 2,	/* destination MAC is the output port's own */
+	FLOW_SET_DMAC = 1 << 3, /* rewrite to out_mac */
+	FLOW_PUSH_VLAN = 1 << 4,
+	FLOW_TCP = 1 << 5, /* mind SYN, FIN, RST and states before ESTABLISHED */
+};
+enum conn_flag {
+	CONN_OPENER = 1 << 0,	/* this direction opened the connection */
+	CONN_REPLIED = 1 << 1,	/* both directions were seen */
+	CONN_RESERVED = 1 << 2, /* made for the partner, no packet yet */
+	CONN_ENTRY = 1 << 3, /* first segment of a connection in a chain: the one that is counted */
+};
+
+/*
+ * Value of 120 bytes: a hash element is 48 bytes of header, 24 of IPv4 key and this, 192 in all, so that
+ * the first 56 bytes share one cache line with the tail of the key. Fast path reads nothing after them
+ * except out_vlan (VLAN uplinks).
+ */
+struct flow_rec {
+	__u64 last_ns;	  /*  0 coarse monotonic clock */
+	__u64 pkts;	  /*  8 */
+	__u64 bytes;	  /* 16 */
+	__u32 gen;	  /* 24 */
+	__u32 out;	  /* 28 ifindex */
+	__u8 dmac[6];	  /* 32 as in the frame: one 64-bit and one 32-bit compare */
+	__u8 smac[6];	  /* 38 */
+	__u32 timeout;	  /* 44 ticks of idleness */
+	__u8 flags;	  /* 48 enum flow_flag */
+	__u8 state;	  /* 49 enum ct_state */
+	__u8 out_mac[6];  /* 50 */
+	__u64 created_ns; /* 56 of the connection */
+	__u64 pkts_done;  /* 64 already in the port counters */
+	__u64 bytes_done; /* 72 */
+	__u32 path;	  /* 80 0: not in a chain */
+	__u16 chain;	  /* 84 */
+	__u16 out_vlan;	  /* 86 */
+	__u8 dir;	  /* 88 enum chain_dir */
+	__u8 conn;	  /* 89 enum conn_flag */
+	__u8 reason;	  /* 90 enum drop_reason */
+	__u8 pad;
+	__u16 net; /* 92 network of the ingress port */
+	__u16 hop; /* 94 segment of the path */
+	__u64 spare[3];
+};
+ABI_SIZE(struct flow_rec, 120);
+
+/* Row: constant, name, idle timeout in seconds. The names and times are those of Linux conntrack. */
+#define CT_TABLE(X)                                                                                \
+	X(NONE, "NONE", 30)                                                                        \
+	X(SYN_SENT, "SYN_SENT", 120)                                                               \
+	X(SYN_RECV, "SYN_RECV", 60)                                                                \
+	X(ESTABLISHED, "ESTABLISHED", 432000)                                                      \
+	X(FIN_WAIT, "FIN_WAIT", 120)                                                               \
+	X(CLOSE_WAIT, "CLOSE_WAIT", 60)                                                            \
+	X(LAST_ACK, "LAST_ACK", 30)                                                                \
+	X(TIME_WAIT, "TIME_WAIT", 120)                                                             \
+	X(CLOSE, "CLOSE", 10)                                                                      \
+	X(UDP_NEW, "UDP_NEW", 30)                                                                  \
+	X(UDP_REPLIED, "UDP_REPLIED", 120)                                                         \
+	X(ICMP, "ICMP", 30)                                                                        \
+	X(GENERIC, "GENERIC", 600)                                                                 \
+	X(DENIED, "DENIED", 1)
+
+enum ct_state {
+#define X(name, text, seconds) CT_##name,
+	CT_TABLE(X)
+#undef X
+		CT_N
+};
+
+/* ---- ports and networks ---- */
+
+struct port_key {
+	__u32 ifindex;
+	__u16 vlan;
+	__u16 pad;
+};
+
+enum port_flag { /* the values of enum dp_port_flag */
+		 PORT_SECURITY = 1 << 0,
+		 PORT_UPLINK = 1 << 1,
+		 PORT_ADMIN_DOWN = 1 << 2,
+		 PORT_NO_PEER = 1 << 3,
+};
+
+struct port_addr {
+	__u32 ip[4];
+	__u32 mask[4];
+	__u8 mac[6];
+	__u8 family;
+	__u8 own;
+};
+
+struct port_rec {
+	__u16 net;
+	__u16 flags;
+	__u8 mac[6];
+	__u8 n_addrs;
+	__u8 n_sgs;
+	__u32 sgs[ABI_PORT_SGS];
+	struct port_addr addrs[ABI_PORT_ADDRS];
+};
+ABI_SIZE(struct port_rec, 12 + 32 + 40 * ABI_PORT_ADDRS);
+
+/* Interfaces that carry our tc filter. */
+struct attach_rec {
+	__u32 flags; /* enum port_flag: only PORT_UPLINK */
+};
+
+struct member {
+	__u32 ifindex;
+	__u16 vlan;
+	__u16 flags; /* enum port_flag */
+};
+struct net_rec {
+	__u16 net;
+	__u16 mtu;
+	__u32 uplink;
+	__u16 uplink_vlan;
+	__u16 n_members;
+	struct member members[ABI_NET_MEMBERS];
+};
+
+struct fdb_key {
+	__u16 net;
+	__u8 mac[6];
+};
+struct fdb_rec {
+	__u32 ifindex;
+	__u16 vlan;
+	__u16 pad;
+	__u64 last_ns; /* learned entries: last slow-path packet */
+};
+
+struct addr_key {
+	__u16 net;
+	__u16 family;
+	__u32 ip[4];
+};
+struct addr_rec {
+	__u32 ifindex;
+	__u8 mac[6];
+	__u16 pad;
+};
+
+struct frag_key {
+	__u32 ifindex;
+	__u32 id;
+	__u16 vlan;
+	__u8 proto;
+	__u8 family;
+	__u32 addr[8];
+};
+struct frag_rec {
+	__u16 sport, dport;
+	__u8 icmp_type, icmp_code;
+	__u16 pad;
+	__u64 seen_ns;
+};
+
+/* ---- security groups ---- */
+
+enum sg_rule_flag {
+	SG_RULE_EGRESS = 1 << 0,
+	SG_RULE_PORTS = 1 << 1, /* min..max are ports */
+	SG_RULE_TYPE = 1 << 2,	/* min is the ICMP type */
+	SG_RULE_CODE = 1 << 3,	/* max is the ICMP code */
+};
+struct sg_rule {
+	__u8 flags;
+	__u8 family; /* 0: both */
+	__u8 proto;  /* 0: any */
+	__u8 pad;
+	__u16 min, max; /* host order */
+	__u32 remote_sg;
+	__u32 ip[4], mask[4];
+};
+struct sg_rec {
+	__u32 n_rules;
+	__u32 n_members;
+	__u64 members_hash;
+	struct sg_rule rules[ABI_SG_RULES];
+};
+struct sg_member_key {
+	__u32 sg;
+	__u32 family;
+	__u32 ip[4];
+};
+
+/* ---- chains ---- */
+
+enum chain_dir { DIR_FORWARD, DIR_REVERSE };
+enum hop_side { SIDE_IN, SIDE_OUT, SIDE_BOTH };
+
+/* Eight bytes, stored at once through the mapped array: the flip. */
+union chain_ptr {
+	struct {
+		__u32 path;  /* current; 0: no chain */
+		__u32 floor; /* flows of older paths move */
+	};
+	__u64 word;
+};
+ABI_SIZE(union chain_ptr, 8);
+
+struct path_rec {
+	__u16 chain;
+	__u8 n_hops;
+	__u8 symmetric;
+	__u32 prev;	    /* the path it replaced */
+	__u64 content_hash; /* of everything dp_chain_set() was given */
+	__u64 replaced_ns;  /* 0: current */
+};
+
+struct path_hop_key {
+	__u32 path;
+	__u32 hop;
+};
+struct hop_pair {
+	__u32 in, out;
+	__u16 weight;
+	__u16 transparent;
+	__u8 in_mac[6], out_mac[6];
+};
+struct path_hop {
+	__u16 n_pairs;
+	__u16 drop;
+	struct hop_pair pairs[ABI_HOP_PAIRS];
+};
+ABI_SIZE(struct path_hop, 4 + 24 * ABI_HOP_PAIRS);
+
+struct path_port_key {
+	__u32 path;
+	__u32 ifindex;
+};
+struct path_port {
+	__u16 hop;
+	__u16 side; /* enum hop_side */
+};
+struct port_chain {
+	__u32 last_path; /* last one that contains the port */
+	__u16 chain;
+	__u16 transparent;
+};
+
+struct classifier {
+	__u16 chain;
+	__u8 dir; /* enum chain_dir: where a match enters the chain */
+	__u8 index;
+	__u8 family; /* 0: both */
+	__u8 proto;  /* 0: any */
+	__u8 has_sport, has_dport;
+	__u16 sport_min, sport_max, dport_min, dport_max; /* host order */
+	__u32 src[4], src_mask[4], dst[4], dst_mask[4];
+};
+ABI_SIZE(struct classifier, 80);
+struct port_classifiers {
+	__u32 n;
+	struct classifier c[ABI_PORT_CLASSIFIERS];
+};
+
+/* ---- counters and trace ---- */
+
+struct port_count {
+	__u64 rx_pkts, rx_bytes, tx_pkts, tx_bytes, drop_pkts;
+};
+
+struct trace_step {
+	__u32 event; /* enum trace_event */
+	__u32 arg[3];
+};
+struct trace_buf {
+	__u32 n;
+	__u32 spare[3];
+	struct trace_step steps[ABI_TRACE_STEPS];
+};
+
+/* Arguments of the walk program (BPF_PROG_TEST_RUN of a syscall program). */
+enum walk_op {
+	WALK_AGE,   /* delete idle records, count flows per path, bring port counters up to date */
+	WALK_COUNT, /* connections of `chain` that were made before `before_ns` */
+};
+struct walk_args {
+	__u32 op;
+	__u32 chain;
+	__u64 before_ns;
+	__u64 n_conns;	 /* out */
+	__u64 n_records; /* out */
+	__u64 n_deleted; /* out */
+};
+
+#endif

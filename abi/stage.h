@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_ABI_STAGE_H
+#define DEMARC_ABI_STAGE_H
+
+/* The stages a packet passes, in order, under the names `demarc trace` prints. */
+#define STAGE_TABLE(X)                                                                             \
+	X(PARSE, "parse")                                                                          \
+	X(PORT, "port")                                                                            \
+	X(SPOOF, "anti-spoof")                                                                     \
+	X(ARP, "arp")                                                                              \
+	X(ND, "nd")                                                                                \
+	X(FLOOD, "flood")                                                                          \
+	X(FLOW, "flow")                                                                            \
+	X(CLASSIFY, "classify")                                                                    \
+	X(CHAIN, "chain")                                                                          \
+	X(L2, "l2")                                                                                \
+	X(CONNTRACK, "conntrack")                                                                  \
+	X(SG, "security group")                                                                    \
+	X(OUTPUT, "output")
+
+enum stage {
+#define X(name, text) STAGE_##name,
+	STAGE_TABLE(X)
+#undef X
+		STAGE_N
+};
+
+/*
+ * What a stage can report in a trace. Row: constant, stage, text; each {} is the next of at most three
+ * numbers, {x} prints it in hex, {p} a port of the trace's output, {r} a drop reason.
+ */
+#define EVENT_TABLE(X)                                                                             \
+	X(PARSE_IP, PARSE, "IPv{}, protocol {}, {} bytes")                                         \
+	X(PARSE_PORTS, PARSE, "source port {}, destination port {}")                               \
+	X(PARSE_ARP, PARSE, "ARP, {} bytes")                                                       \
+	X(PARSE_OTHER, PARSE, "ethertype 0x{x}, {} bytes")                                         \
+	X(PARSE_FRAG, PARSE, "fragment {x}, ports {} and {} of its first fragment")                \
+	X(PORT_OK, PORT, "ifindex {}, network {}, flags 0x{x}")                                    \
+	X(PORT_HOST, PORT, "addressed to the node itself: goes to the host's own stack")           \
+	X(SPOOF_OK, SPOOF, "source MAC and address belong to the port")                            \
+	X(SPOOF_OFF, SPOOF, "port security is off: not checked")                                   \
+	X(ARP_REPLY, ARP, "answered here for the port with ifindex {}")                            \
+	X(ARP_PASS, ARP, "not answered here")                                                      \
+	X(ND_REPLY, ND, "answered here for the port with ifindex {}")                              \
+	X(ND_PASS, ND, "not answered here")                                                        \
+	X(FLOOD_TO, FLOOD, "copy to ifindex {}, VLAN {}")                                          \
+	X(FLOOD_HOST, FLOOD, "copy to the host's own stack")                                       \
+	X(FLOW_HIT, FLOW, "record is current: the fast path sends it to ifindex {} (path {})")     \
+	X(FLOW_DROP, FLOW, "record is current: the fast path drops it ({r})")                      \
+	X(FLOW_STALE, FLOW, "record must be checked again (output was ifindex {}, path {})")       \
+	X(FLOW_MISS, FLOW, "no record: first packet of a flow")                                    \
+	X(FLOW_RELATED, FLOW, "ICMP error of the flow to ifindex {}")                              \
+	X(CLASS_HIT, CLASSIFY, "classifier {} of chain {}, direction {}")                          \
+	X(CLASS_MISS, CLASSIFY, "no classifier of this port matches")                              \
+	X(CLASS_KEPT, CLASSIFY, "established before chain {}: stays outside")                      \
+	X(CHAIN_FROM, CHAIN, "from hop {} of path {}, direction {}")                               \
+	X(CHAIN_HOP, CHAIN, "hop {} of path {} -> ifindex {}")                                     \
+	X(CHAIN_MAC, CHAIN, "destination MAC becomes the one of ifindex {}")                       \
+	X(CHAIN_END, CHAIN, "leaves path {} (hop {}): normal forwarding")                          \
+	X(L2_PORT, L2, "destination MAC is the one of ifindex {}")                                 \
+	X(L2_LEARNED, L2, "destination MAC was learned on ifindex {}, VLAN {}")                    \
+	X(L2_PINNED, L2, "unknown destination MAC: follows its connection to ifindex {}")          \
+	X(L2_SOLE, L2, "unknown destination MAC: ifindex {} is the only way out")                  \
+	X(L2_FLOOD, L2, "unknown destination MAC: flooded to uplinks and unsecured ports")         \
+	X(CT_NEW, CONNTRACK, "opens a connection")                                                 \
+	X(CT_EST, CONNTRACK, "belongs to a connection, TCP state {}")                              \
+	X(CT_REPLY, CONNTRACK, "reply of a connection, TCP state {}")                              \
+	X(SG_OFF, SG, "no port security on either side")                                           \
+	X(SG_RULE, SG, "rule {} of group {} allows it")                                            \
+	X(SG_EXEMPT, SG, "address configuration is always allowed")                                \
+	X(SG_NONE, SG, "no rule of ifindex {} allows it")                                          \
+	X(OUT_PORT, OUTPUT, "to ifindex {p}, VLAN {}")                                             \
+	X(OUT_DROP, OUTPUT, "dropped: {r}")
+
+enum trace_event {
+#define X(name, stage, text) EV_##name,
+	EVENT_TABLE(X)
+#undef X
+		EV_N
+};
+
+#endif

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_BPF_CHAIN_H
+#define DEMARC_BPF_CHAIN_H
+
+/*
+ * Service chains. Where a packet is in a chain is known from the port it comes from: an `out` port of hop k
+ * means "between k and k + 1, forward", an `in` port "between k - 1 and k, reverse". Paths are immutable; the
+ * chain's pointer says which one new flows take, and below which id flows must move.
+ */
+
+#include "maps_def.h"
+
+static __always_inline __u32 mix32(__u32 h)
+{
+	h ^= h >> 16; /* finalizer of MurmurHash3: every input bit reaches every output bit */
+	h *= 0x85ebca6b;
+	h ^= h >> 13;
+	h *= 0xc2b2ae35;
+	return h ^ h >> 16;
+}
+
+/* The same for both directions of a flow. */
+static __always_inline __u32 flow_hash(const struct flow_key *k)
+{
+	__u32 s = k->sport, d = k->dport;
+	__u32 words = key_words(k->family);
+
+	for (__u32 i = 0; i < 4; i++) {
+		if (i >= words)
+			break;
+		s = mix32(s ^ k->addr[i]);
+		d = mix32(d ^ (words == 4 ? k->addr[i + 4] : k->addr[1]));
+	}
+	return mix32(s + d + k->proto);
+}
+
+/* -log2(h / 2^32) in 16.16 fixed point, error below 0.01; never 0. Global: verified once, not per pair. */
+__noinline __u32 neg_log2(__u32 h)
+{
+	__u32 msb = 0, f, curve;
+
+	h |= 1;
+	for (__u32 step = 16; step; step >>= 1) {
+		if (h >> (msb + step))
+			msb += step;
+	}
+	f = msb >= 16 ? h >> (msb - 16) : h << (16 - msb);
+	f &= 0xffff;
+	/* log2(1 + f) is close to f + 0.344 f (1 - f) */
+	curve = (__u32)(((__u64)f * (0x10000 - f) >> 16) * 22544 >> 16);
+	return ((32 - msb) << 16) - f - curve;
+}
+
+/*
+ * Weighted rendezvous hashing: the pair with the greatest weight / -log(u) wins. Adding or removing a pair
+ * moves only the flows that the new or the lost pair gets, and no table has to be kept.
+ */
+static __always_inline __u32 pair_choose(struct path_hop *h, __u32 hash)
+{
+	__u64 best = 0;
+	__u32 pick = 0;
+
+	for (__u32 i = 0; i < ABI_HOP_PAIRS; i++) {
+		__u64 score;
+
+		if (i >= h->n_pairs)
+			break;
+		score = ((__u64)h->pairs[i].weight << 40) /
+			neg_log2(mix32(hash ^ mix32(h->pairs[i].in)));
+		if (score > best) {
+			best = score;
+			pick = i;
+		}
+	}
+	return pick;
+}
+
+/* The pair that already serves the flow, or ABI_HOP_PAIRS. */
+static __always_inline __u32 pair_pinned(struct path_hop *h, struct pkt *p, __u32 side)
+{
+	if (!p->had)
+		return ABI_HOP_PAIRS;
+	for (__u32 i = 0; i < ABI_HOP_PAIRS; i++) {
+		if (i >= h->n_pairs)
+			break;
+		if ((side == SIDE_IN ? h->pairs[i].in : h->pairs[i].out) == p->had_out)
+			return i;
+	}
+	return ABI_HOP_PAIRS;
+}
+
+/* Sends the packet to one side of hop `hop` of p->path. */
+__noinline int chain_to_hop(__u32 hop, __u32 side)
+{
+	struct pkt *p = pkt_get();
+	struct path_hop_key k = {};
+	struct path_hop *h;
+	struct hop_pair *pair;
+	__u32 i;
+
+	if (!p)
+		return -DROP_INTERNAL;
+	k.path = p->path;
+	k.hop = hop;
+	h = bpf_map_lookup_elem(&path_hops, &k);
+	if (!h)
+		return -DROP_CHAIN_EMPTY;
+	if (h->drop)
+		return -DROP_CHAIN_CLOSED;
+	if (!h->n_pairs)
+		return -DROP_CHAIN_EMPTY;
+	i = pair_pinned(h, p, side);
+	if (i >= ABI_HOP_PAIRS)
+		i = pair_choose(h, flow_hash(&p->key));
+	if (i >= ABI_HOP_PAIRS)
+		return -DROP_INTERNAL;
+	pair = &h->pairs[i];
+	p->out = side == SIDE_IN ? pair->in : pair->out;
+	p->out_vlan = 0;
+	p->set_mac = !pair->transparent;
+	mac_copy(p->mac, side == SIDE_IN ? pair->in_mac : pair->out_mac);
+	TRACE3(p, CHAIN_HOP, hop + 1, p->path, p->out);
+	if (p->set_mac)
+		TRACE1(p, CHAIN_MAC, p->out);
+	return STAGE_NEXT;
+}
+
+/* Which path the packet follows: its own while it may, else the current one. 0: outside the chain. */
+static __always_inline __u32 path_pick(struct pkt *p, union chain_ptr *c)
+{
+	__u32 path = p->had_path;
+
+	if (!p->had || path < c->floor)
+		return c->path;
+	if (path && (p->had_chain != p->chain || !bpf_map_lookup_elem(&paths, &path)))
+		return c->path;
+	return path;
+}
+
+/* A packet from a port of a hop. */
+static __always_inline int chain_transit(struct pkt *p, struct port_chain *pc, union chain_ptr *c)
+{
+	struct path_port_key k = {};
+	struct path_port *at;
+	struct path_rec *path;
+	__u32 hop;
+
+	k.ifindex = p->in.ifindex;
+	k.path = path_pick(p, c);
+	if (!k.path)
+		k.path = c->path;
+	at = bpf_map_lookup_elem(&path_ports, &k);
+	if (!at) {
+		k.path = c->path;
+		at = bpf_map_lookup_elem(&path_ports, &k);
+	}
+	if (!at) { /* its hop was removed: what is still inside leaves by the last path that had it */
+		k.path = pc->last_path;
+		at = bpf_map_lookup_elem(&path_ports, &k);
+	}
+	path = bpf_map_lookup_elem(&paths, &k.path);
+	if (!at || !path) {
+		p->chain = 0;
+		return STAGE_NEXT;
+	}
+	hop = at->hop;
+	p->path = k.path;
+	p->dir = at->side == SIDE_IN ? DIR_REVERSE : DIR_FORWARD;
+	if (at->side == SIDE_BOTH && p->had)
+		p->dir = p->had_dir;
+	TRACE3(p, CHAIN_FROM, hop + 1, p->path, p->dir);
+	p->hop = p->dir == DIR_FORWARD ? hop + 1 : hop;
+	if (p->dir == DIR_FORWARD && hop + 1 < path->n_hops)
+		return chain_to_hop(hop + 1, SIDE_IN);
+	if (p->dir == DIR_REVERSE && path->symmetric && hop)
+		return chain_to_hop(hop - 1, SIDE_OUT);
+	TRACE2(p, CHAIN_END, p->path, hop + 1);
+	return STAGE_NEXT;
+}
+
+static __always_inline int classifier_matches(struct pkt *p, const struct classifier *c)
+{
+	__u16 sport = bpf_ntohs(p->key.sport), dport = bpf_ntohs(p->key.dport);
+	__u32 diff = 0;
+
+	if (c->family)
+		diff |= c->family ^ p->key.family;
+	if (c->proto)
+		diff |= c->proto ^ p->key.proto;
+	if (c->has_sport)
+		diff |= sport < c->sport_min || sport > c->sport_max;
+	if (c->has_dport)
+		diff |= dport < c->dport_min || dport > c->dport_max;
+	if (diff)
+		return 0;
+	if (p->key.family == 6) {
+		for (int i = 0; i < 4; i++) {
+			diff |= (p->key.addr[i] ^ c->src[i]) & c->src_mask[i];
+			diff |= (p->key.addr[i + 4] ^ c->dst[i]) & c->dst_mask[i];
+		}
+		return !diff;
+	}
+	diff |= (p->key.addr[0] ^ c->src[0]) & c->src_mask[0];
+	diff |= (p->key.addr[1] ^ c->dst[0]) & c->dst_mask[0];
+	return !diff;
+}
+
+/* Finds the first classifier of the ingress port that matches: sets p->chain and p->dir. */
+__noinline int stage_classify(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct port_classifiers *pc;
+
+	if (!p)
+		return -DROP_INTERNAL;
+	p->chain = 0;
+	pc = bpf_map_lookup_elem(&port_class, &p->in);
+	if (!pc)
+		return STAGE_NEXT;
+	for (__u32 i = 0; i < ABI_PORT_CLASSIFIERS; i++) {
+		struct classifier *c = &pc->c[i];
+
+		if (i >= pc->n)
+			break;
+		if (!classifier_matches(p, c))
+			continue;
+		p->chain = c->chain;
+		p->dir = c->dir;
+		TRACE3(p, CLASS_HIT, c->index, c->chain, c->dir);
+		return STAGE_NEXT;
+	}
+	TRACE0(p, CLASS_MISS);
+	return STAGE_NEXT;
+}
+
+/* A packet from outside, p->chain and p->dir set by its classifier. */
+static __always_inline int chain_enter(struct pkt *p, union chain_ptr *c)
+{
+	struct path_rec *path;
+	__u32 id = path_pick(p, c);
+
+	if (!id) {
+		TRACE1(p, CLASS_KEPT, p->chain);
+		p->chain = 0;
+		return STAGE_NEXT;
+	}
+	path = bpf_map_lookup_elem(&paths, &id);
+	if (!path)
+		return -DROP_INTERNAL;
+	if (!path->n_hops)
+		return STAGE_NEXT;
+	p->path = id;
+	p->entry = 1;
+	p->hop = p->dir == DIR_FORWARD ? 0 : path->n_hops;
+	if (p->dir == DIR_FORWARD)
+		return chain_to_hop(0, SIDE_IN);
+	return chain_to_hop(path->n_hops - 1, SIDE_OUT);
+}
+
+/* Sets p->out for a steered packet; leaves it 0 for one that goes by its destination MAC. */
+__noinline int stage_chain(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct port_chain *pc;
+	union chain_ptr *c;
+	__u32 id;
+
+	if (!p)
+		return -DROP_INTERNAL;
+	pc = bpf_map_lookup_elem(&port_chain, &p->in.ifindex);
+	if (pc)
+		p->chain = pc->chain;
+	barrier(); /* else clang selects between two addresses, one of them of a value that may be NULL */
+	id = p->chain;
+	if (!id)
+		return STAGE_NEXT;
+	c = bpf_map_lookup_elem(&chains, &id);
+	if (!c)
+		return STAGE_NEXT;
+	if (pc)
+		return chain_transit(p, pc, c);
+	if (!c->path)
+		return STAGE_NEXT;
+	return chain_enter(p, c);
+}
+
+#endif

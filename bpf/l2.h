@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_BPF_L2_H
+#define DEMARC_BPF_L2_H
+
+/* Forwarding by destination MAC inside one network, and flooding over its member list. */
+
+#include "maps_def.h"
+#include "output.h"
+#include "sg.h"
+
+/* A member that somebody unknown can be behind. Steered functions are not: nothing floods into a chain. */
+static __always_inline int is_sink(const struct member *m)
+{
+	return !(m->flags & (PORT_SECURITY | PORT_ADMIN_DOWN)) &&
+	       !bpf_map_lookup_elem(&port_chain, &m->ifindex);
+}
+
+static __always_inline int is_ingress(struct pkt *p, const struct member *m)
+{
+	return m->ifindex == p->in.ifindex && m->vlan == p->in.vlan;
+}
+
+/* Number of sinks besides the ingress port; the last one is put in p->out. */
+__noinline int l2_sinks(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct net_rec *net;
+	__u32 id, n = 0;
+
+	if (!p)
+		return 0;
+	id = p->net;
+	net = bpf_map_lookup_elem(&nets, &id);
+	if (!net)
+		return 0;
+	for (__u32 i = 0; i < ABI_NET_MEMBERS; i++) {
+		struct member *m = &net->members[i];
+
+		if (i >= net->n_members)
+			break;
+		if (is_ingress(p, m) || !is_sink(m))
+			continue;
+		p->out = m->ifindex;
+		p->out_vlan = m->vlan;
+		n++;
+	}
+	return (int)n;
+}
+
+static __always_inline int l2_unknown(ctx_t *ctx, struct pkt *p)
+{
+	int n;
+
+	if (p->had && p->had_out && p->had_out != p->in.ifindex) {
+		p->out = p->had_out;
+		p->out_vlan = p->had_vlan;
+		TRACE1(p, L2_PINNED, p->out);
+		return STAGE_NEXT;
+	}
+	n = l2_sinks(ctx);
+	if (n <= 0)
+		return -DROP_L2_UNKNOWN;
+	if (n == 1) {
+		TRACE1(p, L2_SOLE, p->out);
+		return STAGE_NEXT;
+	}
+	p->out = 0; /* flood */
+	p->out_vlan = 0;
+	TRACE0(p, L2_FLOOD);
+	return STAGE_NEXT;
+}
+
+/* Leaves p->out 0 when the frame has to be flooded. */
+__noinline int stage_l2(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct fdb_rec *to;
+	struct port_rec *q;
+	int v;
+
+	if (!p)
+		return -DROP_INTERNAL;
+	if (!p->out) {
+		p->fdb.net = p->net;
+		mac_copy(p->fdb.mac, p->dmac);
+		to = bpf_map_lookup_elem(&fdb, &p->fdb);
+		if (to) {
+			TRACE1(p, L2_PORT, to->ifindex);
+		} else {
+			to = bpf_map_lookup_elem(&fdb_learned, &p->fdb);
+			if (to)
+				TRACE2(p, L2_LEARNED, to->ifindex, to->vlan);
+		}
+		if (to) {
+			p->out = to->ifindex;
+			p->out_vlan = to->vlan;
+			if (p->out == p->in.ifindex && p->out_vlan == p->in.vlan)
+				return -DROP_L2_HAIRPIN;
+		} else {
+			v = l2_unknown(ctx, p);
+			if (v || !p->out)
+				return v;
+		}
+	}
+	p->outk.ifindex = p->out;
+	p->outk.vlan = p->out_vlan;
+	q = bpf_map_lookup_elem(&ports, &p->outk);
+	if (!q)
+		return -DROP_NO_OUTPUT;
+	return q->flags & PORT_ADMIN_DOWN ? -DROP_OUT_DOWN : STAGE_NEXT;
+}
+
+/* One copy to member i of the network. Returns 1 past the last member. */
+__noinline int flood_one(ctx_t *ctx, __u32 i)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct net_rec *net;
+	struct port_chain *pc;
+	struct member m;
+	__u32 id;
+
+	if (!p || i >= ABI_NET_MEMBERS)
+		return 1;
+	id = p->net;
+	net = bpf_map_lookup_elem(&nets, &id);
+	if (!net || i >= net->n_members)
+		return 1;
+	m = net->members[i];
+	if (is_ingress(p, &m) || (m.flags & PORT_ADMIN_DOWN))
+		return 0;
+	pc = bpf_map_lookup_elem(&port_chain, &m.ifindex);
+	if (pc && (pc->transparent || !p->multicast))
+		return 0;
+	if ((m.flags & PORT_SECURITY) && !p->multicast)
+		return 0;
+	if (p->kind == PKT_IP && (m.flags & PORT_SECURITY) && !sg_exempt(p) &&
+	    !sg_port_allows(m.ifindex, m.vlan, 0))
+		return 0;
+	TRACE2(p, FLOOD_TO, m.ifindex, m.vlan);
+	if (p->trace)
+		return 0;
+	if (m.vlan && bpf_skb_vlan_push(ctx, bpf_htons(0x8100), m.vlan) < 0)
+		return 0;
+	if (!bpf_clone_redirect(ctx, m.ifindex, 0))
+		count_port(m.ifindex, 0, 0, 1, p->len, 0);
+	if (m.vlan)
+		bpf_skb_vlan_pop(ctx);
+	return 0;
+}
+
+static __always_inline int flood_allowed(struct pkt *p)
+{
+	struct port_chain *pc = bpf_map_lookup_elem(&port_chain, &p->in.ifindex);
+
+	if (pc && pc->transparent)
+		return -DROP_CHAIN_BCAST;
+	if (p->kind == PKT_IP && !sg_exempt(p) && !sg_port_allows(p->in.ifindex, p->in.vlan, 1))
+		return -DROP_SG_EGRESS;
+	return STAGE_NEXT;
+}
+
+__noinline int stage_flood(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	__u16 in_vlan;
+	int v;
+
+	if (!p)
+		return -DROP_INTERNAL;
+	v = flood_allowed(p);
+	if (v)
+		return v;
+	in_vlan = p->in.vlan;
+	if (!p->trace) {
+		count_port(p->in.ifindex, 1, p->len, 0, 0, 0);
+		if (ctx->vlan_present)
+			bpf_skb_vlan_pop(ctx);
+	}
+	for (__u32 i = 0; i < ABI_NET_MEMBERS; i++)
+		if (flood_one(ctx, i))
+			break;
+	p->act = TC_ACT_STOLEN;
+	if ((p->port_flags & PORT_UPLINK) && !in_vlan) {
+		TRACE0(p, FLOOD_HOST); /* the node may have its own address on an untagged NIC */
+		p->act = TC_ACT_OK;
+	}
+	return STAGE_DONE;
+}
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_BPF_MAPS_DEF_H
+#define DEMARC_BPF_MAPS_DEF_H
+
+/* The maps. All but `pkts` and `trace` are pinned; user space sets the sizes of ports and flows at load. */
+
+#include "pkt.h"
+
+struct dp_globals dp_globals;
+
+#define MAP(name_, type_, key_, value_, max_)                                                      \
+	struct {                                                                                   \
+		__uint(type, type_);                                                               \
+		__type(key, key_);                                                                 \
+		__type(value, value_);                                                             \
+		__uint(max_entries, max_);                                                         \
+	} name_ SEC(".maps")
+
+#define MAP_LAZY(name_, key_, value_, max_)                                                        \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_HASH);                                                   \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                              \
+		__type(key, key_);                                                                 \
+		__type(value, value_);                                                             \
+		__uint(max_entries, max_);                                                         \
+	} name_ SEC(".maps")
+
+struct key4_bytes {
+	__u8 b[FLOW_KEY4_SIZE];
+};
+
+MAP(flow4, BPF_MAP_TYPE_LRU_HASH, struct key4_bytes, struct flow_rec, 262144);
+MAP(flow6, BPF_MAP_TYPE_LRU_HASH, struct flow_key, struct flow_rec, 131072);
+MAP(ports, BPF_MAP_TYPE_HASH, struct port_key, struct port_rec, 1024);
+MAP(attached, BPF_MAP_TYPE_HASH, __u32, struct attach_rec, 1024);
+MAP_LAZY(nets, __u32, struct net_rec, 4096);
+MAP_LAZY(fdb, struct fdb_key, struct fdb_rec, 65536);
+MAP(fdb_learned, BPF_MAP_TYPE_LRU_HASH, struct fdb_key, struct fdb_rec, ABI_FDB);
+MAP_LAZY(addrs, struct addr_key, struct addr_rec, 65536);
+MAP(frags, BPF_MAP_TYPE_LRU_HASH, struct frag_key, struct frag_rec, ABI_FRAGS);
+MAP_LAZY(sgs, __u32, struct sg_rec, ABI_SGS);
+MAP_LAZY(sg_members, struct sg_member_key, __u32, ABI_SG_MEMBERS);
+MAP_LAZY(paths, __u32, struct path_rec, ABI_PATHS);
+MAP_LAZY(path_hops, struct path_hop_key, struct path_hop, ABI_PATHS * 4);
+MAP_LAZY(path_ports, struct path_port_key, struct path_port, ABI_PATHS * 8);
+MAP_LAZY(path_flows, __u32, __u64, ABI_PATHS);
+MAP_LAZY(port_chain, __u32, struct port_chain, 4096);
+MAP_LAZY(port_class, struct port_key, struct port_classifiers, 1024);
+MAP(port_counts, BPF_MAP_TYPE_PERCPU_HASH, __u32, struct port_count, 1024);
+MAP(drop_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, DROP_N);
+MAP(pkts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct pkt, 1);
+MAP(trace, BPF_MAP_TYPE_ARRAY, __u32, struct trace_buf, 1);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, union chain_ptr);
+	__uint(max_entries, ABI_CHAINS);
+} chains SEC(".maps");
+
+static __always_inline struct pkt *pkt_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&pkts, &zero);
+}
+
+/* The scratch packet of a stage. Uses ctx, because clang passes garbage for an argument that is not used,
+ * and the verifier checks what a global function is given. */
+static __always_inline struct pkt *stage_begin(ctx_t *ctx)
+{
+	__asm__ volatile("" : : "r"(ctx));
+	return pkt_get();
+}
+
+/* Appends one step to the trace. Only a test run gets here: p->trace needs the token. */
+__noinline int trace_add(__u32 event, __u32 a, __u32 b, __u32 c)
+{
+	__u32 zero = 0;
+	struct trace_buf *t = bpf_map_lookup_elem(&trace, &zero);
+	__u32 i;
+
+	if (!t)
+		return 0;
+	i = t->n;
+	if (i >= ABI_TRACE_STEPS)
+		return 0;
+	t->steps[i].event = event;
+	t->steps[i].arg[0] = a;
+	t->steps[i].arg[1] = b;
+	t->steps[i].arg[2] = c;
+	t->n = i + 1;
+	return 0;
+}
+
+#define TRACE3(p, event, a, b, c)                                                                  \
+	do {                                                                                       \
+		if ((p)->trace)                                                                    \
+			trace_add(EV_##event, a, b, c);                                            \
+	} while (0)
+#define TRACE2(p, event, a, b) TRACE3(p, event, a, b, 0)
+#define TRACE1(p, event, a) TRACE3(p, event, a, 0, 0)
+#define TRACE0(p, event) TRACE3(p, event, 0, 0, 0)
+
+static __always_inline void count_port(__u32 ifindex, __u64 rx_pkts, __u64 rx_bytes, __u64 tx_pkts,
+				       __u64 tx_bytes, __u64 drop_pkts)
+{
+	struct port_count *n = bpf_map_lookup_elem(&port_counts, &ifindex);
+
+	if (!n)
+		return;
+	n->rx_pkts += rx_pkts;
+	n->rx_bytes += rx_bytes;
+	n->tx_pkts += tx_pkts;
+	n->tx_bytes += tx_bytes;
+	n->drop_pkts += drop_pkts;
+}
+
+static __always_inline void count_drop(__u32 reason)
+{
+	__u64 *n = bpf_map_lookup_elem(&drop_counts, &reason);
+
+	if (n)
+		(*n)++;
+}
+
+static __always_inline struct flow_rec *flow_find(struct flow_key *k)
+{
+	if (k->family == 6)
+		return bpf_map_lookup_elem(&flow6, k);
+	return bpf_map_lookup_elem(&flow4, k);
+}
+
+static __always_inline long flow_insert(struct flow_key *k, struct flow_rec *r, __u64 how)
+{
+	if (k->family == 6)
+		return bpf_map_update_elem(&flow6, k, r, how);
+	return bpf_map_update_elem(&flow4, k, r, how);
+}
+
+/* What the record counted since the last time goes to the counters of both its ports. */
+static __always_inline void flow_account(__u32 in, struct flow_rec *r)
+{
+	__u64 pkts = r->pkts, bytes = r->bytes;
+	__u64 d_pkts = pkts - __sync_lock_test_and_set(&r->pkts_done, pkts);
+	__u64 d_bytes = bytes - __sync_lock_test_and_set(&r->bytes_done, bytes);
+
+	if (!d_pkts)
+		return;
+	count_port(in, d_pkts, d_bytes, 0, 0, r->flags & FLOW_DROP ? d_pkts : 0);
+	if (!(r->flags & FLOW_DROP))
+		count_port(r->out, 0, 0, d_pkts, d_bytes, 0);
+}
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_BPF_OUTPUT_H
+#define DEMARC_BPF_OUTPUT_H
+
+/*
+ * Handing the frame over. Into a function: bpf_redirect_peer(), which skips the host-side veth's queue; the
+ * packet type was computed against that veth's MAC and is set right here. To a NIC or a tap: egress.
+ */
+
+#include "maps_def.h"
+
+static __always_inline int send_peer(ctx_t *ctx, __u32 ifindex, __u32 type)
+{
+	if (ctx->pkt_type != type)
+		bpf_skb_change_type(ctx, type);
+	return (int)bpf_redirect_peer(ifindex, 0);
+}
+
+/* Drops the tag of the ingress VLAN and puts the one of the egress VLAN (0: none). */
+static __always_inline int retag(ctx_t *ctx, __u16 vlan)
+{
+	if (ctx->vlan_present && bpf_skb_vlan_pop(ctx) < 0)
+		return -1;
+	if (vlan && bpf_skb_vlan_push(ctx, bpf_htons(0x8100), vlan) < 0)
+		return -1;
+	return 0;
+}
+
+/* The record's verdict on the frame: the tail of the fast path and of the slow one. */
+static __always_inline int send_by_record(ctx_t *ctx, struct flow_rec *f)
+{
+	__u32 out = f->out;
+	__u8 flags = f->flags;
+
+	if ((flags & FLOW_SET_DMAC) && ctx_store(ctx, 0, f->out_mac, 6) < 0)
+		goto refused;
+	if ((ctx->vlan_present || (flags & FLOW_PUSH_VLAN)) &&
+	    retag(ctx, flags & FLOW_PUSH_VLAN ? f->out_vlan : 0) < 0)
+		goto refused;
+	if (!(flags & FLOW_PEER))
+		return (int)bpf_redirect(out, 0);
+	return send_peer(ctx, out, flags & FLOW_TO_HOST ? PACKET_HOST : PACKET_OTHERHOST);
+refused:
+	count_drop(DROP_REDIRECT);
+	return TC_ACT_SHOT;
+}
+
+/* A reply made here goes back to who asked; a VLAN tag is still on the frame. */
+static __always_inline int send_back(ctx_t *ctx, struct pkt *p)
+{
+	p->act = TC_ACT_REDIRECT;
+	TRACE2(p, OUT_PORT, p->in.ifindex, p->in.vlan);
+	if (p->trace)
+		return STAGE_DONE;
+	count_port(p->in.ifindex, 1, p->len, 1, ctx_len(ctx), 0);
+	if (p->port_flags & (PORT_UPLINK | PORT_NO_PEER))
+		p->act = (int)bpf_redirect(p->in.ifindex, 0);
+	else
+		p->act = send_peer(ctx, p->in.ifindex, PACKET_HOST);
+	return STAGE_DONE;
+}
+
+/* Builds p->rec from what the stages decided about a frame with an output port. */
+static __always_inline int record_build(struct pkt *p)
+{
+	struct flow_rec *r = &p->rec;
+	struct port_rec *q = bpf_map_lookup_elem(&ports, &p->outk);
+	__u8 flags = 0;
+
+	if (!q)
+		return -DROP_NO_OUTPUT;
+	if (!(q->flags & (PORT_UPLINK | PORT_NO_PEER)))
+		flags |= FLOW_PEER;
+	if (p->set_mac && !mac_same(p->mac, p->dmac))
+		flags |= FLOW_SET_DMAC;
+	if (mac_same(p->set_mac ? p->mac : p->dmac, q->mac))
+		flags |= FLOW_TO_HOST;
+	if (p->out_vlan)
+		flags |= FLOW_PUSH_VLAN;
+	if (p->key.proto == PROTO_TCP)
+		flags |= FLOW_TCP;
+	r->last_ns = p->now;
+	r->out = p->out;
+	r->out_vlan = p->out_vlan;
+	r->flags = flags;
+	mac_copy(r->dmac, p->dmac);
+	mac_copy(r->smac, p->smac);
+	mac_copy(r->out_mac, p->mac);
+	return STAGE_NEXT;
+}
+
+/* Frames without a record: non-IP unicast, neighbour discovery, ICMP errors. */
+__noinline int stage_send(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct flow_rec r;
+	int v;
+
+	if (!p)
+		return -DROP_INTERNAL;
+	v = record_build(p);
+	if (v)
+		return v;
+	TRACE2(p, OUT_PORT, p->out, p->out_vlan);
+	p->act = TC_ACT_REDIRECT;
+	if (p->trace)
+		return STAGE_DONE;
+	if (!p->flow) {
+		count_port(p->in.ifindex, 1, p->len, 0, 0, 0);
+		count_port(p->out, 0, 0, 1, p->len, 0);
+	}
+	r = p->rec;
+	p->act = send_by_record(ctx, &r);
+	return STAGE_DONE;
+}
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_BPF_PARSE_H
+#define DEMARC_BPF_PARSE_H
+
+/*
+ * Headers to `struct pkt`. Reads with ctx_load() only, so that it takes non-linear packets and compiles in
+ * user space. Every function returns STAGE_NEXT or -DROP_MALFORMED.
+ * Source: RFC 791, RFC 8200, RFC 792, RFC 4443, RFC 4861.
+ */
+
+#include "pkt.h"
+
+static __always_inline __u16 load16(const __u8 *b)
+{
+	return (__u16)(b[0] << 8 | b[1]);
+}
+
+static __always_inline __u8 icmp4_kind(__u8 type)
+{
+	if (type == 8 || type == 0 || (type >= 13 && type <= 18))
+		return ICMP_QUERY;
+	if (type == 3 || type == 4 || type == 5 || type == 11 || type == 12)
+		return ICMP_ERROR;
+	return ICMP_REST;
+}
+
+static __always_inline __u8 icmp6_kind(__u8 type)
+{
+	if (type == 128 || type == 129)
+		return ICMP_QUERY;
+	if (type >= 1 && type <= 4)
+		return ICMP_ERROR;
+	if ((type >= 130 && type <= 137) || type == 143)
+		return ICMP_CONTROL;
+	return ICMP_REST;
+}
+
+static __always_inline void parse_icmp_type(struct pkt *p)
+{
+	p->icmp = p->key.proto == PROTO_ICMP ? icmp4_kind(p->icmp_type) : icmp6_kind(p->icmp_type);
+}
+
+/* Ports into the key. `l4_off` is where the L4 header starts. */
+static __always_inline int parse_l4(ctx_t *c, struct pkt *p)
+{
+	__u8 b[16] = {};
+	__u8 proto = p->key.proto;
+
+	p->key.sport = 0;
+	p->key.dport = 0;
+	if (p->frag == FRAG_LATER)
+		return STAGE_NEXT;
+	if (proto == PROTO_TCP) {
+		if (ctx_load(c, p->l4_off, b, 14) < 0)
+			return -DROP_MALFORMED;
+		p->tcp_flags = b[13];
+	} else if (proto == PROTO_UDP || proto == PROTO_SCTP || proto == PROTO_ICMP ||
+		   proto == PROTO_ICMPV6) {
+		if (ctx_load(c, p->l4_off, b, 8) < 0)
+			return -DROP_MALFORMED;
+	} else {
+		return STAGE_NEXT;
+	}
+	if (proto != PROTO_ICMP && proto != PROTO_ICMPV6) {
+		p->key.sport = bpf_htons(load16(b));
+		p->key.dport = bpf_htons(load16(b + 2));
+		return STAGE_NEXT;
+	}
+	p->icmp_type = b[0];
+	p->icmp_code = b[1];
+	parse_icmp_type(p);
+	if (p->icmp == ICMP_QUERY)
+		p->key.sport = bpf_htons(load16(b + 4));
+	p->key.dport = p->icmp == ICMP_QUERY ? p->key.sport : bpf_htons(load16(b));
+	return STAGE_NEXT;
+}
+
+static __always_inline int parse_ipv4(ctx_t *c, struct pkt *p)
+{
+	__u8 b[20];
+	__u16 off, total;
+	__u32 hdr;
+
+	if (ctx_load(c, p->l3_off, b, sizeof(b)) < 0)
+		return -DROP_MALFORMED;
+	hdr = (b[0] & 0xf) * 4;
+	total = load16(b + 2);
+	if (b[0] >> 4 != 4 || hdr < 20 || total < hdr || total > p->len - p->l3_off)
+		return -DROP_MALFORMED;
+	p->key.family = 4;
+	p->key.proto = b[9];
+	p->hop_limit = b[8];
+	__builtin_memcpy(&p->key.addr[0], b + 12, 4);
+	__builtin_memcpy(&p->key.addr[1], b + 16, 4);
+	off = load16(b + 6);
+	p->frag_id = load16(b + 4);
+	if (off & 0x1fff)
+		p->frag = FRAG_LATER;
+	else if (off & 0x2000)
+		p->frag = FRAG_FIRST;
+	p->l4_off = (__u16)(p->l3_off + hdr);
+	return parse_l4(c, p);
+}
+
+/* One extension header at l4_off; sets *next. 1: more to skip, 0: `next` is the payload. */
+static __always_inline int parse_ext(ctx_t *c, struct pkt *p, __u8 *next)
+{
+	__u8 b[8];
+	__u8 proto = *next;
+
+	if (proto != 0 && proto != 43 && proto != 44 && proto != 51 && proto != 60)
+		return 0;
+	if (p->frag == FRAG_LATER)
+		return 0;
+	if (ctx_load(c, p->l4_off, b, sizeof(b)) < 0)
+		return -DROP_MALFORMED;
+	*next = b[0];
+	if (proto == 44) { /* fragment: RFC 8200 section 4.5 */
+		__u16 off = load16(b + 2);
+
+		if (off & 0xfff8)
+			p->frag = FRAG_LATER;
+		else if (off & 1)
+			p->frag = FRAG_FIRST;
+		__builtin_memcpy(&p->frag_id, b + 4, 4);
+		p->l4_off += 8;
+	} else if (proto == 51) {
+		p->l4_off += (b[1] + 2) * 4; /* RFC 4302 section 2.2 */
+	} else {
+		p->l4_off += (b[1] + 1) * 8;
+	}
+	return 1;
+}
+
+static __always_inline int parse_ipv6(ctx_t *c, struct pkt *p)
+{
+	__u8 b[40];
+	__u8 next;
+	int more = 1;
+
+	if (ctx_load(c, p->l3_off, b, sizeof(b)) < 0 || b[0] >> 4 != 6)
+		return -DROP_MALFORMED;
+	if (load16(b + 4) > p->len - p->l3_off - sizeof(b))
+		return -DROP_MALFORMED;
+	p->key.family = 6;
+	p->hop_limit = b[7];
+	__builtin_memcpy(&p->key.addr[0], b + 8, 16);
+	__builtin_memcpy(&p->key.addr[4], b + 24, 16);
+	p->l4_off = (__u16)(p->l3_off + sizeof(b));
+	next = b[6];
+	for (int i = 0; i < ABI_IPV6_EXT && more > 0; i++)
+		more = parse_ext(c, p, &next);
+	if (more) /* truncated, or a longer list of headers than anybody sends */
+		return -DROP_MALFORMED;
+	p->key.proto = next;
+	return parse_l4(c, p);
+}
+
+/*
+ * The packet inside an ICMP error, as the tuple its reply would have: that is the flow which the error, a
+ * kind of reply, belongs to. RFC 792: IP header and 64 bits; RFC 4443: as much as fits.
+ */
+static __always_inline int parse_inner(ctx_t *c, struct pkt *p)
+{
+	struct flow_key in = {};
+	__u8 b[40];
+	__u32 off = p->l4_off + 8u;
+	__u8 icmp;
+
+	in.family = p->key.family;
+	if (in.family == 4) {
+		if (ctx_load(c, off, b, 20) < 0 || b[0] >> 4 != 4 || (b[0] & 0xf) < 5)
+			return -DROP_MALFORMED;
+		in.proto = b[9];
+		__builtin_memcpy(&in.addr[0], b + 12, 4);
+		__builtin_memcpy(&in.addr[1], b + 16, 4);
+		off += (b[0] & 0xf) * 4u;
+	} else {
+		if (ctx_load(c, off, b, 40) < 0 || b[0] >> 4 != 6)
+			return -DROP_MALFORMED;
+		in.proto = b[6];
+		__builtin_memcpy(&in.addr[0], b + 8, 16);
+		__builtin_memcpy(&in.addr[4], b + 24, 16);
+		off += 40;
+	}
+	if (ctx_load(c, off, b, 8) < 0)
+		return -DROP_MALFORMED;
+	if (in.proto == PROTO_TCP || in.proto == PROTO_UDP || in.proto == PROTO_SCTP) {
+		in.sport = bpf_htons(load16(b));
+		in.dport = bpf_htons(load16(b + 2));
+	} else if (in.proto == PROTO_ICMP || in.proto == PROTO_ICMPV6) {
+		icmp = in.proto == PROTO_ICMP ? icmp4_kind(b[0]) : icmp6_kind(b[0]);
+		if (icmp != ICMP_QUERY)
+			return -DROP_MALFORMED; /* RFC 1122 3.2.2: no error about an error */
+		in.sport = bpf_htons(load16(b + 4));
+		in.dport = in.sport;
+	}
+	key_reverse(&p->inner, &in);
+	p->inner.ifindex = p->key.ifindex;
+	p->inner.vlan = p->key.vlan;
+	return STAGE_NEXT;
+}
+
+/* The whole packet. The caller has zeroed *p and set key.ifindex and key.vlan. */
+static __always_inline int parse_packet(ctx_t *c, struct pkt *p)
+{
+	__u8 b[ETH_SIZE];
+	int v;
+
+	p->len = ctx_len(c);
+	if (ctx_load(c, 0, b, sizeof(b)) < 0)
+		return -DROP_MALFORMED;
+	mac_copy(p->dmac, b);
+	mac_copy(p->smac, b + 6);
+	p->multicast = b[0] & 1;
+	p->ethertype = load16(b + 12);
+	p->l3_off = ETH_SIZE;
+	if (b[6] & 1) /* a group cannot send */
+		return -DROP_MALFORMED;
+	if (p->ethertype == ETHERTYPE_ARP)
+		p->kind = PKT_ARP;
+	if (p->ethertype == ETHERTYPE_IPV4)
+		v = parse_ipv4(c, p);
+	else if (p->ethertype == ETHERTYPE_IPV6)
+		v = parse_ipv6(c, p);
+	else
+		return STAGE_NEXT;
+	if (v)
+		return v;
+	p->kind = PKT_IP;
+	p->flow = !p->multicast && p->icmp != ICMP_CONTROL && p->icmp != ICMP_ERROR;
+	if (p->icmp == ICMP_ERROR && p->frag != FRAG_LATER)
+		return parse_inner(c, p);
+	return STAGE_NEXT;
+}
+
+#endif

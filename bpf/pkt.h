@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_BPF_PKT_H
+#define DEMARC_BPF_PKT_H
+
+/* What the stages of the slow path know about the packet in hand; one per CPU, see pkt_get(). */
+
+#include "ctx.h"
+#include "drop.h"
+#include "maps.h"
+#include "stage.h"
+
+#define ETH_SIZE 14
+#define ETHERTYPE_IPV4 0x0800
+#define ETHERTYPE_ARP 0x0806
+#define ETHERTYPE_IPV6 0x86dd
+
+#define PROTO_ICMP 1
+#define PROTO_TCP 6
+#define PROTO_UDP 17
+#define PROTO_ICMPV6 58
+#define PROTO_SCTP 132
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+enum pkt_kind { PKT_OTHER, PKT_ARP, PKT_IP };
+enum pkt_frag { FRAG_NONE, FRAG_FIRST, FRAG_LATER };
+enum pkt_icmp {
+	ICMP_NOT,
+	ICMP_QUERY,   /* has an identifier and a reply */
+	ICMP_ERROR,   /* has the start of a packet in it */
+	ICMP_CONTROL, /* neighbour discovery, MLD: stays in its network */
+	ICMP_REST,
+};
+
+struct pkt {
+	struct flow_key key;  /* as received */
+	struct flow_key rkey; /* the other direction, as it would be received from the output port */
+	struct flow_key inner; /* ICMP error: the reply to the packet inside it */
+	__u8 dmac[6], smac[6];
+	__u32 len;
+	__u16 ethertype;
+	__u8 kind;	/* enum pkt_kind */
+	__u8 multicast; /* or broadcast */
+	__u16 l3_off, l4_off;
+	__u32 frag_id;
+	__u8 frag; /* enum pkt_frag */
+	__u8 tcp_flags;
+	__u8 icmp; /* enum pkt_icmp */
+	__u8 icmp_type, icmp_code;
+	__u8 hop_limit;
+	__u8 trace; /* report, change nothing */
+	__u8 flow;  /* a record may be kept for it */
+	__u64 now;
+
+	/* stage_port */
+	__u16 net, port_flags;
+
+	/* stage_flow: the record as it was */
+	__u8 had; /* alive, and not a drop */
+	__u8 had_conn, had_dir, had_state;
+	__u32 had_out, had_path;
+	__u16 had_chain, had_hop;
+	__u16 had_vlan, pad0;
+	__u64 created_ns;
+
+	/* chain, l2 */
+	__u32 out;
+	__u16 out_vlan;
+	__u8 set_mac;
+	__u8 dir;
+	__u8 mac[6];
+	__u16 chain;
+	__u32 path;
+	__u16 hop;
+	__u8 entry;
+	__u8 sole;
+
+	/* conntrack, security group */
+	__u8 reply; /* travels against the direction that opened the connection */
+	__u8 known; /* a connection exists */
+	__u8 state;
+	__u8 partner; /* the partner's record exists */
+	__u32 sg_remote[4];
+	__u16 sg_sport, sg_dport;
+	__u8 sg_type, sg_code;
+	__u8 pad1[2];
+
+	struct port_key in;
+	struct port_key outk;
+	struct fdb_key fdb;
+	struct addr_key addr;
+	struct frag_key fragk;
+	struct sg_member_key sgm;
+	struct flow_rec rec;
+	__u8 buf[96]; /* replies are built here */
+	__s32 act;    /* what the program returns when a stage is done */
+};
+
+/* A stage returns STAGE_NEXT, STAGE_DONE (p->act is set) or -enum drop_reason. */
+#define STAGE_NEXT 0
+#define STAGE_DONE 1
+
+static __always_inline __u32 key_words(__u8 family)
+{
+	return family == 6 ? 4 : 1;
+}
+
+/* to := the tuple of `from` with both ends exchanged; ifindex and VLAN are the caller's. */
+static __always_inline void key_reverse(struct flow_key *to, const struct flow_key *from)
+{
+	to->proto = from->proto;
+	to->family = from->family;
+	to->sport = from->dport;
+	to->dport = from->sport;
+	if (from->family == 6) {
+		for (int i = 0; i < 4; i++) {
+			to->addr[i] = from->addr[i + 4];
+			to->addr[i + 4] = from->addr[i];
+		}
+		return;
+	}
+	to->addr[0] = from->addr[1];
+	to->addr[1] = from->addr[0];
+	for (int i = 2; i < 8; i++)
+		to->addr[i] = 0;
+}
+
+static __always_inline int mac_same(const __u8 *a, const __u8 *b)
+{
+	__u8 diff = 0;
+
+	for (int i = 0; i < 6; i++)
+		diff |= a[i] ^ b[i];
+	return !diff;
+}
+
+static __always_inline void mac_copy(__u8 *to, const __u8 *from)
+{
+	for (int i = 0; i < 6; i++)
+		to[i] = from[i];
+}
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_BPF_PORT_H
+#define DEMARC_BPF_PORT_H
+
+/* The ingress port, and what an unsecured one teaches us: who is behind it. */
+
+#include "maps_def.h"
+
+#define MOVE_HOLD_NS                                                                               \
+	100000000ULL /* a flapping MAC invalidates the flow records at most ten times a second */
+
+static __always_inline void gen_bump(void)
+{
+	__sync_fetch_and_add(&dp_globals.gen, 1);
+}
+
+__noinline int stage_port(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct port_rec *port;
+	struct attach_rec *a;
+
+	if (!p)
+		return -DROP_INTERNAL;
+	p->in.ifindex = p->key.ifindex;
+	p->in.vlan = p->key.vlan;
+	port = bpf_map_lookup_elem(&ports, &p->in);
+	if (!port) {
+		a = bpf_map_lookup_elem(&attached, &p->in.ifindex);
+		if (!a || !(a->flags & PORT_UPLINK))
+			return p->in.vlan ? -DROP_VLAN : -DROP_NO_PORT;
+		p->act = TC_ACT_OK; /* a VLAN of the NIC that is not ours */
+		TRACE0(p, PORT_HOST);
+		return STAGE_DONE;
+	}
+	p->net = port->net;
+	p->port_flags = port->flags;
+	TRACE3(p, PORT_OK, p->in.ifindex, p->net, p->port_flags);
+	if (port->flags & PORT_ADMIN_DOWN)
+		return -DROP_ADMIN_DOWN;
+	if ((port->flags & PORT_UPLINK) && !p->in.vlan && ctx->pkt_type == PACKET_HOST) {
+		p->act = TC_ACT_OK;
+		TRACE0(p, PORT_HOST);
+		return STAGE_DONE;
+	}
+	return STAGE_NEXT;
+}
+
+static __always_inline void learn_moved(struct pkt *p)
+{
+	if (p->now - dp_globals.last_move_ns < MOVE_HOLD_NS) {
+		dp_globals.move_pending = 1;
+		return;
+	}
+	dp_globals.last_move_ns = p->now;
+	gen_bump();
+}
+
+/*
+ * Chain members do not teach: a transparent function sends with the MACs of others. MACs of our own ports
+ * are never learned from somebody else.
+ */
+__noinline int stage_learn(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct fdb_rec *old, fresh = {};
+
+	if (!p)
+		return -DROP_INTERNAL;
+	if ((p->port_flags & PORT_SECURITY) || p->trace)
+		return STAGE_NEXT;
+	if (bpf_map_lookup_elem(&port_chain, &p->in.ifindex))
+		return STAGE_NEXT;
+	p->fdb.net = p->net;
+	mac_copy(p->fdb.mac, p->smac);
+	if (bpf_map_lookup_elem(&fdb, &p->fdb))
+		return STAGE_NEXT;
+	old = bpf_map_lookup_elem(&fdb_learned, &p->fdb);
+	if (old && old->ifindex == p->in.ifindex && old->vlan == p->in.vlan) {
+		old->last_ns = p->now;
+		return STAGE_NEXT;
+	}
+	fresh.ifindex = p->in.ifindex;
+	fresh.vlan = p->in.vlan;
+	fresh.last_ns = p->now;
+	if (old)
+		learn_moved(p);
+	bpf_map_update_elem(&fdb_learned, &p->fdb, &fresh, BPF_ANY);
+	return STAGE_NEXT;
+}
+
+#endif

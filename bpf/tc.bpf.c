@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+
+/*
+ * The datapath at tc ingress: one program on the host side of every function's veth and on every NIC.
+ * docs/DATAPATH.md draws the stages.
+ */
+
+#include "arp.h"
+#include "chain.h"
+#include "conntrack.h"
+#include "ctx.h"
+#include "fast.h"
+#include "frag.h"
+#include "l2.h"
+#include "maps_def.h"
+#include "nd.h"
+#include "output.h"
+#include "parse.h"
+#include "pkt.h"
+#include "port.h"
+#include "sg.h"
+#include "spoof.h"
+#include "walk.h"
+
+/* The token makes a mark that some packet happens to carry harmless; there is none unless a trace runs. */
+static __always_inline int is_trace(ctx_t *ctx)
+{
+	return dp_globals.trace_token && ctx->mark == dp_globals.trace_token;
+}
+
+static __always_inline void trace_parsed(struct pkt *p)
+{
+	if (p->kind == PKT_IP) {
+		TRACE3(p, PARSE_IP, p->key.family, p->key.proto, p->len);
+		TRACE2(p, PARSE_PORTS, bpf_ntohs(p->key.sport), bpf_ntohs(p->key.dport));
+	} else if (p->kind == PKT_OTHER) {
+		TRACE2(p, PARSE_OTHER, p->ethertype, p->len);
+	}
+}
+
+/* Everything the frame says about itself, into the scratch packet. */
+__noinline int stage_parse(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	int v;
+
+	if (!p)
+		return -DROP_INTERNAL;
+	__builtin_memset(p, 0, sizeof(*p));
+	p->now = bpf_ktime_get_coarse_ns();
+	p->trace = is_trace(ctx);
+	p->key.ifindex = ctx->ifindex;
+	p->key.vlan = p->trace ? (__u16)ctx->cb[0] : ctx_vlan(ctx);
+	v = parse_packet(ctx, p);
+	if (v)
+		return v;
+	trace_parsed(p);
+	return p->kind == PKT_IP ? frag_ports(p) : STAGE_NEXT;
+}
+
+/* Ends the packet; a verdict of policy on a flow is remembered. */
+__noinline int packet_drop(ctx_t *ctx, __u32 reason)
+{
+	struct pkt *p = stage_begin(ctx);
+
+	if (reason >= DROP_N)
+		reason = DROP_INTERNAL;
+	if (!p)
+		return TC_ACT_SHOT;
+	TRACE1(p, OUT_DROP, reason);
+	if (p->trace)
+		return TC_ACT_SHOT;
+	count_drop(reason);
+	if (p->flow && p->net && reason >= DROP_SG_EGRESS && reason <= DROP_SG_INGRESS)
+		record_denied(reason);
+	else
+		count_port(p->key.ifindex, 1, p->len, 0, 0, 1);
+	return TC_ACT_SHOT;
+}
+
+#define RUN(stage)                                                                                 \
+	do {                                                                                       \
+		v = stage(ctx);                                                                    \
+		if (v)                                                                             \
+			return v;                                                                  \
+	} while (0)
+
+/* What is steered and tracked: IP unicast. */
+static __always_inline int run_ip(ctx_t *ctx)
+{
+	int v;
+
+	RUN(stage_flow);
+	RUN(stage_classify);
+	RUN(stage_chain);
+	RUN(stage_l2);
+	return STAGE_NEXT;
+}
+
+static __always_inline int run_record(ctx_t *ctx)
+{
+	int v;
+
+	RUN(stage_conntrack);
+	RUN(stage_sg);
+	RUN(stage_store);
+	return STAGE_NEXT;
+}
+
+/* The stages in order. p is looked up again after each, since the verifier forgets it. */
+static __always_inline int run_stages(ctx_t *ctx)
+{
+	struct pkt *p;
+	int v;
+
+	RUN(stage_parse);
+	RUN(stage_port);
+	RUN(stage_spoof);
+	RUN(stage_learn);
+	RUN(stage_arp);
+	RUN(stage_nd);
+	p = pkt_get();
+	if (!p)
+		return -DROP_INTERNAL;
+	if (p->multicast)
+		return stage_flood(ctx);
+	if (!p->flow) {
+		RUN(stage_related);
+		RUN(stage_l2);
+	} else {
+		v = run_ip(ctx);
+		if (v)
+			return v;
+	}
+	if (!p->out)
+		return stage_flood(ctx);
+	if (p->flow) {
+		v = run_record(ctx);
+		if (v)
+			return v;
+	}
+	return stage_send(ctx);
+}
+
+static __always_inline int slow_path(ctx_t *ctx)
+{
+	int v = run_stages(ctx);
+	struct pkt *p;
+
+	if (v < 0)
+		return packet_drop(ctx, (__u32)-v);
+	p = pkt_get();
+	return p ? p->act : TC_ACT_SHOT;
+}
+
+/* The record of a packet that only the full parser understands: options, extension headers, ICMP. */
+static __always_inline struct flow_rec *find_parsed(ctx_t *ctx, struct fast *m)
+{
+	struct pkt *p;
+
+	if (stage_parse(ctx))
+		return 0;
+	p = pkt_get();
+	if (!p || !p->flow)
+		return 0;
+	m->mac_hi = *(__u64 *)p->dmac;
+	m->mac_lo = *(__u32 *)(p->smac + 2);
+	m->tcp_flags = p->tcp_flags;
+	return flow_find(&p->key);
+}
+
+SEC("tc")
+int dp_ingress(ctx_t *ctx)
+{
+	struct flow_rec *f = 0;
+	struct flow_key k;
+	struct fast m;
+	__u64 now;
+	int plain;
+
+	if (is_trace(ctx))
+		return slow_path(ctx);
+	plain = !fast_parse(ctx, &k, &m);
+	f = plain ? flow_find(&k) : find_parsed(ctx, &m);
+	if (!f)
+		return slow_path(ctx);
+	now = bpf_ktime_get_coarse_ns();
+	if (!fast_valid(f, &m, now))
+		return slow_path(ctx);
+	if ((f->flags & FLOW_TCP) &&
+	    ((m.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) || f->state != CT_ESTABLISHED)) {
+		if (plain)
+			key_to_pkt(&k);
+		if (tcp_advance(m.tcp_flags))
+			return slow_path(ctx);
+	}
+	return fast_go(ctx, f, now);
+}
+
+char dp_license[] SEC("license") = "Dual BSD/GPL";

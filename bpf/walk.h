@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_BPF_WALK_H
+#define DEMARC_BPF_WALK_H
+
+/*
+ * One pass over all flow records, run from user space about once a second in process context. It does in
+ * the kernel what would otherwise copy megabytes: ageing, port counters, connections per path.
+ */
+
+#include "conntrack.h"
+
+struct walk_ctx {
+	struct walk_args *args;
+	__u64 now;
+};
+
+static __always_inline void walk_count_path(struct flow_rec *f)
+{
+	__u64 *n, one = 1 | (f->conn & CONN_ENTRY ? 1ULL << 32 : 0);
+	__u32 path = f->path;
+
+	if (!path)
+		return;
+	n = bpf_map_lookup_elem(&path_flows, &path);
+	if (n)
+		__sync_fetch_and_add(n, one);
+	else
+		bpf_map_update_elem(&path_flows, &path, &one, BPF_NOEXIST);
+}
+
+/* 1: the record is idle and so is its partner. */
+static __always_inline int walk_idle(struct flow_key *k, struct flow_rec *f, __u64 now)
+{
+	struct flow_key r = {};
+	struct flow_rec *o;
+
+	if ((now - f->last_ns) >> ABI_TICK_SHIFT <= f->timeout)
+		return 0;
+	if (f->flags & FLOW_DROP)
+		return 1;
+	key_reverse(&r, k);
+	r.ifindex = f->out;
+	r.vlan = f->out_vlan;
+	o = flow_find(&r);
+	return !o || !rec_fresh(o, now);
+}
+
+static __always_inline void walk_one(void *map, struct flow_key *k, void *key, struct flow_rec *f,
+				     struct walk_ctx *c)
+{
+	struct walk_args *a = c->args;
+
+	a->n_records++;
+	if (a->op == WALK_COUNT) {
+		if (f->chain == a->chain && (f->conn & CONN_ENTRY) &&
+		    f->created_ns < a->before_ns && rec_fresh(f, c->now))
+			a->n_conns++;
+		return;
+	}
+	flow_account(k->ifindex, f);
+	if (walk_idle(k, f, c->now)) {
+		bpf_map_delete_elem(map, key);
+		a->n_deleted++;
+		return;
+	}
+	walk_count_path(f);
+}
+
+static long walk4(void *map, struct key4_bytes *key, struct flow_rec *f, struct walk_ctx *c)
+{
+	struct flow_key k = {};
+
+	__builtin_memcpy(&k, key, FLOW_KEY4_SIZE);
+	walk_one(&flow4, &k, key, f, c);
+	return 0;
+}
+
+static long walk6(void *map, struct flow_key *key, struct flow_rec *f, struct walk_ctx *c)
+{
+	struct flow_key k = *key;
+
+	walk_one(&flow6, &k, key, f, c);
+	return 0;
+}
+
+SEC("syscall")
+int dp_walk(struct walk_args *args)
+{
+	struct walk_ctx c = { .args = args, .now = bpf_ktime_get_ns() };
+
+	args->n_conns = 0;
+	args->n_records = 0;
+	args->n_deleted = 0;
+	bpf_for_each_map_elem(&flow4, walk4, &c, 0);
+	bpf_for_each_map_elem(&flow6, walk6, &c, 0);
+	return 0;
+}
+
+#endif

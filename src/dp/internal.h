@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_DP_INTERNAL_H
+#define DEMARC_DP_INTERNAL_H
+
+/* What the files of src/dp share. */
+
+#include "dp/dp.h"
+
+#include <linux/types.h>
+
+#include "drop.h"
+#include "maps.h"
+#include "stage.h"
+
+/* Pinned maps. Row: constant, name of the map and of its pin. */
+#define DP_MAP_TABLE(X)                                                                            \
+	X(FLOW4, flow4)                                                                            \
+	X(FLOW6, flow6)                                                                            \
+	X(PORTS, ports)                                                                            \
+	X(ATTACHED, attached)                                                                      \
+	X(NETS, nets)                                                                              \
+	X(FDB, fdb)                                                                                \
+	X(FDB_LEARNED, fdb_learned)                                                                \
+	X(ADDRS, addrs)                                                                            \
+	X(FRAGS, frags)                                                                            \
+	X(SGS, sgs)                                                                                \
+	X(SG_MEMBERS, sg_members)                                                                  \
+	X(PATHS, paths)                                                                            \
+	X(PATH_HOPS, path_hops)                                                                    \
+	X(PATH_PORTS, path_ports)                                                                  \
+	X(PATH_FLOWS, path_flows)                                                                  \
+	X(PORT_CHAIN, port_chain)                                                                  \
+	X(PORT_CLASS, port_class)                                                                  \
+	X(PORT_COUNTS, port_counts)                                                                \
+	X(DROP_COUNTS, drop_counts)                                                                \
+	X(CHAINS, chains)
+
+enum dp_map {
+#define X(name, id) M_##name,
+	DP_MAP_TABLE(X)
+#undef X
+		M_N
+};
+
+/* What was named since dp_mark(): kind and key, sorted when it is searched. */
+enum name_kind { NAME_NET, NAME_PORT, NAME_SG, NAME_CHAIN };
+struct name {
+	uint32_t kind, a, b;
+};
+struct names {
+	struct name *v;
+	size_t len, cap;
+	bool on, sorted;
+};
+WARN_UNUSED int names_add(struct names *n, enum name_kind kind, uint32_t a, uint32_t b, struct err *e);
+bool names_has(struct names *n, enum name_kind kind, uint32_t a, uint32_t b);
+void names_start(struct names *n);
+void names_done(struct names *n);
+
+#define DP_PATH_SIZE 320
+
+struct dp_bpf;
+struct dp {
+	char pin_dir[DP_PATH_SIZE - 64];
+	char dir[DP_PATH_SIZE - 32]; /* of this ABI, in pin_dir */
+	struct dp_bpf *skel;
+	int map[M_N];	      /* owned by skel */
+	int prog_fd, walk_fd; /* owned by skel */
+	uint32_t prog_id;
+	struct dp_globals *g;	 /* the pinned map, mapped */
+	union chain_ptr *chains; /* the pinned map, mapped */
+	int n_cpus;
+	int64_t walked_ns;
+	struct names names;
+};
+
+void dp_gen_bump(struct dp *dp);
+
+/* Map operations with errors that name the map. */
+WARN_UNUSED int dp_put(struct dp *dp, enum dp_map m, const void *key, const void *value, struct err *e);
+int dp_get(struct dp *dp, enum dp_map m, const void *key, void *ret_value); /* -ENOENT */
+void dp_unset(struct dp *dp, enum dp_map m, const void *key);		    /* absent is fine */
+/* Copies all keys of a map to a new array of n keys; caller frees *ret. Returns n. */
+WARN_UNUSED int dp_keys(struct dp *dp, enum dp_map m, size_t key_size, void **ret, struct err *e);
+
+/* tc filters. Absent interfaces are -ENODEV. */
+WARN_UNUSED int tc_attach(struct dp *dp, int ifx, struct err *e);
+bool tc_is_attached(struct dp *dp, int ifx);
+void tc_detach(int ifx);
+
+/* Runs the walk program. */
+WARN_UNUSED int dp_walk_run(struct dp *dp, struct walk_args *a, struct err *e);
+
+WARN_UNUSED int port_del_key(struct dp *dp, const struct port_key *k, struct err *e);
+void ip_words(const struct ip_addr *a, __u32 ret[4]);
+void cidr_words(const struct ip_cidr *c, __u32 ret_ip[4], __u32 ret_mask[4]);
+
+#endif

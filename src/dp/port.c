@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Networks and ports. The `ports` map is what was asked for; members, fdb and addrs are derived from it, and
+ * what a change makes stale is found by comparing with the port's old value, so that no state is kept here.
+ */
+
+#include "dp/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+_Static_assert((int)DP_PORT_SECURITY == PORT_SECURITY && (int)DP_PORT_UPLINK == PORT_UPLINK &&
+		       (int)DP_PORT_ADMIN_DOWN == PORT_ADMIN_DOWN && (int)DP_PORT_NO_PEER == PORT_NO_PEER,
+	       "port flags differ");
+_Static_assert(DP_PORT_ADDRS_MAX == ABI_PORT_ADDRS && DP_PORT_SGS_MAX == ABI_PORT_SGS, "limits differ");
+
+/* ---- networks ---- */
+
+int dp_net_set(struct dp *dp, const struct dp_net *n, struct err *e)
+{
+	struct net_rec rec = { 0 }, old;
+	__u32 id = n->net;
+	int r;
+
+	if (!n->net)
+		return err_set(e, FAULT_BAD_REQUEST, "net", "network number is 0");
+	r = names_add(&dp->names, NAME_NET, id, 0, e);
+	if (r)
+		return r;
+	if (!dp_get(dp, M_NETS, &id, &old))
+		rec = old;
+	else
+		memset(&old, 0, sizeof(old));
+	rec.net = n->net;
+	rec.mtu = n->mtu;
+	rec.uplink = (__u32)n->uplink.num;
+	rec.uplink_vlan = n->uplink_vlan.id;
+	if (!memcmp(&rec, &old, sizeof(rec)))
+		return 0;
+	return dp_put(dp, M_NETS, &id, &rec, e);
+}
+
+static bool member_is(const struct member *m, const struct port_key *k)
+{
+	return m->ifindex == k->ifindex && m->vlan == k->vlan;
+}
+
+static void member_remove(struct net_rec *n, const struct port_key *k)
+{
+	for (int i = 0; i < n->n_members; i++) {
+		if (!member_is(&n->members[i], k))
+			continue;
+		n->members[i] = n->members[--n->n_members];
+		memset(&n->members[n->n_members], 0, sizeof(n->members[0]));
+		return;
+	}
+}
+
+static int member_put(struct dp *dp, const struct port_key *k, const struct port_rec *p, struct err *e)
+{
+	struct net_rec n;
+	__u32 id = p->net;
+	int i;
+
+	if (dp_get(dp, M_NETS, &id, &n)) {
+		memset(&n, 0, sizeof(n));
+		n.net = p->net;
+	}
+	for (i = 0; i < n.n_members && !member_is(&n.members[i], k); i++)
+		;
+	if (i == ABI_NET_MEMBERS)
+		return err_set(e, FAULT_QUOTA, "net", "network %u has more than %d ports here", id,
+			       ABI_NET_MEMBERS);
+	n.members[i] = (struct member){ .ifindex = k->ifindex, .vlan = k->vlan, .flags = p->flags };
+	if (i == n.n_members)
+		n.n_members++;
+	return dp_put(dp, M_NETS, &id, &n, e);
+}
+
+static void member_drop(struct dp *dp, const struct port_key *k, __u16 net)
+{
+	struct net_rec n;
+	__u32 id = net;
+	struct err e;
+
+	if (dp_get(dp, M_NETS, &id, &n))
+		return;
+	member_remove(&n, k);
+	(void)!dp_put(dp, M_NETS, &id, &n, &e);
+}
+
+/* ---- what other ports look up: MACs and addresses ---- */
+
+static struct fdb_key fdb_key_of(__u16 net, const __u8 mac[6])
+{
+	struct fdb_key k = { .net = net };
+
+	memcpy(k.mac, mac, 6);
+	return k;
+}
+
+static struct addr_key addr_key_of(__u16 net, const struct port_addr *a)
+{
+	struct addr_key k = { .net = net, .family = a->family };
+
+	memcpy(k.ip, a->ip, sizeof(k.ip));
+	return k;
+}
+
+static bool mac_is_set(const __u8 mac[6])
+{
+	return mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5];
+}
+
+static int fdb_put(struct dp *dp, const struct port_key *k, __u16 net, const __u8 mac[6], struct err *e)
+{
+	struct fdb_key fk = fdb_key_of(net, mac);
+	struct fdb_rec rec = { .ifindex = k->ifindex, .vlan = k->vlan };
+
+	return mac_is_set(mac) ? dp_put(dp, M_FDB, &fk, &rec, e) : 0;
+}
+
+static int derived_put(struct dp *dp, const struct port_key *k, const struct port_rec *p, struct err *e)
+{
+	int r = fdb_put(dp, k, p->net, p->mac, e);
+
+	for (int i = 0; i < p->n_addrs && !r; i++) {
+		const struct port_addr *a = &p->addrs[i];
+		struct addr_key ak = addr_key_of(p->net, a);
+		struct addr_rec rec = { .ifindex = k->ifindex };
+
+		memcpy(rec.mac, a->mac, 6);
+		r = fdb_put(dp, k, p->net, a->mac, e);
+		if (!r && a->own)
+			r = dp_put(dp, M_ADDRS, &ak, &rec, e);
+	}
+	return r ? r : member_put(dp, k, p, e);
+}
+
+static bool has_mac(const struct port_rec *p, __u16 net, const __u8 mac[6])
+{
+	if (!p || p->net != net)
+		return false;
+	for (int i = 0; i < p->n_addrs; i++)
+		if (!memcmp(p->addrs[i].mac, mac, 6))
+			return true;
+	return !memcmp(p->mac, mac, 6);
+}
+
+static bool has_own(const struct port_rec *p, __u16 net, const struct port_addr *a)
+{
+	if (!p || p->net != net)
+		return false;
+	for (int i = 0; i < p->n_addrs; i++)
+		if (p->addrs[i].own && p->addrs[i].family == a->family &&
+		    !memcmp(p->addrs[i].ip, a->ip, sizeof(a->ip)))
+			return true;
+	return false;
+}
+
+static void fdb_drop(struct dp *dp, const struct port_key *k, __u16 net, const __u8 mac[6])
+{
+	struct fdb_key fk = fdb_key_of(net, mac);
+	struct fdb_rec rec;
+
+	if (!dp_get(dp, M_FDB, &fk, &rec) && rec.ifindex == k->ifindex)
+		dp_unset(dp, M_FDB, &fk);
+}
+
+/* Removes what `old` implied and `now` (NULL: nothing) does not. */
+static void derived_drop(struct dp *dp, const struct port_key *k, const struct port_rec *old,
+			 const struct port_rec *now)
+{
+	if (!has_mac(now, old->net, old->mac))
+		fdb_drop(dp, k, old->net, old->mac);
+	for (int i = 0; i < old->n_addrs; i++) {
+		const struct port_addr *a = &old->addrs[i];
+		struct addr_key ak = addr_key_of(old->net, a);
+		struct addr_rec rec;
+
+		if (!has_mac(now, old->net, a->mac))
+			fdb_drop(dp, k, old->net, a->mac);
+		if (a->own && !has_own(now, old->net, a) && !dp_get(dp, M_ADDRS, &ak, &rec) &&
+		    rec.ifindex == k->ifindex)
+			dp_unset(dp, M_ADDRS, &ak);
+	}
+	if (!now || now->net != old->net)
+		member_drop(dp, k, old->net);
+}
+
+/* Forgets who was learned behind a port that left its network. */
+static void learned_drop(struct dp *dp, const struct port_key *k)
+{
+	CLEANUP(free_voidp) void *keys = NULL;
+	int n = dp_keys(dp, M_FDB_LEARNED, sizeof(struct fdb_key), &keys, NULL);
+
+	for (int i = 0; i < n; i++) {
+		struct fdb_key *fk = (struct fdb_key *)keys + i;
+		struct fdb_rec rec;
+
+		if (!dp_get(dp, M_FDB_LEARNED, fk, &rec) && rec.ifindex == k->ifindex &&
+		    rec.vlan == k->vlan)
+			dp_unset(dp, M_FDB_LEARNED, fk);
+	}
+}
+
+/* ---- ports ---- */
+
+static int port_check(const struct dp_port *p, struct err *e)
+{
+	if (p->ifindex.num <= 0)
+		return err_set(e, FAULT_BAD_REQUEST, "ifindex", "port has no interface");
+	if (!p->net)
+		return err_set(e, FAULT_BAD_REQUEST, "net", "port has no network");
+	if (p->vlan.id > 4094 || (p->vlan.id && !(p->flags & DP_PORT_UPLINK)))
+		return err_set(e, FAULT_BAD_REQUEST, "vlan",
+			       "VLAN %u is not of an uplink or not 1..4094", p->vlan.id);
+	if (p->n_addrs > DP_PORT_ADDRS_MAX || p->n_sgs > DP_PORT_SGS_MAX)
+		return err_set(e, FAULT_TOO_LARGE, NULL, "port has more than %d addresses or %d groups",
+			       DP_PORT_ADDRS_MAX, DP_PORT_SGS_MAX);
+	return 0;
+}
+
+static void port_rec_of(const struct dp_port *p, struct port_rec *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->net = p->net;
+	ret->flags = p->flags;
+	memcpy(ret->mac, p->mac.b, 6);
+	ret->n_addrs = (__u8)p->n_addrs;
+	ret->n_sgs = (__u8)p->n_sgs;
+	memcpy(ret->sgs, p->sgs, p->n_sgs * sizeof(p->sgs[0]));
+	for (size_t i = 0; i < p->n_addrs; i++) {
+		struct port_addr *a = &ret->addrs[i];
+		struct ip_cidr c = p->addrs[i].ip;
+
+		if (p->addrs[i].own) /* a fixed IP is one address, whatever prefix it is configured with */
+			c.prefix_len = c.addr.family == IP_V6 ? 128 : 32;
+		cidr_words(&c, a->ip, a->mask);
+		memcpy(a->mac, p->addrs[i].mac.b, 6);
+		if (!mac_is_set(a->mac))
+			memcpy(a->mac, p->mac.b, 6);
+		a->family = p->addrs[i].ip.addr.family;
+		a->own = p->addrs[i].own;
+	}
+}
+
+static int port_attach(struct dp *dp, const struct port_key *k, __u16 flags, struct err *e)
+{
+	struct attach_rec a = { .flags = flags & PORT_UPLINK };
+	struct port_count *zero;
+	int r = dp_put(dp, M_ATTACHED, &k->ifindex, &a, e);
+
+	if (r)
+		return r;
+	zero = calloc((size_t)dp->n_cpus, sizeof(*zero));
+	if (!zero)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
+	(void)bpf_map_update_elem(dp->map[M_PORT_COUNTS], &k->ifindex, zero, BPF_NOEXIST);
+	free(zero);
+	if (tc_is_attached(dp, (int)k->ifindex))
+		return 0;
+	return tc_attach(dp, (int)k->ifindex, e);
+}
+
+int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *e)
+{
+	struct port_key k = { .ifindex = (__u32)p->ifindex.num, .vlan = p->vlan.id };
+	struct port_rec now, old;
+	bool had;
+	int r = port_check(p, e);
+
+	if (!r)
+		r = names_add(&dp->names, NAME_PORT, k.ifindex, k.vlan, e);
+	if (r)
+		return r;
+	port_rec_of(p, &now);
+	had = !dp_get(dp, M_PORTS, &k, &old);
+	if (had && !memcmp(&now, &old, sizeof(now)))
+		return port_attach(dp, &k, now.flags, e);
+	r = derived_put(dp, &k, &now, e);
+	if (!r)
+		r = dp_put(dp, M_PORTS, &k, &now, e);
+	if (r)
+		return r;
+	if (had)
+		derived_drop(dp, &k, &old, &now);
+	if (had && old.net != now.net)
+		learned_drop(dp, &k);
+	dp_gen_bump(dp);
+	return port_attach(dp, &k, now.flags, e);
+}
+
+int port_del_key(struct dp *dp, const struct port_key *k, struct err *e)
+{
+	struct port_rec old;
+
+	if (dp_get(dp, M_PORTS, k, &old))
+		return 0;
+	dp_unset(dp, M_PORTS, k);
+	derived_drop(dp, k, &old, NULL);
+	learned_drop(dp, k);
+	dp_unset(dp, M_PORT_CLASS, k);
+	dp_gen_bump(dp);
+	return 0;
+}
+
+int dp_port_del(struct dp *dp, ifindex port, struct err *e)
+{
+	CLEANUP(free_voidp) void *keys = NULL;
+	__u32 ifx = (__u32)port.num;
+	struct attach_rec a;
+	int n, r = 0;
+
+	if (dp_get(dp, M_ATTACHED, &ifx, &a))
+		return 0;
+	n = dp_keys(dp, M_PORTS, sizeof(struct port_key), &keys, e);
+	for (int i = 0; i < n && !r; i++) {
+		struct port_key *k = (struct port_key *)keys + i;
+
+		if (k->ifindex == ifx)
+			r = port_del_key(dp, k, e);
+	}
+	if (n < 0 || r)
+		return n < 0 ? n : r;
+	tc_detach(port.num);
+	dp_unset(dp, M_PORT_CHAIN, &ifx);
+	dp_unset(dp, M_PORT_COUNTS, &ifx);
+	dp_unset(dp, M_ATTACHED, &ifx);
+	return 0;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dp/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+/* A walk looks at the whole flow table; port counters may be this old. */
+#define WALK_FRESH_NS (100 * NS_PER_MS)
+
+static const char *const drop_name[DROP_N] = {
+#define X(name, id, text) id,
+	DROP_TABLE(X)
+#undef X
+};
+
+int dp_walk_run(struct dp *dp, struct walk_args *a, struct err *e)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, o, .ctx_in = a, .ctx_size_in = sizeof(*a));
+
+	if (bpf_prog_test_run_opts(dp->walk_fd, &o))
+		return err_errno(e, errno, "walk over the flow records");
+	if (a->op == WALK_AGE)
+		dp->walked_ns = clock_mono_ns();
+	return 0;
+}
+
+int dp_age(struct dp *dp, struct err *e)
+{
+	struct walk_args a = { .op = WALK_AGE };
+
+	if (__atomic_exchange_n(&dp->g->move_pending, 0, __ATOMIC_SEQ_CST))
+		dp_gen_bump(dp);
+	return dp_walk_run(dp, &a, e);
+}
+
+int dp_port_stats(struct dp *dp, ifindex port, struct dp_port_stats *ret, struct err *e)
+{
+	CLEANUP(free_voidp) struct port_count *v = calloc((size_t)dp->n_cpus, sizeof(*v));
+	struct walk_args a = { .op = WALK_AGE };
+	__u32 k = (__u32)port.num;
+	struct dp_port_stats sum = { 0 };
+	int r;
+
+	if (!v)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
+	if (!dp->walked_ns || clock_mono_ns() - dp->walked_ns > WALK_FRESH_NS) {
+		r = dp_walk_run(dp, &a, e);
+		if (r)
+			return r;
+	}
+	if (dp_get(dp, M_PORT_COUNTS, &k, v))
+		return err_set(e, FAULT_NOT_FOUND, NULL, "interface %d is no port", port.num);
+	for (int i = 0; i < dp->n_cpus; i++) {
+		sum.rx_pkts += v[i].rx_pkts;
+		sum.rx_bytes += v[i].rx_bytes;
+		sum.tx_pkts += v[i].tx_pkts;
+		sum.tx_bytes += v[i].tx_bytes;
+		sum.drop_pkts += v[i].drop_pkts;
+	}
+	*ret = sum;
+	return 0;
+}
+
+size_t dp_n_drop_reasons(void)
+{
+	return DROP_N;
+}
+
+const char *dp_drop_reason_name(size_t reason)
+{
+	return reason < DROP_N ? drop_name[reason] : "unknown";
+}
+
+int dp_drop_totals(struct dp *dp, uint64_t *ret, size_t n, struct err *e)
+{
+	CLEANUP(free_voidp) uint64_t *v = calloc((size_t)dp->n_cpus, sizeof(*v));
+
+	if (!v)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
+	for (__u32 i = 0; i < n && i < DROP_N; i++) {
+		int r = dp_get(dp, M_DROP_COUNTS, &i, v);
+
+		if (r)
+			return err_errno(e, r, "drop counters");
+		ret[i] = 0;
+		for (int c = 0; c < dp->n_cpus; c++)
+			ret[i] += v[c];
+	}
+	return 0;
+}
+
+/* Arrays have no entries to leak; the chain pointers are counted by being set. */
+static uint64_t map_count(struct dp *dp, enum dp_map m)
+{
+	char a[64], b[64];
+	void *prev = NULL, *next = a;
+	uint64_t n = 0;
+
+	if (m == M_CHAINS) {
+		for (int c = 0; c < ABI_CHAINS; c++)
+			n += dp->chains[c].path != 0;
+		return n;
+	}
+	while (n < 1 << 22 && !bpf_map_get_next_key(dp->map[m], prev, next)) {
+		prev = next;
+		next = next == a ? b : a;
+		n++;
+	}
+	return n;
+}
+
+int dp_map_counts(struct dp *dp, struct dp_map_count *ret, size_t max, struct err *e)
+{
+	static const char *const name[M_N] = {
+#define X(map, id) [M_##map] = #id,
+		DP_MAP_TABLE(X)
+#undef X
+	};
+	size_t len = 0;
+
+	for (enum dp_map m = 0; m < M_N && len < max; m++) {
+		if (m == M_DROP_COUNTS)
+			continue;
+		(void)str_copy(ret[len].name, sizeof(ret[len].name), str_of(name[m]));
+		ret[len++].n_entries = map_count(dp, m);
+	}
+	return (int)len;
+}
