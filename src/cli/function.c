@@ -111,7 +111,6 @@ static int make_server(struct cli *c, const char *image, const struct place *at,
 	json_t *found_image CLEANUP(json_freep) = NULL;
 	json_t *found_flavor CLEANUP(json_freep) = NULL;
 	json_t *server CLEANUP(json_freep) = NULL;
-	json_t *answer CLEANUP(json_freep) = NULL;
 	int rc = client_find(c->client, "image", "/v2/images", "images", "image", image,
 			     &found_image, e);
 
@@ -241,7 +240,7 @@ int function_make(struct cli *c, const char *image, const struct place *at, stru
 /* A server's ports can be deleted once it is gone; its row goes with the request, so at once. */
 int function_unmake(struct cli *c, struct function *f, struct err *e)
 {
-	struct err later;
+	struct err later = { 0 };
 	int first = 0;
 
 	for (size_t i = ARRAY_LEN(parts); i-- > 0;) {

@@ -103,7 +103,7 @@ void print_table(const json_t *rows, const struct column *columns)
 	char cell[CELL_MAX];
 	json_t *row;
 
-	for (; columns[n].heading && n < COLUMNS_MAX; n++) {
+	for (; n < COLUMNS_MAX && columns[n].heading; n++) {
 		width[n] = width_of(columns[n].heading);
 		json_array_foreach(rows, i, row)
 			width[n] = MAX_OF(width[n], width_of(value_text(at_path(row, columns[n].key),

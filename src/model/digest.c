@@ -32,7 +32,8 @@ void digest_add(struct digest *d, const char *kind, const char *id, uint64_t ver
 
 	(void)snprintf(number, sizeof(number), " %" PRIu64 "\n", version);
 	d->n++;
-	d->failed |= EVP_DigestUpdate(d->md, kind, strlen(kind)) != 1 || EVP_DigestUpdate(d->md, " ", 1) != 1 ||
+	d->failed |= EVP_DigestUpdate(d->md, kind, strlen(kind)) != 1 ||
+		     EVP_DigestUpdate(d->md, " ", 1) != 1 ||
 		     EVP_DigestUpdate(d->md, id, strlen(id)) != 1 ||
 		     EVP_DigestUpdate(d->md, number, strlen(number)) != 1;
 }

@@ -35,7 +35,8 @@ static void test_known_value(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_empty), cmocka_unit_test(test_known_value) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_empty),
+					    cmocka_unit_test(test_known_value) };
 
 	return cmocka_run_group_tests_name("digest", tests, NULL, NULL);
 }
