@@ -9,10 +9,12 @@
 
 #ifdef __bpf__
 
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
+
+/* After <linux/bpf.h>, which declares the types that they use. */
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #define PACKET_HOST 0 /* <linux/if_packet.h> */
 #define PACKET_OTHERHOST 3

@@ -9,6 +9,7 @@
  */
 
 #include "maps_def.h"
+#include "parse.h"
 
 #define FRAG_HOLD_NS                                                                               \
 	30000000000ULL /* RFC 791: a datagram waits at most 30 s for its rest; Linux as well */

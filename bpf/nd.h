@@ -12,6 +12,7 @@
 
 #include "maps_def.h"
 #include "output.h"
+#include "parse.h"
 
 #define NA_SIZE 86
 #define NA_SOLICITED 0x40
