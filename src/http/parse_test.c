@@ -28,10 +28,11 @@ static void good_head_is_taken_apart(void **state)
 {
 	struct http_head h;
 
-	assert_int_equal(parse("PATCH /network/v2.0/ports/1?fields=id&x=%20 HTTP/1.1\r\nHost: hub:8443\r\n"
-			       "X-Auth-Token:\t tok \r\nContent-Length: 12\r\nExpect: 100-Continue\r\nempty:\r\n\r\n",
-			       &h),
-			 0);
+	assert_int_equal(
+		parse("PATCH /network/v2.0/ports/1?fields=id&x=%20 HTTP/1.1\r\nHost: hub:8443\r\n"
+		      "X-Auth-Token:\t tok \r\nContent-Length: 12\r\nExpect: 100-Continue\r\nempty:\r\n\r\n",
+		      &h),
+		0);
 	assert_int_equal(h.method, HTTP_PATCH);
 	assert_str(h.target, "/network/v2.0/ports/1?fields=id&x=%20");
 	assert_str(h.path, "/network/v2.0/ports/1");
@@ -50,9 +51,9 @@ static void methods_are_known(void **state)
 		const char *text;
 		enum http_method method;
 	} rows[] = {
-		{ "GET", HTTP_GET }, { "HEAD", HTTP_HEAD },	  { "POST", HTTP_POST },       { "PUT", HTTP_PUT },
-		{ "PATCH", HTTP_PATCH }, { "DELETE", HTTP_DELETE }, { "OPTIONS", HTTP_OPTIONS }, { "get", HTTP_OTHER },
-		{ "BREW", HTTP_OTHER },
+		{ "GET", HTTP_GET },	     { "HEAD", HTTP_HEAD },   { "POST", HTTP_POST },
+		{ "PUT", HTTP_PUT },	     { "PATCH", HTTP_PATCH }, { "DELETE", HTTP_DELETE },
+		{ "OPTIONS", HTTP_OPTIONS }, { "get", HTTP_OTHER },   { "BREW", HTTP_OTHER },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -220,7 +221,8 @@ static enum http_chunk_event decode(const char *text, size_t step, struct strbuf
 
 static void chunks_are_joined(void **state)
 {
-	static const char text[] = "4\r\nWiki\r\n6;ext=\"1\"\r\npedia \r\nE \r\nin \r\n\r\nchunks.\r\n0\r\nTrailer: x\r\n\r\nGET /";
+	static const char text[] =
+		"4\r\nWiki\r\n6;ext=\"1\"\r\npedia \r\nE \r\nin \r\n\r\nchunks.\r\n0\r\nTrailer: x\r\n\r\nGET /";
 
 	for (size_t step = 1; step < sizeof(text); step++) {
 		CLEANUP(strbuf_done) struct strbuf out = { 0 };
@@ -234,9 +236,18 @@ static void chunks_are_joined(void **state)
 static void bad_chunks_are_refused(void **state)
 {
 	static const char *const rows[] = {
-		"\r\n",		"x\r\n",	      "-1\r\n",	      "4\nWiki",	   "4\r\nWikiX",
-		"4\r\nWiki\r0", "10000000000000000\r\n", "0\r\nA: b\n\r\n", "0\r\n\rX",	   ";\r\n",
-		"4\rX",		"4;a\nb\r\n",
+		"\r\n",
+		"x\r\n",
+		"-1\r\n",
+		"4\nWiki",
+		"4\r\nWikiX",
+		"4\r\nWiki\r0",
+		"10000000000000000\r\n",
+		"0\r\nA: b\n\r\n",
+		"0\r\n\rX",
+		";\r\n",
+		"4\rX",
+		"4;a\nb\r\n",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

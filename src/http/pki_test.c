@@ -114,14 +114,18 @@ static void server_certificate_names_its_hosts(void **state)
 
 static void bad_names_are_refused(void **state)
 {
-	static const char *const rows[] = { "hub", "DNS:", "IP:hub", "DNS:a,DNS:b", "DNS:a b", "email:x", "DNS:a;b", "" };
+	static const char *const rows[] = { "hub",     "DNS:",	  "IP:hub",  "DNS:a,DNS:b",
+					    "DNS:a b", "email:x", "DNS:a;b", "" };
 	struct err e;
 	char long_cn[66];
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		assert_int_equal(pki_make_server(ca_cert, ca_key, "/nonexistent/a", "/nonexistent/b", &rows[i], 1, 10, &e),
+		assert_int_equal(pki_make_server(ca_cert, ca_key, "/nonexistent/a",
+						 "/nonexistent/b", &rows[i], 1, 10, &e),
 				 -EINVAL);
-	assert_int_equal(pki_make_server(ca_cert, ca_key, "/nonexistent/a", "/nonexistent/b", rows, 0, 10, &e), -EINVAL);
+	assert_int_equal(pki_make_server(ca_cert, ca_key, "/nonexistent/a", "/nonexistent/b", rows,
+					 0, 10, &e),
+			 -EINVAL);
 	memset(long_cn, 'a', 65);
 	long_cn[65] = '\0';
 	assert_int_equal(pki_make_ca("/nonexistent/a", "/nonexistent/b", long_cn, 1, &e), -EINVAL);
@@ -139,12 +143,15 @@ static void request_becomes_a_client_certificate(void **state)
 	/* The name in the request is ignored: the hub decides who a node is. */
 	assert_int_equal(pki_make_csr(key_file, "somebody else", &csr, &e), 0);
 	assert_int_equal(mode_of(key_file), 0600);
-	assert_int_equal(pki_sign_client(ca_cert, ca_key, str_of(csr), "node-1", 10, &pem, serial, &e), 0);
+	assert_int_equal(pki_sign_client(ca_cert, ca_key, str_of(csr), "node-1", 10, &pem, serial, &e),
+			 0);
 	assert_int_equal(strlen(serial), 40);
 	X509 *cert = cert_of(pem);
 	assert_int_equal(verify(cert, X509_PURPOSE_SSL_CLIENT), X509_V_OK);
 	assert_int_not_equal(verify(cert, X509_PURPOSE_SSL_SERVER), X509_V_OK);
-	assert_int_equal(X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof(cn)), 6);
+	assert_int_equal(X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn,
+						   sizeof(cn)),
+			 6);
 	assert_string_equal(cn, "node-1");
 	assert_int_equal(X509_check_ca(cert), 0);
 	X509_free(cert);
@@ -173,7 +180,8 @@ static void assert_refused(const char *csr, const char *why)
 	char serial[48];
 	struct err e;
 
-	assert_int_equal(pki_sign_client(ca_cert, ca_key, str_of(csr), "n", 10, &pem, serial, &e), -EINVAL);
+	assert_int_equal(pki_sign_client(ca_cert, ca_key, str_of(csr), "n", 10, &pem, serial, &e),
+			 -EINVAL);
 	assert_int_equal(e.fault, FAULT_BAD_REQUEST);
 	assert_string_equal(e.field, "csr");
 	assert_non_null(strstr(e.msg, why));
@@ -193,7 +201,8 @@ static void bad_requests_are_refused(void **state)
 	assert_refused(small_key, "too weak");
 	assert_refused("", "certificate request");
 	assert_refused("garbage", "certificate request");
-	assert_refused("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "certificate request");
+	assert_refused("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+		       "certificate request");
 	EVP_PKEY_free(good);
 	EVP_PKEY_free(other);
 	EVP_PKEY_free(weak);
@@ -207,7 +216,8 @@ static void long_request_is_refused(void **state)
 	struct err e;
 
 	memset(text, 'A', 19999);
-	assert_int_equal(pki_sign_client(ca_cert, ca_key, str_of(text), "n", 10, &pem, serial, &e), -EMSGSIZE);
+	assert_int_equal(pki_sign_client(ca_cert, ca_key, str_of(text), "n", 10, &pem, serial, &e),
+			 -EMSGSIZE);
 }
 
 static void key_must_belong_to_the_ca(void **state)
@@ -221,8 +231,10 @@ static void key_must_belong_to_the_ca(void **state)
 	snprintf(key_file, sizeof(key_file), "%s/n.key", folder);
 	assert_int_equal(pki_make_ca(other_cert, other_key, "other", 1, &e), 0);
 	assert_int_equal(pki_make_csr(key_file, "n", &csr, &e), 0);
-	assert_int_equal(pki_sign_client(ca_cert, other_key, str_of(csr), "n", 1, &pem, serial, &e), -EINVAL);
-	assert_int_equal(pki_sign_client(ca_cert, "/nonexistent", str_of(csr), "n", 1, &pem, serial, &e), -ENOENT);
+	assert_int_equal(pki_sign_client(ca_cert, other_key, str_of(csr), "n", 1, &pem, serial, &e),
+			 -EINVAL);
+	assert_int_equal(pki_sign_client(ca_cert, "/nonexistent", str_of(csr), "n", 1, &pem, serial, &e),
+			 -ENOENT);
 }
 
 static void fingerprint_is_of_the_der(void **state)

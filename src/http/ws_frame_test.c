@@ -25,17 +25,20 @@ static void add_client_frame(struct strbuf *b, uint8_t first, const char *payloa
 }
 
 /* Feeds in pieces of `step`; writes one letter per event ("m" message, "i" ping, "o" pong, "c" close, "e" error). */
-static void run(const struct strbuf *b, size_t step, struct strbuf *events, struct strbuf *text, enum ws_code *code)
+static void run(const struct strbuf *b, size_t step, struct strbuf *events, struct strbuf *text,
+		enum ws_code *code)
 {
 	struct ws_reader r;
-	static const char letters[] = { [WS_EV_MESSAGE] = 'm', [WS_EV_PING] = 'i', [WS_EV_PONG] = 'o', [WS_EV_CLOSE] = 'c',
-					[WS_EV_ERROR] = 'e' };
+	static const char letters[] = {
+		[WS_EV_MESSAGE] = 'm', [WS_EV_PING] = 'i', [WS_EV_PONG] = 'o', [WS_EV_CLOSE] = 'c', [WS_EV_ERROR] = 'e'
+	};
 	enum ws_event ev = WS_EV_MORE;
 
 	ws_reader_init(&r, MAX_MESSAGE);
 	for (size_t at = 0; at < b->len && ev != WS_EV_ERROR; at += step) {
 		struct str in = { b->ptr + at, MIN_OF(step, b->len - at) }, payload = { 0 };
-		while (ev != WS_EV_ERROR && (ev = ws_reader_next(&r, &in, &payload, code)) != WS_EV_MORE) {
+		while (ev != WS_EV_ERROR &&
+		       (ev = ws_reader_next(&r, &in, &payload, code)) != WS_EV_MORE) {
 			strbuf_addc(events, letters[ev]);
 			strbuf_add(text, payload.ptr, payload.len);
 		}
@@ -95,7 +98,10 @@ static void long_lengths(void **state)
 	add_client_frame(&b, 0x82, payload, MAX_MESSAGE + 1);
 	check_error(&b, WS_TOO_BIG);
 	b.len = 0;
-	strbuf_add(&b, "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff" "abcd", 14);
+	strbuf_add(&b,
+		   "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff"
+		   "abcd",
+		   14);
 	check_error(&b, WS_TOO_BIG);
 }
 
@@ -116,13 +122,11 @@ static void protocol_errors(void **state)
 		size_t size;
 		enum ws_code code;
 	} rows[] = {
-		{ 0xc2, 1, WS_PROTOCOL },    /* reserved bit */
-		{ 0x81, 1, WS_UNSUPPORTED }, /* text */
-		{ 0x83, 1, WS_PROTOCOL },    /* unknown kind */
-		{ 0x8b, 1, WS_PROTOCOL },
-		{ 0x09, 1, WS_PROTOCOL }, /* fragmented ping */
-		{ 0x89, 126, WS_PROTOCOL },
-		{ 0x80, 1, WS_PROTOCOL }, /* continues nothing */
+		{ 0xc2, 1, WS_PROTOCOL },			       /* reserved bit */
+		{ 0x81, 1, WS_UNSUPPORTED },			       /* text */
+		{ 0x83, 1, WS_PROTOCOL },			       /* unknown kind */
+		{ 0x8b, 1, WS_PROTOCOL },    { 0x09, 1, WS_PROTOCOL }, /* fragmented ping */
+		{ 0x89, 126, WS_PROTOCOL },  { 0x80, 1, WS_PROTOCOL }, /* continues nothing */
 	};
 	static const char payload[126];
 
@@ -167,8 +171,10 @@ static void written_headers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(messages_and_fragments), cmocka_unit_test(long_lengths),
-		cmocka_unit_test(fragments_add_up_to_the_limit), cmocka_unit_test(protocol_errors),
+		cmocka_unit_test(messages_and_fragments),
+		cmocka_unit_test(long_lengths),
+		cmocka_unit_test(fragments_add_up_to_the_limit),
+		cmocka_unit_test(protocol_errors),
 		cmocka_unit_test(written_headers),
 	};
 
