@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#include "limits.h"
+#include "bounds.h"
 
 #define ABI_SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed its size")
 

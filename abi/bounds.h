@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-#ifndef DEMARC_ABI_LIMITS_H
-#define DEMARC_ABI_LIMITS_H
+#ifndef DEMARC_ABI_BOUNDS_H
+#define DEMARC_ABI_BOUNDS_H
 
 /*
  * Sizes that the datapath programs and user space must agree on. Raising one that shapes a map value
