@@ -38,7 +38,8 @@ struct link_client_config {
 struct link_client_ops {
 	/* The TLS connection and WebSocket are up: send NodeHello now. */
 	void (*up)(void *ctx);
-	/* A decoded frame; borrowed for the call. HubHello comes first. */
+	/* A decoded frame; borrowed for the call. HubHello comes first. Ping and Pong are answered here and not shown; the
+	 * parts of a split Intent come as one. */
 	void (*frame)(void *ctx, const Demarc__V1__Frame *f);
 	void (*down)(void *ctx, const char *reason);
 };
@@ -52,8 +53,18 @@ bool link_client_is_up(const struct link_client *l);
 void link_client_stop(struct link_client *l); /* ends the child, by pid; frees */
 
 /*
+ * The child's whole life: `main(argc, argv)` of a program that uses link_client_start() begins with
+ *	if (argc == 2 && strcmp(argv[1], LINK_CHILD_ARG) == 0)
+ *		return link_child_main();
+ * because the client starts the running program again with that one argument. Returns an exit status.
+ */
+#define LINK_CHILD_ARG "--link-child"
+int link_child_main(void);
+
+/*
  * Enrolment (blocking, for `demarc-node enrol`): checks the hub's CA against the fingerprint in the token, makes
  * key and CSR in state_dir, POSTs them to /demarc/v1/enrol, stores certificate, CA and hub list (0600, atomically).
+ * Request {"secret", "csr"}, answer {"node_id", "site_id", "certificate", "ca_certificate", "hub_urls": [...]}.
  * The token is "demarc1.<base64url JSON {url, ca_sha256, secret}>". Repeating it after a crash is safe until the
  * certificate has been stored; a used or expired token fails with the hub's message.
  */

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "link/client_impl.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/types.h"
+
+/* The agent's side: when to dial, whom, and whether the other end is alive. The child does what it is told. */
+
+#define PEM_MAX (256u << 10)
+#define TICK_MS 250u
+
+/* ---- to the child ---- */
+
+struct pipe_write {
+	uv_write_t req;
+	struct strbuf bytes;
+	struct link_client *l;
+};
+
+static void on_written(uv_write_t *req, int status)
+{
+	struct pipe_write *w = CONTAINER_OF(req, struct pipe_write, req);
+
+	(void)status; /* a dead child is seen by its exit */
+	w->l->queued_bytes -= w->bytes.len;
+	strbuf_done(&w->bytes);
+	free(w);
+}
+
+int client_tell(struct link_client *l, enum pipe_kind kind, struct str payload)
+{
+	struct pipe_write *w;
+	uv_buf_t buf;
+	int rc;
+
+	if (!l->child_running)
+		return -ENOTCONN;
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return -ENOMEM;
+	pipe_msg_add(&w->bytes, kind, l->gen, payload);
+	rc = w->bytes.error;
+	buf = uv_buf_init(w->bytes.ptr, (unsigned)w->bytes.len);
+	w->l = l;
+	if (rc == 0)
+		rc = uv_write(&w->req, (uv_stream_t *)&l->pipe, &buf, 1, on_written);
+	if (rc < 0) {
+		strbuf_done(&w->bytes);
+		free(w);
+		return rc;
+	}
+	l->queued_bytes += w->bytes.len;
+	return 0;
+}
+
+/* ---- states ---- */
+
+/* The next attempt: at once with another hub of the list, after the back-off when all were tried. */
+static void schedule_dial(struct link_client *l)
+{
+	uint32_t random;
+	uint32_t delay_ms = 0;
+
+	l->hub = (l->hub + 1) % l->n_hubs;
+	if (++l->n_tried >= l->n_hubs || l->retry_after_ms) {
+		random_bytes(&random, sizeof(random));
+		delay_ms = backoff_next_ms(&l->backoff, random, l->retry_after_ms);
+		l->n_tried = 0;
+		l->retry_after_ms = 0;
+	}
+	l->state = LINK_WAITING;
+	l->dial_at_ns = clock_mono_ns() + delay_ms * NS_PER_MS;
+	client_rearm(l);
+}
+
+void client_lost(struct link_client *l, const char *reason)
+{
+	if (l->state == LINK_WAITING || l->state == LINK_STOPPED)
+		return;
+	if (l->said_hello) { /* a working hub is asked again first */
+		l->hub = (l->hub + l->n_hubs - 1) % l->n_hubs;
+		l->n_tried = 0;
+	}
+	l->said_hello = false;
+	intent_parts_clear(&l->parts);
+	schedule_dial(l);
+	l->ops.down(l->ctx, reason);
+}
+
+static void hang_up(struct link_client *l, const char *reason)
+{
+	if (client_tell(l, PIPE_HANGUP, STR("")) < 0 && l->child_running)
+		uv_process_kill(&l->process, SIGKILL);
+	client_lost(l, reason);
+}
+
+static void dial_now(struct link_client *l)
+{
+	l->gen++;
+	l->state = LINK_DIALLING;
+	l->since_ns = clock_mono_ns();
+	if (!l->child_running && client_spawn(l) < 0) {
+		client_lost(l, "cannot start the network process");
+		return;
+	}
+	if (client_tell(l, PIPE_DIAL, str_of(l->hubs[l->hub])) < 0)
+		client_lost(l, "cannot reach the network process");
+}
+
+/* ---- frames ---- */
+
+int link_client_send(struct link_client *l, const Demarc__V1__Frame *f)
+{
+	CLEANUP(free_voidp) uint8_t *data = NULL;
+	size_t size;
+	int rc;
+
+	if (l->state != LINK_UP)
+		return -ENOTCONN;
+	rc = frame_encode(f, &data, &size);
+	if (rc < 0)
+		return rc;
+	if (l->queued_bytes + size > CLIENT_QUEUE_MAX)
+		return -ENOBUFS;
+	return client_tell(l, PIPE_FRAME, (struct str){ (const char *)data, size });
+}
+
+bool link_client_is_up(const struct link_client *l)
+{
+	return l->state == LINK_UP;
+}
+
+static void send_ping(struct link_client *l, int64_t now)
+{
+	Demarc__V1__Ping ping = DEMARC__V1__PING__INIT;
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+
+	ping.nonce = (uint64_t)now;
+	f.body_case = DEMARC__V1__FRAME__BODY_PING;
+	f.ping = &ping;
+	l->ping_ns = now;
+	if (link_client_send(l, &f) < 0)
+		hang_up(l, "the connection does not take more");
+}
+
+static void answer_ping(struct link_client *l, const Demarc__V1__Frame *in)
+{
+	Demarc__V1__Pong pong = DEMARC__V1__PONG__INIT;
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+
+	pong.nonce = in->ping->nonce;
+	f.request = in->request;
+	f.body_case = DEMARC__V1__FRAME__BODY_PONG;
+	f.pong = &pong;
+	if (link_client_send(l, &f) < 0)
+		hang_up(l, "the connection does not take more");
+}
+
+static void take_hello(struct link_client *l, const Demarc__V1__HubHello *h)
+{
+	l->said_hello = true;
+	l->n_tried = 0;
+	backoff_reset(&l->backoff);
+	l->heartbeat_ms =
+		MIN_OF(MAX_OF(h->heartbeat_ms, CLIENT_HEARTBEAT_MIN_MS), CLIENT_HEARTBEAT_MAX_MS);
+}
+
+static void take_intent(struct link_client *l, Demarc__V1__Frame **f)
+{
+	Demarc__V1__Frame *whole = NULL;
+	int rc = intent_parts_add(&l->parts, f, &whole);
+
+	if (rc < 0) {
+		hang_up(l, "the parts of an intent do not fit together");
+		return;
+	}
+	if (!whole)
+		return;
+	l->ops.frame(l->ctx, whole);
+	frame_free(whole);
+}
+
+static void take_frame(struct link_client *l, struct str bytes)
+{
+	CLEANUP(frame_freep) Demarc__V1__Frame *f = NULL;
+	struct err e;
+
+	if (frame_decode(FRAME_FROM_HUB, bytes.ptr, bytes.len, &f, &e) < 0) {
+		hang_up(l, e.msg);
+		return;
+	}
+	/* A table of the kinds that concern the channel itself; all others are the owner's. */
+	if (f->body_case == DEMARC__V1__FRAME__BODY_PING) {
+		answer_ping(l, f);
+	} else if (f->body_case == DEMARC__V1__FRAME__BODY_INTENT) {
+		take_intent(l, &f);
+	} else if (f->body_case != DEMARC__V1__FRAME__BODY_PONG) {
+		if (f->body_case == DEMARC__V1__FRAME__BODY_HUB_HELLO)
+			take_hello(l, f->hub_hello);
+		if (f->body_case == DEMARC__V1__FRAME__BODY_GOODBYE)
+			l->retry_after_ms = f->goodbye->retry_after_ms;
+		l->ops.frame(l->ctx, f);
+	}
+}
+
+static void take_up(struct link_client *l)
+{
+	int64_t now = clock_mono_ns();
+
+	if (l->state != LINK_DIALLING)
+		return;
+	l->state = LINK_UP;
+	l->since_ns = l->rx_ns = l->ping_ns = now;
+	l->n_unanswered = 0;
+	l->said_hello = false;
+	l->heartbeat_ms = CLIENT_HEARTBEAT_MAX_MS;
+	l->ops.up(l->ctx);
+}
+
+/* The callbacks may stop the client: whoever loops over messages looks at the state after each. */
+void client_take(struct link_client *l, const struct pipe_head *h, struct str payload)
+{
+	char reason[200];
+
+	if (h->gen != l->gen || l->state == LINK_STOPPED)
+		return;
+	switch ((enum pipe_kind)h->kind) {
+	case PIPE_UP:
+		take_up(l);
+		break;
+	case PIPE_DOWN:
+		(void)str_copy(reason, sizeof(reason), payload);
+		client_lost(l, str_is_utf8(str_of(reason)) ? reason : "unreadable reason");
+		break;
+	case PIPE_FRAME:
+		if (l->state != LINK_UP)
+			break;
+		l->rx_ns = clock_mono_ns();
+		l->n_unanswered = 0;
+		take_frame(l, payload);
+		break;
+	case PIPE_CONFIG:
+	case PIPE_DIAL:
+	case PIPE_HANGUP:
+		hang_up(l, "the network process does not follow the protocol");
+		break;
+	}
+}
+
+/* ---- time ---- */
+
+/* Dead: two pings in a row without a byte back, each CLIENT_PROBE_MS apart. */
+static void check_alive(struct link_client *l, int64_t now)
+{
+	if (!l->said_hello && now - l->since_ns > CLIENT_HELLO_MS * NS_PER_MS) {
+		hang_up(l, "the hub does not answer the hello");
+		return;
+	}
+	if (l->rx_ns >= l->ping_ns) { /* alive; the hub wants to hear from us at its interval */
+		if (now - l->ping_ns >= l->heartbeat_ms * NS_PER_MS)
+			send_ping(l, now);
+		return;
+	}
+	if (now - l->ping_ns < CLIENT_PROBE_MS * NS_PER_MS)
+		return;
+	if (++l->n_unanswered >= 2)
+		hang_up(l, "the hub does not answer");
+	else
+		send_ping(l, now);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct link_client *l = timer->data;
+	int64_t now = clock_mono_ns();
+
+	if (l->state == LINK_UP)
+		check_alive(l, now);
+	else if (l->state == LINK_DIALLING && now - l->since_ns > CLIENT_DIAL_MS * NS_PER_MS &&
+		 l->child_running)
+		uv_process_kill(&l->process, SIGKILL); /* its exit is the loss */
+	else if (l->state == LINK_WAITING && now >= l->dial_at_ns)
+		dial_now(l);
+	client_rearm(l);
+}
+
+/* Sleeps long when idle: an agent that waits should not wake the machine four times a second. */
+void client_rearm(struct link_client *l)
+{
+	int64_t now = clock_mono_ns(), wait_ms = 1000;
+
+	if (l->state == LINK_STOPPED)
+		return;
+	if (l->state == LINK_WAITING)
+		wait_ms = MAX_OF((l->dial_at_ns - now + NS_PER_MS - 1) / NS_PER_MS, (int64_t)0);
+	else if (l->state == LINK_UP && l->rx_ns < l->ping_ns)
+		wait_ms = TICK_MS;
+	(void)uv_timer_start(&l->timer, on_tick, (uint64_t)wait_ms, 0); /* fails without a callback only */
+}
+
+/* The machine's addresses or routes changed: a connection may be dead, a hub that was out of reach may be there. */
+void client_hint(struct link_client *l)
+{
+	int64_t now = clock_mono_ns();
+
+	if (now - l->hint_ns < NS_PER_S)
+		return;
+	l->hint_ns = now;
+	if (l->state == LINK_UP && l->rx_ns >= l->ping_ns) {
+		send_ping(l, now);
+	} else if (l->state == LINK_WAITING && now - l->since_ns >= NS_PER_S) {
+		l->dial_at_ns = now;
+	}
+	client_rearm(l);
+}
+
+/* ---- life ---- */
+
+static int read_pem(json_t *o, const char *key, const char *file, struct err *e)
+{
+	char *text = NULL;
+	size_t size;
+	int rc = file_read(file, PEM_MAX, &text, &size, e);
+
+	if (rc < 0)
+		return rc;
+	rc = json_object_set_new(o, key, json_string(text)) < 0 ?
+		     err_set(e, FAULT_BAD_REQUEST, NULL, "%s is not a PEM text", file) :
+		     0;
+	explicit_bzero(text, size);
+	free(text);
+	return rc;
+}
+
+static int config_text(struct link_client *l, const struct link_client_config *c, struct err *e)
+{
+	CLEANUP(json_freep) json_t *o = json_object();
+	int rc = read_pem(o, "ca", c->ca_file, e);
+
+	if (rc == 0)
+		rc = read_pem(o, "cert", c->cert_file, e);
+	if (rc == 0)
+		rc = read_pem(o, "key", c->key_file, e);
+	if (rc < 0)
+		return rc;
+	if (c->user)
+		json_object_set_new(o, "user", json_string(c->user));
+	if (c->proxy)
+		json_object_set_new(o, "proxy", json_string(c->proxy));
+	l->config = json_text(o);
+	return l->config ? 0 : err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the channel");
+}
+
+static int copy_hubs(struct link_client *l, const struct link_client_config *c, struct err *e)
+{
+	struct url u;
+
+	if (c->n_hub_urls == 0)
+		return err_set(e, FAULT_BAD_REQUEST, "hub_urls", "no hub is named");
+	l->hubs = calloc(c->n_hub_urls, sizeof(char *));
+	for (; l->hubs && l->n_hubs < c->n_hub_urls; l->n_hubs++) {
+		int rc = url_parse(str_of(c->hub_urls[l->n_hubs]), &u, e);
+		if (rc < 0)
+			return rc;
+		l->hubs[l->n_hubs] = strdup(c->hub_urls[l->n_hubs]);
+		if (!l->hubs[l->n_hubs])
+			break;
+	}
+	return l->n_hubs == c->n_hub_urls ?
+		       0 :
+		       err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the channel");
+}
+
+static void client_free(struct link_client *l)
+{
+	for (size_t i = 0; i < l->n_hubs; i++)
+		free(l->hubs[i]);
+	free(l->hubs);
+	if (l->config)
+		explicit_bzero(l->config, strlen(l->config));
+	free(l->config);
+	strbuf_done(&l->in);
+	intent_parts_clear(&l->parts);
+	close_fdp(&l->netlink_fd);
+	free(l);
+}
+
+void client_handle_closed(struct link_client *l)
+{
+	if (--l->n_handles == 0)
+		client_free(l);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	client_handle_closed(h->data);
+}
+
+int link_client_start(uv_loop_t *loop, const struct link_client_config *c,
+		      const struct link_client_ops *ops, void *ctx, struct link_client **ret,
+		      struct err *e)
+{
+	struct link_client *l = calloc(1, sizeof(*l));
+	int rc;
+
+	if (!l)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the channel");
+	l->loop = loop;
+	l->ops = *ops;
+	l->ctx = ctx;
+	l->netlink_fd = -1;
+	rc = copy_hubs(l, c, e);
+	if (rc == 0)
+		rc = config_text(l, c, e);
+	if (rc < 0) {
+		client_free(l);
+		return rc;
+	}
+	(void)uv_timer_init(loop, &l->timer); /* cannot fail */
+	l->timer.data = l;
+	l->n_handles = 1;
+	client_watch_netlink(l);
+	l->state = LINK_WAITING;
+	l->dial_at_ns = clock_mono_ns();
+	client_rearm(l);
+	*ret = l;
+	return 0;
+}
+
+void link_client_stop(struct link_client *l)
+{
+	if (!l)
+		return;
+	l->state = LINK_STOPPED;
+	client_kill(l);
+	if (l->netlink_fd >= 0)
+		uv_close((uv_handle_t *)&l->netlink, on_closed);
+	uv_close((uv_handle_t *)&l->timer, on_closed);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_LINK_DIAL_H
+#define DEMARC_LINK_DIAL_H
+
+/*
+ * One outbound TLS connection, made with a deadline: resolve, connect (each address in turn), HTTP CONNECT when there is a
+ * proxy, TLS 1.2 or later, certificate and name of the peer verified. Never listens. Blocking up to the deadline;
+ * the result can then be polled. Thread: one at a time.
+ */
+
+#include <openssl/ssl.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "link/url.h"
+
+struct dial_tls; /* what all connections of one identity share */
+struct dial;
+
+struct dial_config {
+	struct str ca_pem;	      /* trusted; empty when pinned */
+	struct str cert_pem, key_pem; /* own; empty: none */
+	const char *pin_sha256; /* hex of the DER of a CA that the peer's own chain must lead to; NULL: ca_pem decides */
+};
+/* Faults: BAD_REQUEST (a PEM text is not valid), INTERNAL. */
+WARN_UNUSED int dial_tls_new(const struct dial_config *c, struct dial_tls **ret, struct err *e);
+void dial_tls_free(struct dial_tls *t);
+DEFINE_CLEANUP(struct dial_tls *, dial_tls_free)
+
+/* proxy may be NULL. cancel_fd: gives up when it has an error or its other end was closed; -1: none.
+ * Faults: UNAVAILABLE (no address, no connection), TIMEOUT, FORBIDDEN (certificate), PROTOCOL (proxy, TLS). */
+WARN_UNUSED int dial_open(struct dial_tls *t, const struct url *u, const struct url *proxy,
+			  int64_t deadline_ns, int cancel_fd, struct dial **ret, struct err *e);
+void dial_close(struct dial *d); /* takes NULL */
+DEFINE_CLEANUP(struct dial *, dial_close)
+
+int dial_fd(const struct dial *d);
+/* Never block. > 0 bytes; 0 the peer closed (read only); -EAGAIN: wait for dial_wants(); other < 0: broken. */
+ssize_t dial_read(struct dial *d, void *buf, size_t size);
+ssize_t dial_write(struct dial *d, const void *buf, size_t size);
+short dial_wants(const struct dial *d); /* POLLIN or POLLOUT: what the last -EAGAIN waits for */
+bool dial_has_pending(const struct dial *d); /* decrypted bytes wait inside: poll(2) would not tell */
+/* All of it, or until the deadline. */
+WARN_UNUSED int dial_write_all(struct dial *d, const void *buf, size_t size, int64_t deadline_ns,
+			       struct err *e);
+/* Reads once, waiting until the deadline. 0: closed by the peer. */
+WARN_UNUSED ssize_t dial_read_wait(struct dial *d, void *buf, size_t size, int64_t deadline_ns,
+				   struct err *e);
+/* The peer's chain as one PEM text, for what is pinned to be kept: the CA that the pin named. Caller frees. */
+WARN_UNUSED int dial_pinned_pem(const struct dial *d, char **ret, struct err *e);
+
+#endif

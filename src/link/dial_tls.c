@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "link/dial_tls.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <strings.h>
+
+struct dial_tls {
+	SSL_CTX *ctx;
+	SSL_SESSION *session; /* newest ticket: a reconnect then costs no certificate (RFC 8446 section 2.2) */
+	char pin[65];
+	X509 *pinned;
+};
+
+static int ssl_err(struct err *e, const char *what)
+{
+	char text[256];
+
+	ERR_error_string_n(ERR_get_error(), text, sizeof(text));
+	ERR_clear_error();
+	return err_set(e, FAULT_BAD_REQUEST, NULL, "%s: %s", what, text);
+}
+
+/* ---- material ---- */
+
+static BIO *bio_of(struct str pem)
+{
+	return BIO_new_mem_buf(pem.ptr, (int)pem.len);
+}
+
+static int add_cas(struct dial_tls *t, struct str pem, struct err *e)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(t->ctx);
+	BIO *bio = bio_of(pem);
+	X509 *cert;
+	int n = 0;
+
+	while (bio && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+		n += X509_STORE_add_cert(store, cert) == 1;
+		X509_free(cert);
+	}
+	BIO_free(bio);
+	ERR_clear_error(); /* the end of the text is an error too */
+	return n ? 0 : err_set(e, FAULT_BAD_REQUEST, NULL, "the CA file holds no certificate");
+}
+
+static int use_identity(struct dial_tls *t, const struct dial_config *c, struct err *e)
+{
+	BIO *cert_bio = bio_of(c->cert_pem), *key_bio = bio_of(c->key_pem);
+	X509 *cert = cert_bio ? PEM_read_bio_X509(cert_bio, NULL, NULL, NULL) : NULL;
+	EVP_PKEY *key = key_bio ? PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL) : NULL;
+	bool ok = cert && key && SSL_CTX_use_certificate(t->ctx, cert) == 1 &&
+		  SSL_CTX_use_PrivateKey(t->ctx, key) == 1 && SSL_CTX_check_private_key(t->ctx) == 1;
+
+	X509_free(cert);
+	EVP_PKEY_free(key);
+	BIO_free(cert_bio);
+	BIO_free(key_bio);
+	return ok ? 0 : ssl_err(e, "the node's certificate and key are not usable");
+}
+
+/* ---- pin: the peer's own chain must hold the CA whose fingerprint came with the token, and lead to it ---- */
+
+static bool is_pinned(X509 *cert, const char *pin)
+{
+	unsigned char sum[EVP_MAX_MD_SIZE];
+	char hex[65];
+	unsigned n = 0;
+
+	if (X509_digest(cert, EVP_sha256(), sum, &n) != 1 || n != 32)
+		return false;
+	hex_of(sum, n, hex);
+	return strcasecmp(hex, pin) == 0;
+}
+
+static int verify_pinned(X509_STORE_CTX *ctx, void *arg)
+{
+	struct dial_tls *t = arg;
+	STACK_OF(X509) *sent = X509_STORE_CTX_get0_untrusted(ctx), *trusted = sk_X509_new_null();
+	int ok = 0;
+
+	for (int i = 0; trusted && i < sk_X509_num(sent); i++) {
+		X509 *cert = sk_X509_value(sent, i);
+		if (!is_pinned(cert, t->pin) || X509_check_ca(cert) != 1 ||
+		    sk_X509_push(trusted, cert) == 0)
+			continue;
+		X509_free(t->pinned);
+		X509_up_ref(cert);
+		t->pinned = cert;
+	}
+	if (sk_X509_num(trusted) > 0) {
+		X509_STORE_CTX_set0_trusted_stack(ctx, trusted);
+		ok = X509_verify_cert(ctx);
+	} else {
+		X509_STORE_CTX_set_error(ctx, X509_V_ERR_CERT_UNTRUSTED);
+	}
+	sk_X509_free(trusted);
+	return ok == 1;
+}
+
+int dial_tls_pinned_pem(const struct dial_tls *t, char **ret, struct err *e)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *text = NULL, *at;
+	long size;
+
+	if (bio && t->pinned && PEM_write_bio_X509(bio, t->pinned) == 1) {
+		size = BIO_get_mem_data(bio, &at);
+		text = strndup(at, (size_t)size);
+	}
+	BIO_free(bio);
+	if (!text)
+		return err_set(e, FAULT_INTERNAL, NULL, "the hub's CA was not seen");
+	*ret = text;
+	return 0;
+}
+
+/* ---- settings ---- */
+
+static int on_session(SSL *ssl, SSL_SESSION *session)
+{
+	struct dial_tls *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+
+	SSL_SESSION_free(t->session);
+	t->session = session; /* the reference is ours: returning 1 says so */
+	return 1;
+}
+
+static int settings(struct dial_tls *t, const struct dial_config *c, struct err *e)
+{
+	if (SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION) != 1)
+		return ssl_err(e, "TLS 1.2");
+	SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+					 SSL_MODE_RELEASE_BUFFERS);
+	/* The hub closes without a TLS alert when it dies; HTTP and WebSocket lengths tell a cut message. */
+	SSL_CTX_set_options(t->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_set_app_data(t->ctx, t);
+	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
+	if (c->pin_sha256) {
+		if (str_copy(t->pin, sizeof(t->pin), str_of(c->pin_sha256)) < 0 || strlen(t->pin) != 64)
+			return err_set(e, FAULT_BAD_REQUEST, NULL,
+				       "the CA's fingerprint is not 64 hex digits");
+		SSL_CTX_set_cert_verify_callback(t->ctx, verify_pinned, t);
+		return 0;
+	}
+	SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+	SSL_CTX_sess_set_new_cb(t->ctx, on_session);
+	return add_cas(t, c->ca_pem, e);
+}
+
+int dial_tls_new(const struct dial_config *c, struct dial_tls **ret, struct err *e)
+{
+	CLEANUP(dial_tls_freep) struct dial_tls *t = calloc(1, sizeof(*t));
+	int rc;
+
+	if (!t)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for TLS");
+	t->ctx = SSL_CTX_new(TLS_client_method());
+	if (!t->ctx)
+		return ssl_err(e, "cannot set TLS up");
+	rc = settings(t, c, e);
+	if (rc == 0 && c->cert_pem.len)
+		rc = use_identity(t, c, e);
+	if (rc < 0)
+		return rc;
+	*ret = MOVE_PTR(t);
+	return 0;
+}
+
+void dial_tls_free(struct dial_tls *t)
+{
+	if (!t)
+		return;
+	SSL_SESSION_free(t->session);
+	X509_free(t->pinned);
+	SSL_CTX_free(t->ctx);
+	free(t);
+}
+
+int dial_tls_start(struct dial_tls *t, int fd, const struct url *u, SSL **ret, struct err *e)
+{
+	SSL *ssl = SSL_new(t->ctx);
+	bool ok = ssl && SSL_set_fd(ssl, fd) == 1;
+
+	if (ok && u->is_ip)
+		ok = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), u->host) == 1;
+	else if (ok)
+		ok = SSL_set1_host(ssl, u->host) == 1 && SSL_set_tlsext_host_name(ssl, u->host) == 1;
+	if (!ok) {
+		SSL_free(ssl);
+		return ssl_err(e, "cannot start TLS");
+	}
+	if (t->session && SSL_set_session(ssl, t->session) != 1)
+		ERR_clear_error(); /* a full handshake, then */
+	*ret = ssl;
+	return 0;
+}
+
+int dial_tls_fail(SSL *ssl, const struct url *u, struct err *e)
+{
+	long verdict = SSL_get_verify_result(ssl);
+	char text[256] = "the connection was closed";
+	unsigned long code = ERR_get_error();
+
+	if (code)
+		ERR_error_string_n(code, text, sizeof(text));
+	ERR_clear_error();
+	if (verdict != X509_V_OK)
+		return err_set(e, FAULT_FORBIDDEN, NULL, "the certificate of %s is refused: %s",
+			       u->host, X509_verify_cert_error_string(verdict));
+	return err_set(e, FAULT_PROTOCOL, NULL, "TLS with %s fails: %s", u->host, text);
+}

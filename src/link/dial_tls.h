@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_LINK_DIAL_TLS_H
+#define DEMARC_LINK_DIAL_TLS_H
+
+/* Whom an outbound connection trusts. Inside of dial.c. */
+
+#include "link/dial.h"
+
+/* A TLS client on fd that expects u's name (RFC 6125) or address in the certificate. */
+WARN_UNUSED int dial_tls_start(struct dial_tls *t, int fd, const struct url *u, SSL **ret,
+			       struct err *e);
+/* Why the handshake failed, in words. */
+WARN_UNUSED int dial_tls_fail(SSL *ssl, const struct url *u, struct err *e);
+WARN_UNUSED int dial_tls_pinned_pem(const struct dial_tls *t, char **ret, struct err *e);
+
+#endif

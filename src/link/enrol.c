@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "link/link.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "http/pki.h"
+#include "link/dial.h"
+#include "link/identity.h"
+#include "link/token.h"
+
+/*
+ * Enrolment, in an order that survives a crash at any step: key and request first, kept; the hub remembers which request a
+ * token was used for and answers it again; the identity file last, and with it the node is enrolled.
+ */
+
+#define ENROL_TIMEOUT_MS 30000
+#define ANSWER_MAX (256u << 10)
+#define PEM_MAX (64u << 10)
+
+/* ---- key and request ---- */
+
+static int load_csr(const struct identity_paths *p, char **ret, struct err *e)
+{
+	size_t size;
+	int rc;
+
+	if (access(p->key, R_OK) == 0 && access(p->csr, R_OK) == 0)
+		return file_read(p->csr, PEM_MAX, ret, &size, e);
+	rc = pki_make_csr(p->key, "demarc-node", ret, e);
+	return rc < 0 ? rc : file_write_atomic(p->csr, 0600, str_of(*ret), e);
+}
+
+/* ---- HTTP: one request, one answer, connection closed ---- */
+
+static int send_request(struct dial *d, const struct url *u, const char *body, int64_t deadline,
+			struct err *e)
+{
+	CLEANUP(strbuf_done) struct strbuf b = { 0 };
+	char authority[272];
+
+	strbuf_addf(&b,
+		    "POST /demarc/v1/enrol HTTP/1.1\r\nHost: %s\r\nUser-Agent: demarc-node/" DEMARC_VERSION
+		    "\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: %zu\r\n"
+		    "Connection: close\r\n\r\n%s",
+		    url_authority(u, authority), strlen(body), body);
+	if (b.error)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the request");
+	return dial_write_all(d, b.ptr, b.len, deadline, e);
+}
+
+static int read_answer(struct dial *d, struct strbuf *out, int64_t deadline, struct err *e)
+{
+	char buf[4096];
+	ssize_t n;
+
+	out->limit_bytes = ANSWER_MAX;
+	while ((n = dial_read_wait(d, buf, sizeof(buf), deadline, e)) > 0)
+		strbuf_add(out, buf, (size_t)n);
+	if (n < 0)
+		return (int)n;
+	return out->error ? err_set(e, FAULT_TOO_LARGE, NULL, "the hub's answer is too large") : 0;
+}
+
+/* The message of an error body, whatever the envelope's name: {"error": {"message"}} or {"message"}. */
+static const char *error_message(const json_t *o)
+{
+	const char *key, *text = json_str(o, "message");
+	json_t *v;
+
+	json_object_foreach((json_t *)o, key, v)
+		if (!text && json_is_object(v))
+			text = json_str(v, "message");
+	return text ? text : "no reason was given";
+}
+
+static int parse_answer(struct str answer, json_t **ret, struct err *e)
+{
+	CLEANUP(json_freep) json_t *o = NULL;
+	const char *end = memmem(answer.ptr, answer.len, "\r\n\r\n", 4);
+	struct str body = { 0 };
+	bool ok = str_starts(answer, STR("HTTP/1.1 2"));
+
+	if (!end || !str_starts(answer, STR("HTTP/1.1 ")))
+		return err_set(e, FAULT_PROTOCOL, NULL, "the hub's answer is cut or not HTTP");
+	body = (struct str){ end + 4, answer.len - (size_t)(end + 4 - answer.ptr) };
+	if (json_parse(body, &o, NULL) < 0)
+		return err_set(e, FAULT_PROTOCOL, NULL, "the hub's answer (%.12s) is not JSON",
+			       answer.ptr);
+	if (!ok)
+		return err_set(e, FAULT_FORBIDDEN, "token", "the hub refuses (%.3s): %s",
+			       answer.ptr + 9, error_message(o));
+	*ret = MOVE_PTR(o);
+	return 0;
+}
+
+struct exchange {
+	json_t *answer;
+	char *ca_pem; /* the CA that the token named, as the hub presented it */
+};
+
+static int exchange(const struct enrol_token *t, const char *url, const char *csr,
+		    struct exchange *ret, struct err *e)
+{
+	CLEANUP(dial_tls_freep) struct dial_tls *tls = NULL;
+	CLEANUP(dial_closep) struct dial *d = NULL;
+	CLEANUP(strbuf_done) struct strbuf answer = { 0 };
+	CLEANUP(json_freep) json_t *o = json_pack("{s:s, s:s}", "secret", t->secret, "csr", csr);
+	CLEANUP(free_charp) char *body = o ? json_text(o) : NULL;
+	struct dial_config c = { .pin_sha256 = t->ca_sha256 };
+	int64_t deadline = clock_mono_ns() + ENROL_TIMEOUT_MS * NS_PER_MS;
+	struct url u;
+	int rc = body ? url_parse(str_of(url), &u, e) :
+			err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the request");
+
+	if (rc == 0)
+		rc = dial_tls_new(&c, &tls, e);
+	if (rc == 0)
+		rc = dial_open(tls, &u, NULL, deadline, -1, &d, e);
+	if (rc == 0)
+		rc = dial_pinned_pem(d, &ret->ca_pem, e);
+	if (rc == 0)
+		rc = send_request(d, &u, body, deadline, e);
+	if (rc == 0)
+		rc = read_answer(d, &answer, deadline, e);
+	return rc < 0 ? rc : parse_answer((struct str){ answer.ptr, answer.len }, &ret->answer, e);
+}
+
+/* ---- storing ---- */
+
+/* The certificate must fit the key, or the node would be locked out with its token used up. */
+static int check_certificate(const struct identity_paths *p, const char *ca, const char *cert,
+			     struct err *e)
+{
+	CLEANUP(dial_tls_freep) struct dial_tls *tls = NULL;
+	CLEANUP(free_charp) char *key = NULL;
+	struct dial_config c = { .ca_pem = str_of(ca), .cert_pem = str_of(cert) };
+	size_t size;
+	int rc = file_read(p->key, PEM_MAX, &key, &size, e);
+
+	if (rc < 0)
+		return rc;
+	c.key_pem = str_of(key);
+	rc = dial_tls_new(&c, &tls, e);
+	explicit_bzero(key, size);
+	return rc;
+}
+
+static json_t *hub_list(const json_t *answer, const char *url)
+{
+	json_t *list = json_array(), *given = json_object_get(answer, "hub_urls"), *v;
+	size_t i;
+	struct url u;
+
+	json_array_append_new(list, json_string(url)); /* the one that just worked */
+	json_array_foreach(given, i, v) {
+		const char *text = json_string_value(v);
+		if (text && strcmp(text, url) != 0 && url_parse(str_of(text), &u, NULL) == 0 &&
+		    json_array_size(list) < IDENTITY_HUBS_MAX)
+			json_array_append(list, v);
+	}
+	return list;
+}
+
+static int store(const struct identity_paths *p, const struct exchange *x, const char *url,
+		 struct err *e)
+{
+	CLEANUP(json_freep) json_t *identity = NULL;
+	CLEANUP(free_charp) char *text = NULL;
+	const char *node_id, *site_id, *cert;
+	int rc = json_need_str(x->answer, "node_id", &node_id, e);
+
+	if (rc == 0)
+		rc = json_need_str(x->answer, "site_id", &site_id, e);
+	if (rc == 0)
+		rc = json_need_str(x->answer, "certificate", &cert, e);
+	if (rc == 0)
+		rc = check_certificate(p, x->ca_pem, cert, e);
+	if (rc < 0)
+		return err_wrap(e, "the hub's answer is not usable");
+	identity = json_pack("{s:s, s:s, s:o}", "node_id", node_id, "site_id", site_id, "hub_urls",
+			     hub_list(x->answer, url));
+	text = identity ? json_text(identity) : NULL;
+	if (!text)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the identity");
+	rc = file_write_atomic(p->ca, 0600, str_of(x->ca_pem), e);
+	if (rc == 0)
+		rc = file_write_atomic(p->cert, 0600, str_of(cert), e);
+	if (rc == 0)
+		rc = file_write_atomic(p->identity, 0600, str_of(text), e);
+	if (rc == 0)
+		(void)unlink(p->csr); /* of no more use; harmless when it stays */
+	return rc;
+}
+
+int link_enrol(const char *state_dir, const char *token, const char *hub_url_override, struct err *e)
+{
+	CLEANUP(free_charp) char *csr = NULL;
+	struct exchange x = { 0 };
+	struct identity_paths p;
+	struct enrol_token t;
+	const char *url;
+	int rc = enrol_token_parse(str_of(token), &t, e);
+
+	if (rc == 0)
+		rc = identity_paths(state_dir, &p, e);
+	if (rc == 0)
+		rc = dir_make(state_dir, 0700, e);
+	if (rc < 0)
+		return rc;
+	if (access(p.identity, F_OK) == 0)
+		return err_set(e, FAULT_CONFLICT, NULL,
+			       "this node is enrolled already; %s says where", p.identity);
+	url = hub_url_override ? hub_url_override : t.url;
+	rc = load_csr(&p, &csr, e);
+	if (rc == 0)
+		rc = exchange(&t, url, csr, &x, e);
+	if (rc == 0)
+		rc = store(&p, &x, url, e);
+	json_decref(x.answer);
+	free(x.ca_pem);
+	explicit_bzero(&t, sizeof(t));
+	return rc;
+}
