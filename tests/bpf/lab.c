@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lab.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+struct err lab_err;
+
+void lab_need_root(void)
+{
+	struct stat st;
+
+	if (geteuid()) {
+		printf("1..0 # SKIP needs root\n");
+		exit(77);
+	}
+	if (stat("/sys/fs/bpf", &st) || access("/sys/fs/bpf", W_OK)) {
+		printf("1..0 # SKIP no writable /sys/fs/bpf\n");
+		exit(77);
+	}
+	net_start();
+}
+
+int lab_ok(int r, struct err *e, const char *what, const char *file, int line)
+{
+	if (r < 0) {
+		print_error("%s: %d: %s %s\n", what, r, e->field, e->msg);
+		_fail(file, line);
+	}
+	return r;
+}
+
+static void open_dp(struct lab *l)
+{
+	struct dp_config c = { .pin_dir = l->pin, .max_flows = 8192, .max_ports = 128 };
+	char path[128];
+
+	OK(dp_open(&c, &l->dp, &lab_err));
+	snprintf(path, sizeof(path), "%s/v%d/prog_ingress", l->pin, ABI_VERSION);
+	l->prog = bpf_obj_get(path);
+	assert_true(l->prog >= 0);
+}
+
+void lab_open(struct lab *l)
+{
+	static int n;
+
+	memset(l, 0, sizeof(*l));
+	snprintf(l->pin, sizeof(l->pin), "/sys/fs/bpf/demarc-test-%d-%d", (int)getpid(), n++);
+	open_dp(l);
+}
+
+void lab_reopen(struct lab *l)
+{
+	close(l->prog);
+	dp_close(l->dp);
+	open_dp(l);
+}
+
+void lab_close(struct lab *l)
+{
+	close(l->prog);
+	dp_close(l->dp);
+	OK(dp_remove(l->pin, &lab_err));
+	assert_int_equal(access(l->pin, F_OK), -1);
+	assert_int_equal(errno, ENOENT);
+}
+
+struct ip_addr ip_of(const char *text)
+{
+	struct ip_addr a;
+
+	assert_int_equal(ip_parse(str_of(text), &a), 0);
+	return a;
+}
+
+struct ip_cidr cidr_of(const char *text)
+{
+	struct ip_cidr c;
+
+	assert_int_equal(cidr_parse(str_of(text), &c), 0);
+	return c;
+}
+
+void lab_port(struct lab *l, struct tport *p, uint16_t net, uint16_t flags, uint32_t sg, ...)
+{
+	struct dp_port d = { .ifindex = { p->host }, .net = net, .flags = flags };
+	struct dp_net n = { .net = net, .mtu = 1500 };
+	const char *text;
+	va_list ap;
+
+	memcpy(d.mac.b, p->mac, 6);
+	if (sg)
+		d.sgs[d.n_sgs++] = sg;
+	va_start(ap, sg);
+	while ((text = va_arg(ap, const char *))) {
+		d.addrs[d.n_addrs].ip = cidr_of(text);
+		d.addrs[d.n_addrs].own = true;
+		d.addrs[d.n_addrs++].mac = d.mac;
+	}
+	va_end(ap);
+	OK(dp_net_set(l->dp, &n, &lab_err));
+	OK(dp_port_set(l->dp, &d, &lab_err));
+}
+
+void lab_uplink(struct lab *l, struct tport *p, uint16_t net, uint16_t vlan)
+{
+	struct dp_port d = { .ifindex = { p->host }, .net = net, .flags = DP_PORT_UPLINK, .vlan = { vlan } };
+	struct dp_net n = { .net = net, .mtu = 1500, .uplink = { p->host }, .uplink_vlan = { vlan } };
+
+	OK(dp_net_set(l->dp, &n, &lab_err));
+	OK(dp_port_set(l->dp, &d, &lab_err));
+}
+
+int lab_run(struct lab *l, int port, const struct frame *f, struct frame *out)
+{
+	struct frame scratch;
+	struct __sk_buff ctx = { .ifindex = (uint32_t)port };
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = f->b, .data_size_in = (uint32_t)f->len,
+		    .data_out = out ? out->b : scratch.b, .data_size_out = FRAME_MAX,
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
+
+	assert_int_equal(bpf_prog_test_run_opts(l->prog, &o), 0);
+	if (out)
+		out->len = o.data_size_out;
+	return (int)o.retval;
+}
+
+uint64_t lab_dropped(struct lab *l, enum drop_reason reason)
+{
+	uint64_t now[DROP_N], n;
+
+	OK(dp_drop_totals(l->dp, now, DROP_N, &lab_err));
+	n = now[reason] - l->drops[reason];
+	l->drops[reason] = now[reason];
+	return n;
+}
+
+void lab_no_drops(struct lab *l)
+{
+	for (int i = 0; i < DROP_N; i++)
+		if (lab_dropped(l, (enum drop_reason)i))
+			fail_msg("unexpected drop: %s", dp_drop_reason_name((size_t)i));
+}
+
+bool lab_record(struct lab *l, int port, const struct frame *f, struct flow_rec *ret)
+{
+	bool v6 = f->b[12] == 0x86;
+	struct flow_key k = { .ifindex = (uint32_t)port, .family = v6 ? 6 : 4 };
+	const uint8_t *l4 = f->b + (v6 ? 54 : 34);
+	char path[128];
+	bool found;
+	int fd;
+
+	k.proto = v6 ? f->b[20] : f->b[23];
+	memcpy(k.addr, f->b + (v6 ? 22 : 26), v6 ? 32 : 8);
+	memcpy(&k.sport, l4 + (k.proto == 6 || k.proto == 17 ? 0 : 4), 2);
+	memcpy(&k.dport, l4 + (k.proto == 6 || k.proto == 17 ? 2 : 4), 2);
+	snprintf(path, sizeof(path), "%s/v%d/%s", l->pin, ABI_VERSION, v6 ? "flow6" : "flow4");
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	found = !bpf_map_lookup_elem(fd, &k, ret);
+	close(fd);
+	return found;
+}
+
+uint64_t lab_entries(struct lab *l, const char *map)
+{
+	struct dp_map_count c[32];
+	int n = OK(dp_map_counts(l->dp, c, 32, &lab_err));
+
+	for (int i = 0; i < n; i++)
+		if (!strcmp(c[i].name, map))
+			return c[i].n_entries;
+	fail_msg("no map %s", map);
+	return 0;
+}
+
+bool lab_passes(struct tport *from, const struct frame *f, struct tport *to, struct frame *got)
+{
+	struct frame scratch;
+
+	tport_send(from, f);
+	return tport_recv(to, got ? got : &scratch, 200);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_TESTS_BPF_LAB_H
+#define DEMARC_TESTS_BPF_LAB_H
+
+/* A datapath with its own pins in a node of its own, and short ways to say what a test expects. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+/* Needs those three. */
+#include <cmocka.h>
+
+#include "dp/dp.h"
+#include "drop.h"
+#include "frame.h"
+#include "maps.h"
+#include "net.h"
+
+struct lab {
+	struct dp *dp;
+	char pin[64];
+	int prog;
+	uint64_t drops[DROP_N];
+};
+
+/* Exits the process with 77 and a reason when the tests cannot run here. */
+void lab_need_root(void);
+void lab_open(struct lab *l);
+void lab_reopen(struct lab *l); /* as a new agent process would */
+void lab_close(struct lab *l);	/* fails the test when a pin is left */
+
+#define OK(call) lab_ok((call), &lab_err, #call, __FILE__, __LINE__)
+extern struct err lab_err;
+int lab_ok(int r, struct err *e, const char *what, const char *file, int line);
+
+/* A port with addresses as text; `own` fixed IPs with the port's MAC. Ends with NULL. */
+void lab_port(struct lab *l, struct tport *p, uint16_t net, uint16_t flags, uint32_t sg, ...);
+void lab_uplink(struct lab *l, struct tport *p, uint16_t net, uint16_t vlan);
+struct ip_addr ip_of(const char *text);
+struct ip_cidr cidr_of(const char *text);
+
+/* BPF_PROG_TEST_RUN of the pinned program: verdict of tc, the frame after it in *out (may be NULL). */
+int lab_run(struct lab *l, int port, const struct frame *f, struct frame *out);
+/* Drops of `reason` since the last call with it. */
+uint64_t lab_dropped(struct lab *l, enum drop_reason reason);
+#define assert_dropped(l, reason) assert_int_equal(lab_dropped(l, DROP_##reason), 1)
+#define assert_not_dropped(l) lab_no_drops(l)
+void lab_no_drops(struct lab *l);
+
+/* The flow record of a frame that enters at `port`. */
+bool lab_record(struct lab *l, int port, const struct frame *f, struct flow_rec *ret);
+uint64_t lab_entries(struct lab *l, const char *map);
+
+/* Frame sent at one port arrives at another, unchanged unless the caller looks; true when it did. */
+bool lab_passes(struct tport *from, const struct frame *f, struct tport *to, struct frame *got);
+
+#endif
