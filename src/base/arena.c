@@ -15,6 +15,23 @@
 	(1UL << 30) /* no caller means more; keeps every sum below far from overflow */
 #define ALIGN alignof(max_align_t)
 
+/* Under ASan what is not given out is poisoned, so that a read past an object is seen here too. */
+#if defined(__SANITIZE_ADDRESS__)
+#define HAVE_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAVE_ASAN 1
+#endif
+#endif
+#ifdef HAVE_ASAN
+#include <sanitizer/asan_interface.h>
+#define POISON(p, size) ASAN_POISON_MEMORY_REGION((p), (size))
+#define UNPOISON(p, size) ASAN_UNPOISON_MEMORY_REGION((p), (size))
+#else
+#define POISON(p, size) ((void)(p), (void)(size))
+#define UNPOISON(p, size) ((void)(p), (void)(size))
+#endif
+
 struct block {
 	struct block *older;
 	size_t cap, used;
@@ -78,8 +95,10 @@ void arena_reset(struct arena *a)
 		free(b);
 	}
 	a->reserved = a->newest ? a->newest->cap : 0;
-	if (a->newest)
+	if (a->newest) {
 		a->newest->used = 0;
+		POISON(a->newest->bytes, a->newest->cap);
+	}
 	a->used = 0;
 	a->failed = false;
 }
@@ -109,6 +128,7 @@ static bool add_block(struct arena *a, size_t need)
 	if (!b)
 		return false;
 	*b = (struct block){ .older = a->newest, .cap = cap };
+	POISON(b->bytes, cap);
 	a->newest = b;
 	a->reserved += cap;
 	return true;
@@ -129,7 +149,8 @@ void *arena_alloc(struct arena *a, size_t size_bytes)
 	p = a->newest->bytes + a->newest->used;
 	a->newest->used += need;
 	a->used += need;
-	return memset(p, 0, need);
+	UNPOISON(p, size_bytes);
+	return memset(p, 0, size_bytes);
 fail:
 	a->failed = true;
 	return NULL;

@@ -147,6 +147,22 @@ static void test_a_hook_needs_memory(void **state)
 	assert_int_equal(arena_hook(a, note, NULL), -ENOMEM);
 }
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+
+static void test_bytes_past_an_object_are_poisoned(void **state)
+{
+	CLEANUP(arena_freep) struct arena *a = arena_new(65536);
+	char *p = arena_alloc(a, 10);
+
+	assert_null(__asan_region_is_poisoned(p, 10));
+	assert_true(__asan_address_is_poisoned(p + 10));
+	assert_true(__asan_address_is_poisoned(p + 100));
+	arena_reset(a);
+	assert_true(__asan_address_is_poisoned(p));
+}
+#endif
+
 static void test_free_takes_null(void **state)
 {
 	arena_free(NULL);
@@ -165,6 +181,9 @@ int main(void)
 		cmocka_unit_test(test_hooks_run_newest_first),
 		cmocka_unit_test(test_a_hook_may_add_a_hook),
 		cmocka_unit_test(test_a_hook_needs_memory),
+#ifdef __SANITIZE_ADDRESS__
+		cmocka_unit_test(test_bytes_past_an_object_are_poisoned),
+#endif
 		cmocka_unit_test(test_free_takes_null),
 	};
 
