@@ -168,24 +168,30 @@ static void take(struct child *c, const struct pipe_head *h, struct str payload)
 	}
 }
 
-static void read_pipe(struct child *c)
+static void take_all(struct child *c)
 {
-	char buf[READ_BYTES];
 	struct pipe_head h;
 	struct str payload;
-	ssize_t n = read(CHILD_FD, buf, sizeof(buf));
 	size_t at = 0;
 	int rc;
 
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-		_exit(0); /* the agent has gone */
-	if (n > 0)
-		strbuf_add(&c->pipe_in, buf, (size_t)n);
 	while ((rc = pipe_msg_next(&c->pipe_in, &at, &h, &payload)) == 1)
 		take(c, &h, payload);
 	if (rc < 0 || c->pipe_in.error)
 		_exit(3);
 	pipe_buf_consume(&c->pipe_in, at);
+}
+
+static void read_pipe(struct child *c)
+{
+	char buf[READ_BYTES];
+	ssize_t n = read(CHILD_FD, buf, sizeof(buf));
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		_exit(0); /* the agent has gone */
+	if (n > 0)
+		strbuf_add(&c->pipe_in, buf, (size_t)n);
+	take_all(c);
 }
 
 static void write_pipe(struct child *c)
@@ -335,6 +341,7 @@ int link_child_main(void)
 		return 1;
 	}
 	(void)fcntl(CHILD_FD, F_SETFL, O_NONBLOCK);
+	take_all(&c); /* what came together with the configuration */
 	for (;;)
 		step(&c);
 }
