@@ -182,7 +182,7 @@ static void on_handle_closed(uv_handle_t *handle)
 		return;
 	if (s->free_when_closed)
 		http_server_free(s);
-	else if (s->stopped)
+	else if (s->stopped && s->finishing) /* not at the listener's own close */
 		s->stopped(s->stopped_ctx);
 }
 
