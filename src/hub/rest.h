@@ -60,6 +60,11 @@ enum attr_flag {
 	ATTR_RW = ATTR_CREATE | ATTR_UPDATE,
 };
 
+/*
+ * Columns the framework keeps itself: created_us and updated_us (clock), revision_number (+ 1 at each update), project_id (the
+ * token's when not given; another project's only by an admin), the key when it is not given (dashed UUID; 32 hex digits in
+ * identity). A time in a row is text as it is shown; a hook sets one as an integer of microseconds.
+ */
 struct attr {
 	const char *name;   /* JSON name: "provider:network_type" */
 	const char *column; /* SQL column; NULL: not stored here, filled by the `expand` hook, consumed by hooks */
@@ -95,7 +100,15 @@ struct resource {
 	int (*expand)(struct req *r, json_t *row, struct err *e);		 /* before a row is shown: computed attributes */
 	/* Like expand for a whole page (one query instead of one per row); used by list when there. rows: json array. */
 	int (*expand_page)(struct req *r, json_t *rows, struct err *e);
+
+	/* Filters that are no column: SQL conditions with one '?' for the value. "fixed_ips=ip_address" matches the
+	 * query "fixed_ips=ip_address=192.0.2.1". Ends with a row whose name is NULL; may be NULL. Tried before attributes. */
+	const struct rest_filter *filters;
+	bool bare; /* bodies are not wrapped in {"singular": …} (image) */
 };
+
+/* {"security_groups", "id IN (SELECT port_id FROM port_security_group WHERE security_group_id = ?)"} */
+struct rest_filter { const char *name; const char *sql; };
 
 /* ---- routes ---- */
 
@@ -207,11 +220,12 @@ WARN_UNUSED int req_commit(struct req *r, struct err *e);
 /* base URL of the API as this client sees it: "https://host:port" */
 const char *req_base_url(const struct req *r);
 
-/* Row access by other modules, in the caller's transaction, without policy. Returns 1 (new reference in *ret), 0 not there. */
+/* Row access by other modules, in the caller's transaction, without policy and without `expand`. Returns 1 (new reference in *ret), 0 not there. */
 WARN_UNUSED int rest_load(struct req *r, const struct resource *res, const char *id, json_t **ret, struct err *e);
 /* With the caller's visibility: NOT_FOUND otherwise. */
 WARN_UNUSED int rest_need(struct req *r, const struct resource *res, const char *id, json_t **ret, struct err *e);
-/* Insert / update / delete with the resource's checks and hooks, as the generic handlers do: body is the inner object. */
+/* Insert / update / delete with the resource's checks and hooks, as the generic handlers do: body is the inner object (borrowed).
+ * ret_row (may be NULL): the row as stored, expanded, all attributes; a new reference. */
 WARN_UNUSED int rest_insert(struct req *r, const struct resource *res, json_t *body, json_t **ret_row, struct err *e);
 WARN_UNUSED int rest_change(struct req *r, const struct resource *res, const char *id, json_t *changes, json_t **ret_row, struct err *e);
 WARN_UNUSED int rest_remove(struct req *r, const struct resource *res, const char *id, struct err *e);
