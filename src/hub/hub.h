@@ -4,6 +4,7 @@
 
 /* The hub process: what lives as long as it does, and who may touch it from which thread. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
@@ -13,6 +14,9 @@
 #include "store/db.h"
 
 struct sessions; /* hub/session.h: connected nodes */
+struct rest;	 /* hub/rest_impl.h: routes and the workers' store connections */
+struct auth;	 /* hub/identity/auth.h: who may use a token */
+struct module;
 
 struct hub_config {
 	const char *data_dir;	 /* default /var/lib/demarc-hub */
@@ -31,8 +35,19 @@ struct hub {
 	struct sessions *sessions;	 /* thread-safe entry points in hub/session.h */
 	struct token_keys *token_keys;	 /* constant after start */
 	char *ca_cert, *ca_key, *server_cert, *server_key, *image_dir; /* paths; constant after start */
-	char ca_fingerprint[65];	 /* hex sha256 */
-	char *public_url;		 /* "https://name:port" */
+	char ca_fingerprint[65];				       /* hex sha256 */
+	char *public_url;					       /* "https://name:port" */
+	struct rest *rest;					       /* constant after start */
+	struct auth *auth;					       /* thread-safe */
+	const char *const *names; /* every name and address of the certificate; constant after start */
+	size_t n_names;
 };
+
+/* The API framework (hub/rest_pipeline.c): http_config.handle and .wants_stream, with the hub as ctx. */
+WARN_UNUSED int rest_new(struct hub *h, const struct module *const *modules, size_t n,
+			 unsigned n_workers, struct rest **ret, struct err *e);
+void rest_free(struct rest *rest); /* after the last request; takes NULL */
+void rest_handle(void *ctx, unsigned worker, struct http_request *http, struct http_reply *reply);
+bool rest_wants_stream(void *ctx, enum http_method method, struct str path);
 
 #endif
