@@ -26,7 +26,6 @@
 #define HTTP_PEER_SIZE 46	       /* INET6_ADDRSTRLEN */
 #define HTTP_SCRATCH_BYTES (16u << 10) /* one TLS record */
 #define HTTP_ARENA_MAX (64u << 20)
-#define HTTP_QUEUE_MAX 512 /* requests that wait for a worker */
 
 struct conn;
 
@@ -59,7 +58,7 @@ struct pool {
 		streams; /* streams wait apart: slow uploads must not take every worker */
 	struct exchange_list finished;
 	struct exchange *notices; /* their workers have read from the pipe */
-	size_t n_queued;
+	size_t n_queued, max_queued;
 	unsigned n_streaming, max_streaming, n_threads, n_started;
 	uint64_t next_seq;
 	bool stopping;

@@ -99,7 +99,9 @@ static int start_one(struct pool *p, struct http_server *s)
 
 int pool_start(struct pool *p, struct http_server *s, unsigned n, struct err *e)
 {
-	*p = (struct pool){ .n_threads = n, .max_streaming = MAX_OF(n / 2, 1u) };
+	*p = (struct pool){ .n_threads = n,
+			    .max_queued = s->c.n_queue,
+			    .max_streaming = MAX_OF(n / 2, 1u) };
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->work, NULL);
 	p->threads = calloc(n, sizeof(*p->threads));
@@ -134,7 +136,7 @@ void pool_stop(struct pool *p)
 bool pool_push(struct pool *p, struct exchange *x)
 {
 	pthread_mutex_lock(&p->lock);
-	bool room = p->n_queued < HTTP_QUEUE_MAX;
+	bool room = p->n_queued < p->max_queued;
 	if (room) {
 		p->n_queued++;
 		x->seq = p->next_seq++;

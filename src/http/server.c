@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@ static void config_defaults(struct http_config *c)
 {
 	set_default(&c->n_workers, 8);
 	set_default(&c->n_conns, 4096);
+	set_default(&c->n_queue, 512);
 	set_default(&c->handshake_ms, 15000);
 	set_default(&c->head_ms, 30000);
 	set_default(&c->body_ms, 60000);
@@ -255,6 +257,15 @@ static int open_handles(struct http_server *s, struct err *e)
 	return err_errno(e, rc, "loop");
 }
 
+/* A client that goes away while it is written to must not end the process: the TLS library writes without MSG_NOSIGNAL. */
+static void ignore_sigpipe(void)
+{
+	struct sigaction now;
+
+	if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+		signal(SIGPIPE, SIG_IGN);
+}
+
 int http_server_start(uv_loop_t *loop, const struct http_config *c, struct http_server **ret,
 		      struct err *e)
 {
@@ -262,6 +273,7 @@ int http_server_start(uv_loop_t *loop, const struct http_config *c, struct http_
 
 	if (!s)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory");
+	ignore_sigpipe();
 	s->loop = loop;
 	s->listen_fd = s->spare_fd = -1;
 	int rc = config_copy(&s->c, c, e);

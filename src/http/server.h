@@ -85,6 +85,7 @@ struct http_config {
 	const char *client_ca_file;	  /* PEM; client certificates are verified when given, never required */
 	unsigned n_workers;	 /* 0: 8 */
 	unsigned n_conns;	 /* 0: 4096 */
+	unsigned n_queue;	 /* requests that wait for a worker, 0: 512; one more gets 503 with Retry-After */
 	size_t max_body_bytes;	 /* 0: 1 MiB */
 	/* Called on the loop thread before the body arrives: true when the body is to be streamed (http_read). Must be cheap. */
 	bool (*wants_stream)(void *ctx, enum http_method method, struct str path);
@@ -105,6 +106,7 @@ struct http_config {
 	unsigned ws_ping_ms;	/* a silent node is pinged after this and dropped after three times this [30 s] */
 };
 
+/* Loop thread. The process ignores SIGPIPE from here on, unless it handles it. */
 WARN_UNUSED int http_server_start(uv_loop_t *loop, const struct http_config *c, struct http_server **ret, struct err *e);
 uint16_t http_server_port(const struct http_server *s);
 /* Stops accepting, lets requests in progress finish (at most grace_ms), closes all. Loop thread. */

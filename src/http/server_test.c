@@ -1,0 +1,753 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "http/test_client.h"
+
+/* The server over loopback: what a client sends, byte by byte, and what it gets. */
+
+#define HOST "Host: a\r\n"
+
+static struct test_pki pki;
+
+/* What the handlers and the tests tell each other. */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned n_blocked; /* handlers that wait in /block */
+	bool open;	    /* lets them go on */
+	ssize_t stream_rc;  /* how the last /stream ended; 1: not yet */
+	uint64_t stream_bytes;
+} gate = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, false, 1, 0 };
+
+static void gate_reset(void)
+{
+	gate.n_blocked = 0;
+	gate.open = false;
+	gate.stream_rc = 1;
+	gate.stream_bytes = 0;
+}
+
+static void gate_open(void)
+{
+	pthread_mutex_lock(&gate.lock);
+	gate.open = true;
+	pthread_cond_broadcast(&gate.changed);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+static void gate_wait_blocked(unsigned n)
+{
+	pthread_mutex_lock(&gate.lock);
+	while (gate.n_blocked < n)
+		pthread_cond_wait(&gate.changed, &gate.lock);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+static void gate_wait_bytes(uint64_t n)
+{
+	pthread_mutex_lock(&gate.lock);
+	while (gate.stream_bytes < n)
+		pthread_cond_wait(&gate.changed, &gate.lock);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+static ssize_t gate_wait_stream(void)
+{
+	pthread_mutex_lock(&gate.lock);
+	while (gate.stream_rc == 1)
+		pthread_cond_wait(&gate.changed, &gate.lock);
+	ssize_t rc = gate.stream_rc;
+	pthread_mutex_unlock(&gate.lock);
+	return rc;
+}
+
+static void block(void)
+{
+	pthread_mutex_lock(&gate.lock);
+	gate.n_blocked++;
+	pthread_cond_broadcast(&gate.changed);
+	while (!gate.open)
+		pthread_cond_wait(&gate.changed, &gate.lock);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+static void on_hello(struct http_request *r, struct http_reply *reply)
+{
+	reply->body = STR("{\"hello\": 1}");
+	http_reply_header(r, reply, "X-Test", "yes");
+}
+
+static void on_echo(struct http_request *r, struct http_reply *reply)
+{
+	reply->status = 201;
+	reply->content_type = "text/plain";
+	reply->body = r->body;
+}
+
+static void on_block(struct http_request *r, struct http_reply *reply)
+{
+	block();
+	reply->body = STR("{}");
+}
+
+static void on_stream(struct http_request *r, struct http_reply *reply)
+{
+	char buf[10000];
+	ssize_t n;
+	uint64_t sum = 0;
+
+	do {
+		n = http_read(r, buf, sizeof(buf));
+		sum += n > 0 ? (uint64_t)n : 0;
+		pthread_mutex_lock(&gate.lock);
+		gate.stream_bytes = sum;
+		gate.stream_rc = n > 0 ? 1 : n;
+		pthread_cond_broadcast(&gate.changed);
+		pthread_mutex_unlock(&gate.lock);
+	} while (n > 0);
+	reply->status = n < 0 ? 400 : 200;
+	reply->body = str_of(arena_printf(r->arena, "%llu", (unsigned long long)sum));
+}
+
+static void on_slow_stream(struct http_request *r, struct http_reply *reply)
+{
+	block();
+	on_stream(r, reply);
+}
+
+static void on_deny(struct http_request *r, struct http_reply *reply)
+{
+	reply->status = 401;
+	reply->body = STR("{}");
+}
+
+#define FILE_SIZE 300000
+
+static void on_file(struct http_request *r, struct http_reply *reply)
+{
+	char path[128], piece[1000];
+
+	snprintf(path, sizeof(path), "%s/file-XXXXXX", pki.folder);
+	reply->body_fd = mkostemp(path, O_CLOEXEC);
+	for (int i = 0; i <= FILE_SIZE / 1000; i++) {
+		memset(piece, 'a' + i % 26, sizeof(piece));
+		if (write(reply->body_fd, piece, sizeof(piece)) < 0)
+			abort();
+	}
+	unlink(path);
+	reply->body_fd_offset = 1000;
+	reply->body_fd_size = FILE_SIZE;
+	reply->content_type = "application/octet-stream";
+}
+
+static void on_big(struct http_request *r, struct http_reply *reply)
+{
+	char *p = arena_alloc(r->arena, 3000000);
+
+	memset(p, 'b', 3000000);
+	reply->body = (struct str){ p, 3000000 };
+}
+
+static void on_empty(struct http_request *r, struct http_reply *reply)
+{
+	reply->status = 204;
+}
+
+static void on_inject(struct http_request *r, struct http_reply *reply)
+{
+	http_reply_header(r, reply, "X-Test", "a\r\nX-Evil: 1");
+}
+
+static void on_header(struct http_request *r, struct http_reply *reply)
+{
+	struct str value = http_header(r, "x-custom-thing");
+
+	reply->body = str_of(arena_printf(r->arena, STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT,
+					  STR_ARG(value), STR_ARG(r->query), STR_ARG(r->host),
+					  STR_ARG(r->peer)));
+}
+
+static void on_bad_status(struct http_request *r, struct http_reply *reply)
+{
+	reply->status = 0;
+}
+
+static void handle(void *ctx, unsigned worker, struct http_request *r, struct http_reply *reply)
+{
+	static const struct {
+		const char *path;
+		void (*fn)(struct http_request *r, struct http_reply *reply);
+	} rows[] = {
+		{ "/hello", on_hello },
+		{ "/echo", on_echo },
+		{ "/block", on_block },
+		{ "/stream", on_stream },
+		{ "/stream/slow", on_slow_stream },
+		{ "/stream/deny", on_deny },
+		{ "/file", on_file },
+		{ "/big", on_big },
+		{ "/empty", on_empty },
+		{ "/inject", on_inject },
+		{ "/header", on_header },
+		{ "/bad-status", on_bad_status },
+	};
+
+	reply->status = 200;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (!str_eq_c(r->path, rows[i].path))
+			continue;
+		rows[i].fn(r, reply);
+		return;
+	}
+	reply->status = 404;
+	reply->body = STR("{\"error\": {}}");
+}
+
+static bool wants_stream(void *ctx, enum http_method method, struct str path)
+{
+	return str_starts(path, STR("/stream"));
+}
+
+static struct http_config config(void)
+{
+	gate_reset();
+	return (struct http_config){ .listen_addr = "127.0.0.1",
+				     .cert_file = pki.cert,
+				     .key_file = pki.key,
+				     .n_workers = 2,
+				     .max_body_bytes = 1000,
+				     .wants_stream = wants_stream,
+				     .handle = handle };
+}
+
+static struct test_server server;
+static struct test_client client;
+
+static void start_with(const struct http_config *c)
+{
+	test_server_start(&server, c);
+	assert_true(test_client_open(&client, http_server_port(server.server), NULL, NULL, NULL));
+}
+
+static void start(void)
+{
+	struct http_config c = config();
+
+	start_with(&c);
+}
+
+static void finish(void)
+{
+	test_client_close(&client);
+	test_server_stop(&server);
+}
+
+/* Another connection to the same server. */
+static void reopen(void)
+{
+	test_client_close(&client);
+	assert_true(test_client_open(&client, http_server_port(server.server), NULL, NULL, NULL));
+}
+
+static void expect(int status, const char *body)
+{
+	struct test_reply r;
+
+	assert_true(test_client_reply(&client, &r, true));
+	assert_int_equal(r.status, status);
+	if (body)
+		assert_string_equal(r.body, body);
+	test_reply_done(&r);
+}
+
+/* The server's own errors: JSON with the code, and the connection is closed after it. */
+static void expect_refusal(int status)
+{
+	struct test_reply r;
+	char code[32];
+
+	snprintf(code, sizeof(code), "{\"error\": {\"code\": %d,", status);
+	assert_true(test_client_reply(&client, &r, true));
+	assert_int_equal(r.status, status);
+	assert_non_null(strstr(r.body, code));
+	assert_non_null(strstr(r.head, "\r\nConnection: close\r\n"));
+	test_reply_done(&r);
+	assert_true(test_client_at_end(&client));
+}
+
+static void keep_alive_and_pipelining(void **state)
+{
+	start();
+	for (int i = 0; i < 3; i++) {
+		test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+		expect(200, "{\"hello\": 1}");
+	}
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n"
+				 "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc"
+				 "POST /echo HTTP/1.1\r\n" HOST
+				 "Transfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n"
+				 "\r\nGET /none HTTP/1.1\r\n" HOST
+				 "Connection: close\r\n\r\nGET /hello HTTP/1.1\r\n");
+	expect(200, "{\"hello\": 1}");
+	expect(201, "abc");
+	expect(201, "de");
+	expect(404, "{\"error\": {}}");
+	assert_true(test_client_at_end(&client));
+	finish();
+}
+
+static void head_has_the_headers_of_get(void **state)
+{
+	struct test_reply get, head;
+
+	start();
+	test_client_say(&client,
+			"GET /hello HTTP/1.1\r\n" HOST "\r\nHEAD /hello HTTP/1.1\r\n" HOST "\r\n"
+			"HEAD /file HTTP/1.1\r\n" HOST "\r\nGET /hello HTTP/1.1\r\n" HOST "\r\n");
+	assert_true(test_client_reply(&client, &get, true));
+	assert_true(test_client_reply(&client, &head, false));
+	assert_string_equal(get.head, head.head);
+	assert_non_null(strstr(get.head, "\r\nX-Test: yes\r\n"));
+	assert_non_null(strstr(get.head, "\r\nContent-Type: application/json\r\n"));
+	test_reply_done(&get);
+	test_reply_done(&head);
+	assert_true(test_client_reply(&client, &head, false));
+	assert_non_null(strstr(head.head, "\r\nContent-Length: 300000\r\n"));
+	test_reply_done(&head);
+	expect(200, "{\"hello\": 1}");
+	finish();
+}
+
+static void every_method_may_have_a_body(void **state)
+{
+	static const char *const methods[] = { "PUT", "PATCH", "DELETE", "POST", "OPTIONS", "BREW" };
+
+	start();
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+		char text[128];
+		snprintf(text, sizeof(text),
+			 "%s /echo HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nhi", methods[i]);
+		test_client_say(&client, text);
+		expect(201, "hi");
+	}
+	finish();
+}
+
+static void old_clients(void **state)
+{
+	struct test_reply r;
+
+	start();
+	test_client_say(&client, "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	assert_true(test_client_reply(&client, &r, true));
+	assert_non_null(strstr(r.head, "\r\nConnection: keep-alive\r\n"));
+	test_reply_done(&r);
+	test_client_say(&client, "GET /hello HTTP/1.0\r\n\r\n");
+	expect(200, NULL);
+	assert_true(test_client_at_end(&client));
+	finish();
+}
+
+static void replies_without_body(void **state)
+{
+	struct test_reply r;
+
+	start();
+	test_client_say(&client, "DELETE /empty HTTP/1.1\r\n" HOST "\r\n");
+	assert_true(test_client_reply(&client, &r, true));
+	assert_int_equal(r.status, 204);
+	assert_null(strstr(r.head, "Content-"));
+	test_reply_done(&r);
+	test_client_say(&client, "GET /inject HTTP/1.1\r\n" HOST "\r\n");
+	assert_true(test_client_reply(&client, &r, true));
+	assert_non_null(strstr(r.head, "\r\nX-Test: a  X-Evil: 1\r\n"));
+	assert_non_null(strstr(r.head, "\r\nContent-Length: 0\r\n"));
+	test_reply_done(&r);
+	test_client_say(&client, "GET /bad-status HTTP/1.1\r\n" HOST "\r\n");
+	expect(500, "");
+	finish();
+}
+
+static void request_fields_reach_the_handler(void **state)
+{
+	start();
+	test_client_say(
+		&client,
+		"GET /header?a=%20b&c HTTP/1.1\r\nhost: hub:1\r\nX-CUSTOM-thing:  some value \r\n\r\n");
+	expect(200, "some value|a=%20b&c|hub:1|127.0.0.1");
+	finish();
+}
+
+static void expect_continue(void **state)
+{
+	char interim[25];
+
+	start();
+	test_client_say(&client, "POST /echo HTTP/1.1\r\n" HOST
+				 "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+	assert_true(test_client_fill(&client, sizeof(interim)));
+	test_client_take(&client, interim, sizeof(interim));
+	assert_memory_equal(interim, "HTTP/1.1 100 Continue\r\n\r\n", sizeof(interim));
+	test_client_say(&client, "ok");
+	expect(201, "ok");
+	/* A stream is asked for when the handler wants it, and not at all when it refuses. */
+	test_client_say(&client, "PUT /stream HTTP/1.1\r\n" HOST
+				 "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+	assert_true(test_client_fill(&client, sizeof(interim)));
+	test_client_take(&client, interim, sizeof(interim));
+	test_client_say(&client, "ok");
+	expect(200, "2");
+	test_client_say(&client, "PUT /stream/deny HTTP/1.1\r\n" HOST
+				 "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+	expect(401, "{}");
+	assert_true(test_client_at_end(&client));
+	reopen();
+	test_client_say(&client, "POST /echo HTTP/1.1\r\n" HOST
+				 "Content-Length: 2000\r\nExpect: 100-continue\r\n\r\n");
+	expect_refusal(413);
+	finish();
+}
+
+#define UPLOAD_PIECES 300
+#define PIECE 10000
+
+static void streamed_upload(void **state)
+{
+	static char piece[PIECE];
+
+	start();
+	test_client_say(&client, "PUT /stream HTTP/1.1\r\n" HOST "Content-Length: 3000000\r\n\r\n");
+	for (int i = 0; i < UPLOAD_PIECES; i++)
+		test_client_send(&client, piece, sizeof(piece));
+	expect(200, "3000000");
+	/* Chunked, to a handler that starts to read when the pipe is long full. */
+	test_client_say(&client,
+			"PUT /stream/slow HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
+	for (int i = 0; i < UPLOAD_PIECES; i++) {
+		test_client_say(&client, "2710\r\n");
+		test_client_send(&client, piece, sizeof(piece));
+		test_client_say(&client, "\r\n");
+		if (i == 60) {
+			gate_wait_blocked(1);
+			gate_open();
+		}
+	}
+	test_client_say(&client, "0\r\n\r\nGET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, "3000000");
+	expect(200, "{\"hello\": 1}");
+	finish();
+}
+
+static void broken_uploads_reach_the_handler(void **state)
+{
+	struct http_config c = config();
+
+	c.body_ms = 40;
+	start_with(&c);
+	test_client_say(&client, "PUT /stream HTTP/1.1\r\n" HOST "Content-Length: 100\r\n\r\nabc");
+	assert_int_equal(gate_wait_stream(), -ETIMEDOUT);
+	expect(400, "3");
+	assert_true(test_client_at_end(&client));
+	gate_reset();
+	reopen();
+	test_client_say(&client,
+			"PUT /stream HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nzz\r\n");
+	assert_int_equal(gate_wait_stream(), -EPROTO);
+	expect(400, "0");
+	finish();
+	start();
+	test_client_say(&client, "PUT /stream HTTP/1.1\r\n" HOST "Content-Length: 100\r\n\r\nabc");
+	gate_wait_bytes(3);
+	test_client_close(&client);
+	assert_int_equal(gate_wait_stream(), -ECONNRESET);
+	test_client_connect(&client, http_server_port(server.server));
+	finish();
+}
+
+static void downloads(void **state)
+{
+	struct test_reply r;
+
+	start();
+	test_client_say(&client, "GET /file HTTP/1.1\r\n" HOST "\r\nGET /big HTTP/1.1\r\n" HOST "\r\n");
+	assert_true(test_client_reply(&client, &r, true));
+	assert_int_equal(r.body_size, FILE_SIZE);
+	for (size_t i = 0; i < FILE_SIZE; i += 1000)
+		assert_int_equal(r.body[i], 'a' + (i / 1000 + 1) % 26);
+	assert_string_not_equal(strstr(r.head, "Content-Type: "), "");
+	test_reply_done(&r);
+	assert_true(test_client_reply(&client, &r, true));
+	assert_int_equal(r.body_size, 3000000);
+	test_reply_done(&r);
+	/* The client goes away in the middle of one. */
+	test_client_say(&client, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+	assert_true(test_client_fill(&client, 100));
+	reopen();
+	test_client_say(&client, "GET /file HTTP/1.1\r\n" HOST "\r\n");
+	assert_true(test_client_fill(&client, 100));
+	finish();
+}
+
+/* A head that fills its limit without an end. */
+static void send_endless(const char *start_text)
+{
+	static char filler[9000];
+
+	memset(filler, 'a', sizeof(filler));
+	test_client_say(&client, start_text);
+	for (int i = 0; i < 4; i++)
+		test_client_send(&client, filler, sizeof(filler));
+}
+
+static void refusals(void **state)
+{
+	static const struct {
+		const char *text;
+		int status;
+	} rows[] = {
+		{ "\x16\x03garbage\r\n\r\n", 400 },
+		{ "GET /hello HTTP/1.1\r\n\r\n", 400 },
+		{ "GET /hello HTTP/3.0\r\n" HOST "\r\n", 505 },
+		{ "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\n", 501 },
+		{ "POST /echo HTTP/1.1\r\n" HOST "Expect: x\r\n\r\n", 417 },
+		{ "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1001\r\n\r\n", 413 },
+		{ "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n-1\r\n", 400 },
+		{ "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+		  400 },
+	};
+
+	start();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		test_client_say(&client, rows[i].text);
+		expect_refusal(rows[i].status);
+		reopen();
+	}
+	send_endless("GET /");
+	expect_refusal(414);
+	reopen();
+	send_endless("GET / HTTP/1.1\r\n" HOST "X: ");
+	expect_refusal(431);
+	reopen();
+	test_client_say(&client, "POST /echo HTTP/1.1\r\n" HOST
+				 "Transfer-Encoding: chunked\r\n\r\n2710\r\n");
+	send_endless("");
+	expect_refusal(413);
+	finish();
+}
+
+static void what_is_not_tls(void **state)
+{
+	static char garbage[2000];
+	struct test_reply r;
+
+	start();
+	test_client_close(&client);
+	test_client_connect(&client, http_server_port(server.server));
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	assert_true(test_client_reply(&client, &r, true));
+	assert_int_equal(r.status, 400);
+	assert_non_null(strstr(r.body, "HTTPS"));
+	test_reply_done(&r);
+	test_client_close(&client);
+	for (size_t seed = 1; seed < 20; seed++) {
+		for (size_t i = 0; i < sizeof(garbage); i++)
+			garbage[i] = (char)(seed * 2654435761u * (i + 1) >> 13);
+		/* Half of them begin like a ClientHello. */
+		if (seed & 1)
+			memcpy(garbage, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11);
+		test_client_connect(&client, http_server_port(server.server));
+		test_client_send(&client, garbage, sizeof(garbage));
+		while (test_client_fill(&client, client.in_len + 1))
+			;
+		test_client_close(&client);
+	}
+	assert_true(test_client_open(&client, http_server_port(server.server), NULL, NULL, NULL));
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, NULL);
+	finish();
+}
+
+static void slow_clients_are_timed_out(void **state)
+{
+	struct http_config c = config();
+
+	c.head_ms = c.body_ms = c.keep_alive_ms = c.handshake_ms = 60;
+	start_with(&c);
+	test_client_say(&client, "GET /hel");
+	expect_refusal(408);
+	reopen();
+	test_client_say(&client, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 9\r\n\r\n123");
+	expect_refusal(408);
+	reopen();
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, NULL);
+	assert_true(test_client_at_end(&client));
+	test_client_close(&client);
+	test_client_connect(&client, http_server_port(server.server));
+	test_client_send(&client, "\x16\x03", 2);
+	assert_true(test_client_at_end(&client));
+	finish();
+}
+
+static void full_queue_and_full_house(void **state)
+{
+	struct http_config c = config();
+	struct test_client second, third;
+	struct test_reply r;
+	uint16_t port;
+
+	c.n_workers = c.n_queue = 1;
+	c.n_conns = 3;
+	start_with(&c);
+	port = http_server_port(server.server);
+	assert_true(test_client_open(&second, port, NULL, NULL, NULL));
+	assert_true(test_client_open(&third, port, NULL, NULL, NULL));
+	test_client_say(&client, "GET /block HTTP/1.1\r\n" HOST "\r\n");
+	gate_wait_blocked(1);
+	/* One of the two finds a place in the queue, the other does not. */
+	test_client_say(&second, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	test_client_say(&third, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	struct test_client fourth;
+	assert_true(test_client_open(&fourth, port, NULL, NULL, NULL));
+	test_client_say(&fourth, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	assert_true(test_client_reply(&fourth, &r, true));
+	assert_int_equal(r.status, 503);
+	assert_non_null(strstr(r.head, "\r\nRetry-After: "));
+	test_reply_done(&r);
+	gate_open();
+	expect(200, "{}");
+	int n_refused = 0;
+	assert_true(test_client_reply(&second, &r, true));
+	n_refused += r.status == 503;
+	test_reply_done(&r);
+	assert_true(test_client_reply(&third, &r, true));
+	n_refused += r.status == 503;
+	test_reply_done(&r);
+	assert_int_equal(n_refused, 1);
+	test_client_close(&second);
+	test_client_close(&third);
+	test_client_close(&fourth);
+	finish();
+}
+
+static void slow_uploads_leave_workers_free(void **state)
+{
+	struct test_client uploads[3];
+
+	start(); /* two workers */
+	for (size_t i = 0; i < ARRAY_LEN(uploads); i++) {
+		assert_true(test_client_open(&uploads[i], http_server_port(server.server), NULL,
+					     NULL, NULL));
+		test_client_say(&uploads[i],
+				"PUT /stream HTTP/1.1\r\n" HOST "Content-Length: 100\r\n\r\nabc");
+	}
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, "{\"hello\": 1}");
+	for (size_t i = 0; i < ARRAY_LEN(uploads); i++)
+		test_client_close(&uploads[i]);
+	finish();
+}
+
+static void stop_lets_requests_finish(void **state)
+{
+	start();
+	test_client_say(&client, "GET /block HTTP/1.1\r\n" HOST "\r\n");
+	gate_wait_blocked(1);
+	test_server_begin_stop(&server, TEST_WAIT_S * 1000);
+	gate_open();
+	expect(200, "{}");
+	assert_true(test_client_at_end(&client));
+	finish();
+}
+
+static void stop_does_not_wait_forever(void **state)
+{
+	start();
+	test_client_say(&client, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 9\r\n\r\n123");
+	test_server_begin_stop(&server, 20);
+	assert_true(test_client_at_end(&client));
+	finish();
+}
+
+static void client_gone_while_a_worker_works(void **state)
+{
+	start();
+	test_client_say(&client, "GET /block HTTP/1.1\r\n" HOST "\r\n");
+	gate_wait_blocked(1);
+	reopen();
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, NULL);
+	gate_open();
+	finish();
+}
+
+static void bad_configuration(void **state)
+{
+	struct http_config rows[4];
+	struct http_server *s = NULL;
+	struct err e;
+	uv_loop_t loop;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		rows[i] = config();
+	rows[0].cert_file = "/nonexistent";
+	rows[1].key_file = pki.client_key; /* of another certificate */
+	rows[2].listen_addr = "hub.example";
+	rows[3].client_ca_file = pki.ca_key;
+	assert_int_equal(uv_loop_init(&loop), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_true(http_server_start(&loop, &rows[i], &s, &e) < 0);
+		assert_true(e.msg[0]);
+	}
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static int make_pki(void **state)
+{
+	test_pki_make(&pki);
+	return 0;
+}
+
+static int remove_pki(void **state)
+{
+	test_pki_remove(&pki);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keep_alive_and_pipelining),
+		cmocka_unit_test(head_has_the_headers_of_get),
+		cmocka_unit_test(every_method_may_have_a_body),
+		cmocka_unit_test(old_clients),
+		cmocka_unit_test(replies_without_body),
+		cmocka_unit_test(request_fields_reach_the_handler),
+		cmocka_unit_test(expect_continue),
+		cmocka_unit_test(streamed_upload),
+		cmocka_unit_test(broken_uploads_reach_the_handler),
+		cmocka_unit_test(downloads),
+		cmocka_unit_test(refusals),
+		cmocka_unit_test(what_is_not_tls),
+		cmocka_unit_test(slow_clients_are_timed_out),
+		cmocka_unit_test(full_queue_and_full_house),
+		cmocka_unit_test(slow_uploads_leave_workers_free),
+		cmocka_unit_test(stop_lets_requests_finish),
+		cmocka_unit_test(stop_does_not_wait_forever),
+		cmocka_unit_test(client_gone_while_a_worker_works),
+		cmocka_unit_test(bad_configuration),
+	};
+
+	return cmocka_run_group_tests_name("http-server", tests, make_pki, remove_pki);
+}
