@@ -31,6 +31,7 @@
 	X(L2_UNKNOWN, "l2_unknown", "nobody in the network can have this destination MAC")         \
 	X(NO_OUTPUT, "no_output", "the output port is gone")                                       \
 	X(OUT_DOWN, "out_down", "the output port is administratively down")                        \
+	X(L2_LOOP, "l2_loop", "the source MAC was just seen elsewhere in the network: a loop")     \
 	X(REDIRECT, "redirect", "the kernel refused to change or send the frame")
 
 enum drop_reason {

@@ -9,6 +9,8 @@
 #define MOVE_HOLD_NS                                                                               \
 	100000000ULL /* a flapping MAC invalidates the flow records at most ten times a second */
 
+#define LOOP_HOLD_NS 1000000000ULL
+
 static __always_inline void gen_bump(void)
 {
 	__sync_fetch_and_add(&dp_globals.gen, 1);
@@ -57,9 +59,22 @@ static __always_inline void learn_moved(struct pkt *p)
 }
 
 /*
- * Chain members do not teach: a transparent function sends with the MACs of others. MACs of our own ports
- * are never learned from somebody else.
+ * A function that bridges two ports of one network, and is not (yet) in a chain, would send round whatever
+ * is flooded. So a MAC that is one of our ports', or was seen on an uplink within LOOP_HOLD_NS, cannot
+ * come from elsewhere in the same network.
  */
+static __always_inline int is_loop(struct pkt *p, struct fdb_rec *seen)
+{
+	struct port_key at = { .ifindex = seen->ifindex, .vlan = seen->vlan };
+	struct port_rec *port;
+
+	if ((p->port_flags & PORT_UPLINK) || p->now - seen->last_ns > LOOP_HOLD_NS)
+		return 0;
+	port = bpf_map_lookup_elem(&ports, &at);
+	return port && (port->flags & PORT_UPLINK);
+}
+
+/* Chain members do not teach: a transparent function sends with the MACs of others. */
 __noinline int stage_learn(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
@@ -67,19 +82,25 @@ __noinline int stage_learn(ctx_t *ctx)
 
 	if (!p)
 		return -DROP_INTERNAL;
-	if ((p->port_flags & PORT_SECURITY) || p->trace)
+	if (p->port_flags & PORT_SECURITY)
 		return STAGE_NEXT;
 	if (bpf_map_lookup_elem(&port_chain, &p->in.ifindex))
 		return STAGE_NEXT;
 	p->fdb.net = p->net;
 	mac_copy(p->fdb.mac, p->smac);
-	if (bpf_map_lookup_elem(&fdb, &p->fdb))
-		return STAGE_NEXT;
+	old = bpf_map_lookup_elem(&fdb, &p->fdb);
+	if (old)
+		return old->ifindex == p->in.ifindex ? STAGE_NEXT : -DROP_L2_LOOP;
 	old = bpf_map_lookup_elem(&fdb_learned, &p->fdb);
 	if (old && old->ifindex == p->in.ifindex && old->vlan == p->in.vlan) {
-		old->last_ns = p->now;
+		if (!p->trace)
+			old->last_ns = p->now;
 		return STAGE_NEXT;
 	}
+	if (old && is_loop(p, old))
+		return -DROP_L2_LOOP;
+	if (p->trace)
+		return STAGE_NEXT;
 	fresh.ifindex = p->in.ifindex;
 	fresh.vlan = p->in.vlan;
 	fresh.last_ns = p->now;
