@@ -10,6 +10,13 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
+#ifdef __clang_analyzer__
+#undef err_set
+#undef err_errno
+#undef err_wrap
+#undef err_in
+#endif
+
 static const struct {
 	int num;
 	const char *name, *text;

@@ -71,6 +71,27 @@ WARN_UNUSED int err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Puts "prefix" in front of e->field ("prefix.field", or "prefix[3]" when field starts with '['). */
 WARN_UNUSED int err_in(struct err *e, const char *prefix);
 
+#ifdef __clang_analyzer__
+/* What the analyzer does not see across files: these never return success. */
+WARN_UNUSED static inline int err_negative_(int r)
+{
+	if (r >= 0)
+		__builtin_unreachable();
+	return r;
+}
+/* The same for functions that return 0 or a negative errno, never more. */
+WARN_UNUSED static inline int err_or_zero_(int r)
+{
+	if (r > 0)
+		__builtin_unreachable();
+	return r;
+}
+#define err_set(...) err_negative_(err_set(__VA_ARGS__))
+#define err_errno(...) err_negative_(err_errno(__VA_ARGS__))
+#define err_wrap(...) err_negative_(err_wrap(__VA_ARGS__))
+#define err_in(...) err_negative_(err_in(__VA_ARGS__))
+#endif
+
 const char *fault_text(enum fault fault); /* static, never NULL */
 const char *fault_name(enum fault fault); /* "NOT_FOUND" */
 enum fault fault_of_errno(int num);	  /* best match for a (positive or negative) errno */

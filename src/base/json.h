@@ -27,4 +27,11 @@ WARN_UNUSED int json_need_str(const json_t *obj, const char *key, const char **r
 WARN_UNUSED int json_need_obj(const json_t *obj, const char *key, json_t **ret, struct err *e);
 WARN_UNUSED int json_need_list(const json_t *obj, const char *key, json_t **ret, struct err *e);
 
+#ifdef __clang_analyzer__
+#define json_parse(...) err_or_zero_(json_parse(__VA_ARGS__))
+#define json_need_str(...) err_or_zero_(json_need_str(__VA_ARGS__))
+#define json_need_obj(...) err_or_zero_(json_need_obj(__VA_ARGS__))
+#define json_need_list(...) err_or_zero_(json_need_list(__VA_ARGS__))
+#endif
+
 #endif
