@@ -101,9 +101,9 @@ static void on_message(struct conn *c, struct str data)
 
 static void on_ping(struct conn *c, struct str data)
 {
-	/* Somebody who pings and never reads must not fill our memory. */
+	/* Somebody who pings and never reads must not fill our memory, nor would it read a goodbye. */
 	if (queue_is_full(c, data.len + WS_HEADER_MAX))
-		ws_start_close(c, WS_POLICY, "output queue full");
+		conn_drop(c);
 	else
 		ws_frame_add(&c->out, WS_PONG, data.ptr, data.len);
 }
