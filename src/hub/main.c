@@ -12,6 +12,7 @@
 #include "hub/rest.h"
 #include "hub/session.h"
 #include "hub/setup.h"
+#include "link/link.h"
 
 /* Exit codes, as sysexits(3) has them where it has them. */
 enum { EXIT_USAGE_ERROR = 64, EXIT_START_FAILED = 1 };
@@ -104,10 +105,10 @@ static int listen_on_port(struct hub *h, struct err *e)
 		.n_workers = h->config->n_workers,
 		.wants_stream = rest_wants_stream,
 		.handle = rest_handle,
-		.ws_path = "/demarc/v1/channel",
-		.ws_protocol = "demarc-node",
+		.ws_path = LINK_PATH,
+		.ws_protocol = LINK_PROTOCOL,
 		.ws = &session_ws_ops,
-		.ws_max_message_bytes = 4 << 20,
+		.ws_max_message_bytes = LINK_FRAME_MAX,
 		.ws_max_queue_bytes = 8 << 20,
 		.is_revoked = is_revoked,
 		.ctx = h,

@@ -2,17 +2,15 @@
 #include "hub/session_impl.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "base/types.h"
+#include "hub/image/image.h"
 #include "link/link.h"
 
 /*
@@ -48,23 +46,6 @@ static int read_at(int fd, void *buf, size_t size, uint64_t offset, struct err *
 	return (int)done;
 }
 
-/* Files are named by the image's id, which has been parsed: no path can come from the node. */
-static int image_file_open(const struct hub *h, struct uuid id, uint64_t *ret_bytes, struct err *e)
-{
-	char path[4096], text[UUID_STR_SIZE];
-	CLEANUP(close_fdp) int fd = -1;
-	struct stat st;
-
-	if (snprintf(path, sizeof(path), "%s/%s", h->image_dir, uuid_format(id, text)) >=
-	    (int)sizeof(path))
-		return err_set(e, FAULT_INTERNAL, NULL, "the image directory's name is too long");
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_errno(e, errno, "cannot open the image's file");
-	*ret_bytes = (uint64_t)st.st_size;
-	return MOVE_FD(fd);
-}
-
 static int fill(struct job_thread *t, const struct job *j, Demarc__V1__Chunk *c, struct err *e)
 {
 	const Demarc__V1__ChunkRequest *r = j->frame->chunk_request;
@@ -79,9 +60,9 @@ static int fill(struct job_thread *t, const struct job *j, Demarc__V1__Chunk *c,
 	rc = may_read(t->db, j->node_id, r->image_id, e);
 	if (rc < 0)
 		return rc;
-	fd = image_file_open(t->sessions->hub, id, &file_bytes, e);
-	if (fd < 0)
-		return fd;
+	rc = image_open(t->sessions->hub, t->db, r->image_id, &fd, &file_bytes, e);
+	if (rc < 0)
+		return rc;
 	c->data.data = malloc(r->size);
 	if (!c->data.data)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a chunk");

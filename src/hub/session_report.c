@@ -9,10 +9,10 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/types.h"
+#include "hub/compute/report.h"
 
 /* One Report into rows: each service takes its own part; events and the node's figures are taken here. */
 
-int compute_report(struct db *db, const char *node_id, const Demarc__V1__ServerStatus *s, struct err *e);
 int port_report(struct db *db, const char *node_id, const Demarc__V1__PortStatus *p, struct err *e);
 int chain_report(struct db *db, const char *node_id, const Demarc__V1__ChainStatus *c, struct err *e);
 
