@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/chain/chain.h"
+#include "hub/network/about.h"
+#include "hub/network/fault.h"
+#include "hub/network/tags.h"
+#include "hub/rest.h"
+
+/* The network service: Neutron v2.0 with networking-sfc. Source: https://docs.openstack.org/api-ref/network/v2/ */
+
+#define CRUD(path, res)                                                                            \
+	{ HTTP_GET, path, rest_list, 200, .resource = &(res) },                                    \
+		{ HTTP_POST, path, rest_create, 201, .resource = &(res) },                         \
+		{ HTTP_GET, path "/{id}", rest_show, 200, .resource = &(res) },                    \
+		{ HTTP_PUT, path "/{id}", rest_update, 200, .resource = &(res) },                  \
+	{                                                                                          \
+		HTTP_DELETE, path "/{id}", rest_delete, 204, .resource = &(res)                    \
+	}
+
+#define TAGS(path, res)                                                                            \
+	{ HTTP_GET, path "/{id}/tags", tags_list, 200, "network:tags:show", .resource = &(res) },  \
+		{ HTTP_PUT, path "/{id}/tags",	   tags_replace,                                   \
+		  200,	    "network:tags:update", .resource = &(res) },                           \
+		{ HTTP_DELETE, path "/{id}/tags",     tags_clear,                                  \
+		  204,	       "network:tags:update", .resource = &(res) },                        \
+		{ HTTP_GET, path "/{id}/tags/{tag}", tag_show,                                     \
+		  204,	    "network:tags:show",     .resource = &(res) },                         \
+		{ HTTP_PUT, path "/{id}/tags/{tag}", tag_add,                                      \
+		  201,	    "network:tags:update",   ROUTE_NO_BODY,                                \
+		  &(res) },                                                                        \
+	{                                                                                          \
+		HTTP_DELETE, path "/{id}/tags/{tag}", tag_remove, 204, "network:tags:update",      \
+			.resource = &(res)                                                         \
+	}
+
+static const struct route routes[] = {
+	CRUD("/networks", network_resource),
+	CRUD("/subnets", subnet_resource),
+	CRUD("/ports", port_resource),
+	CRUD("/security-groups", security_group_resource),
+	{ HTTP_GET, "/security-group-rules", rest_list, 200, .resource = &security_group_rule_resource },
+	{ HTTP_POST, "/security-group-rules", rest_create, 201,
+	  .resource = &security_group_rule_resource },
+	{ HTTP_GET, "/security-group-rules/{id}", rest_show, 200,
+	  .resource = &security_group_rule_resource },
+	{ HTTP_DELETE, "/security-group-rules/{id}", rest_delete, 204,
+	  .resource = &security_group_rule_resource },
+	TAGS("/networks", network_resource),
+	TAGS("/subnets", subnet_resource),
+	TAGS("/ports", port_resource),
+	TAGS("/security-groups", security_group_resource),
+	CRUD("/sfc/port_pairs", port_pair_resource),
+	CRUD("/sfc/port_pair_groups", port_pair_group_resource),
+	CRUD("/sfc/flow_classifiers", flow_classifier_resource),
+	CRUD("/sfc/port_chains", port_chain_resource),
+	{ HTTP_GET, "/extensions", extensions_list, 200, "network:about" },
+	{ HTTP_GET, "/extensions/{alias}", extension_show, 200, "network:about" },
+	{ HTTP_GET, "/quotas", quotas_list, 200, "network:quota:list" },
+	{ HTTP_GET, "/quotas/{project_id}", quota_show, 200, "network:quota:show" },
+	{ HTTP_GET, "/quotas/{project_id}/default", quota_show, 200, "network:quota:show" },
+	{ HTTP_GET, "/quotas/{project_id}/details", quota_details, 200, "network:quota:show" },
+	{ HTTP_GET, "/quotas/{project_id}/details.json", quota_details, 200, "network:quota:show" },
+	{ HTTP_GET, "/availability_zones", zones_list, 200, "network:about" },
+	{ HTTP_GET, "/agents", agents_list, 200, "network:agent:list" },
+	{ HTTP_GET, "/agents/{id}", agent_show, 200, "network:agent:show" },
+	{ 0 },
+};
+
+#define RULES(name)                                                                                \
+	{ "network:" name ":*", WHO_MEMBER }, { "network:" name ":list", WHO_READER },             \
+	{                                                                                          \
+		"network:" name ":show", WHO_READER                                                \
+	}
+
+static const struct policy_rule policy[] = {
+	RULES("network"),
+	RULES("subnet"),
+	RULES("port"),
+	RULES("security_group"),
+	RULES("security_group_rule"),
+	RULES("port_pair"),
+	RULES("port_pair_group"),
+	RULES("flow_classifier"),
+	RULES("port_chain"),
+	RULES("tags"),
+	{ "network:about", WHO_USER },
+	{ "network:quota:list", WHO_ADMIN },
+	{ "network:quota:show", WHO_READER },
+	{ "network:agent:*", WHO_ADMIN },
+	{ 0 },
+};
+
+const struct module network_module = {
+	.service = "network",
+	.type = "network",
+	.prefix = "/network/v2.0",
+	.catalog_path = "/network",
+	.routes = routes,
+	.policy = policy,
+	.error_body = neutron_error_body,
+};

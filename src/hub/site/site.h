@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_HUB_SITE_SITE_H
+#define DEMARC_HUB_SITE_SITE_H
+
+/* Route handlers of the demarc service: what OpenStack has no word for. Worker threads. */
+
+#include "hub/rest.h"
+
+/* enrol.c */
+int enrol_token_create(struct req *r, struct err *e);
+int enrol_token_list(struct req *r, struct err *e);
+int enrol_token_delete(struct req *r, struct err *e);
+int enrol_node(struct req *r, struct err *e);
+/* binding.c */
+int binding_of_port(struct req *r, struct err *e);
+int bindings_of_server(struct req *r, struct err *e);
+/* chain_status.c */
+int chain_status_list(struct req *r, struct err *e);
+int chain_status_show(struct req *r, struct err *e);
+int chain_change_list(struct req *r, struct err *e);
+int chain_change_show(struct req *r, struct err *e);
+/* trace.c */
+int node_trace(struct req *r, struct err *e);
+int node_status(struct req *r, struct err *e);
+/* event.c */
+int event_list(struct req *r, struct err *e);
+
+/* A time of the store as "2026-01-31T12:34:56.123456Z", or null for 0. New reference. */
+json_t *site_time(int64_t us);
+
+#endif
