@@ -54,6 +54,12 @@ static void run(struct pool *p, struct exchange *x, unsigned index)
 	pthread_mutex_unlock(&p->lock);
 	c->handle(c->ctx, index, &x->req, &x->reply);
 	pthread_mutex_lock(&p->lock);
+	if (x->reply.status == HTTP_AGAIN && !x->streamed && !p->stopping) {
+		p->n_queued++;
+		x->seq = p->next_seq++;
+		exchange_list_add(&p->plain, x);
+		return;
+	}
 	if (x->streamed) {
 		p->n_streaming--;
 		pthread_cond_signal(&p->work);

@@ -49,6 +49,9 @@ struct str http_header(const struct http_request *r, const char *name);
  * or -errno (-ECONNRESET: the client went away before the end; -ETIMEDOUT). */
 ssize_t http_read(struct http_request *r, void *buf, size_t size);
 
+/* Reply status of a handler that found what it needs taken: the request goes to the end of the queue and is handled again, as if
+ * new. Not for streamed bodies. */
+#define HTTP_AGAIN 0
 #define HTTP_REPLY_HEADERS_MAX 24
 struct http_header_row { const char *name, *value; }; /* name with its usual capitals, no colon */
 

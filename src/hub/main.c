@@ -89,11 +89,6 @@ static int open_store(struct hub *h, struct setup *s, struct err *e)
 	return rc < 0 ? rc : auth_new(db, &h->auth, e);
 }
 
-static bool is_revoked(void *ctx, struct str cn, struct str serial_hex)
-{
-	return false; /* the session's open() looks the node up in the store */
-}
-
 static int listen_on_port(struct hub *h, struct err *e)
 {
 	const struct http_config c = {
@@ -110,7 +105,6 @@ static int listen_on_port(struct hub *h, struct err *e)
 		.ws = &session_ws_ops,
 		.ws_max_message_bytes = LINK_FRAME_MAX,
 		.ws_max_queue_bytes = 8 << 20,
-		.is_revoked = is_revoked,
 		.ctx = h,
 	};
 	int rc = http_server_start(h->loop, &c, &h->http, e);

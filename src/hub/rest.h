@@ -202,6 +202,7 @@ struct req {
 	json_t *body;	    /* parsed body, or NULL; freed by the pipeline */
 	/* the answer */
 	json_t *reply;	    /* taken: freed by the pipeline */
+	bool again;	    /* set before failing: run the whole request again later, at the end of the queue */
 	int status;	    /* starts as route->status; a handler may choose another one of its documented successes */
 	struct http_reply out; /* extra headers, body_fd */
 	void *impl;	    /* the pipeline's: query arguments, touched nodes */

@@ -370,10 +370,10 @@ void rest_handle(void *ctx, unsigned worker, struct http_request *http, struct h
 	r.out.body_fd = -1;
 	memcpy(r.request_id, "req-", 4);
 	uuid_format(uuid_random(), r.request_id + 4);
-	if (run(&r, h->rest, worker, &e) < 0)
+	if (run(&r, h->rest, worker, &e) < 0 && !r.again)
 		reply_error(&r, &e);
 	add_headers(&r);
-	r.out.status = r.status;
+	r.out.status = r.again ? HTTP_AGAIN : r.status;
 	if (http->method == HTTP_HEAD)
 		r.out.body = (struct str){ "", 0 };
 	json_decref(r.body);

@@ -7,6 +7,8 @@
 #include "base/json.h"
 #include "hub/identity/password.h"
 
+#define LOGIN_WAIT_MS 5 /* about one password's time */
+
 /* Source: identity v3, "Password authentication", "Token authentication", with and without scope. */
 
 static int refuse(struct err *e)
@@ -78,8 +80,15 @@ static int by_password(struct req *r, const json_t *identity, struct token *t, s
 	if (!password)
 		return malformed("auth.identity.password.user.password", "it is required", e);
 	rc = find_user(r, user, &id, &hash, e);
-	if (rc == 0)
-		rc = password_check(password, hash, e);
+	if (rc < 0)
+		return rc;
+	/* A storm of logins waits at the end of the queue, not on the workers that serve the others. */
+	if (!password_enter(LOGIN_WAIT_MS)) {
+		r->again = true;
+		return err_set(e, FAULT_UNAVAILABLE, NULL, "Too many logins at once.");
+	}
+	rc = password_check(password, hash, e);
+	password_leave();
 	if (rc <= 0)
 		return rc < 0 ? rc : refuse(e);
 	str_copy(t->user_id, sizeof(t->user_id), str_of(id));

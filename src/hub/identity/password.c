@@ -2,11 +2,13 @@
 #include "hub/identity/password.h"
 
 #include <crypt.h>
+#include <errno.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -28,6 +30,26 @@ static void start(void)
 	sem_init(&running, 0, n > 1 ? (unsigned)n : 1);
 }
 
+bool password_enter(unsigned max_wait_ms)
+{
+	struct timespec until;
+	int rc;
+
+	pthread_once(&once, start);
+	clock_gettime(CLOCK_REALTIME, &until); /* what sem_timedwait(3) counts in */
+	until.tv_nsec += (long)max_wait_ms * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	while ((rc = sem_timedwait(&running, &until)) < 0 && errno == EINTR)
+		;
+	return rc == 0;
+}
+
+void password_leave(void)
+{
+	sem_post(&running);
+}
+
 static int run_crypt(const char *password, const char *setting, char ret[static PASSWORD_HASH_SIZE],
 		     struct err *e)
 {
@@ -41,11 +63,7 @@ static int run_crypt(const char *password, const char *setting, char ret[static 
 	d = calloc(1, sizeof(*d)); /* 32 KiB: too much for a worker's stack */
 	if (!d)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a password hash");
-	pthread_once(&once, start);
-	while (sem_wait(&running) < 0)
-		;
 	hash = crypt_rn(password, setting, d, sizeof(*d));
-	sem_post(&running);
 	if (hash)
 		str_copy(ret, PASSWORD_HASH_SIZE, str_of(hash));
 	OPENSSL_cleanse(d, sizeof(*d));
