@@ -144,6 +144,8 @@ static void shut(struct conn *c)
 	if (SSL_is_init_finished(c->ssl))
 		SSL_shutdown(c->ssl);
 	shutdown(c->fd, SHUT_WR);
+	if (c->ws.conn)
+		ws_done(c); /* its owner need not wait for the peer's end */
 	if (c->peer_eof) {
 		conn_drop(c);
 		return;

@@ -7,7 +7,8 @@
 
 /* The node channel: upgrade, messages, close. Source: RFC 6455. Loop thread. */
 
-#define KEY_LEN 24 /* base64 of 16 bytes */
+#define CLOSE_MS 5000 /* for our close frame to leave when the peer reads slowly */
+#define KEY_LEN 24    /* base64 of 16 bytes */
 
 static bool queue_is_full(const struct conn *c, size_t more)
 {
@@ -89,6 +90,7 @@ void ws_start_close(struct conn *c, enum ws_code code, const char *reason)
 	str_copy(payload + 2, sizeof(payload) - 2, str_of(reason));
 	ws_frame_add(&c->out, WS_CLOSE, payload, 2 + strlen(payload + 2));
 	conn_finish(c);
+	conn_set_deadline(c, CLOSE_MS);
 }
 
 static void on_message(struct conn *c, struct str data)
