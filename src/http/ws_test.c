@@ -55,6 +55,14 @@ static void seen_add(unsigned *counter)
 	pthread_mutex_unlock(&seen.lock);
 }
 
+static unsigned seen_count(const unsigned *counter)
+{
+	pthread_mutex_lock(&seen.lock);
+	unsigned n = *counter;
+	pthread_mutex_unlock(&seen.lock);
+	return n;
+}
+
 static void seen_wait(const unsigned *counter, unsigned n)
 {
 	pthread_mutex_lock(&seen.lock);
@@ -403,7 +411,7 @@ static void pings_without_end_are_bounded(void **state)
 	connect_node();
 	/* Never reads: the pongs fill the socket, then the queue, then the connection is given up. */
 	static char payload[125];
-	for (int i = 0; i < 200000 && !seen.n_close; i++)
+	for (int i = 0; i < 200000 && !seen_count(&seen.n_close); i++)
 		send_frame(0x89, payload, sizeof(payload));
 	finish();
 }
