@@ -7,6 +7,7 @@ Used by tests/run around everything, and free to be used by a test around itself
 import os
 import time
 
+MARK = "DEMARC_TEST_RUN"  # environment variable of a run: what it started is told from what others did
 GRACE_S = 10  # the kernel frees namespaces and links after the process that held them is gone
 
 
@@ -32,16 +33,30 @@ def _pins():
     return found
 
 
+def _read(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
+def _is_ours(pid, name):
+    """Started by this run: it carries the run's mark, or is a demarc process that shed its environment."""
+    environ = _read(f"/proc/{pid}/environ").split("\0")
+    if MARK not in os.environ:
+        return name.startswith("demarc")
+    return f"{MARK}={os.environ[MARK]}" in environ or (name.startswith("demarc") and not any(environ))
+
+
 def _processes():
     found = set()
     for pid in filter(str.isdigit, _listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
-                text = f.read()
-        except OSError:
+        text = _read(f"/proc/{pid}/stat")
+        if not text:
             continue
         name, state = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2]
-        if name.startswith("demarc") and state != "Z":
+        if state != "Z" and _is_ours(pid, name):
             found.add(f"process {pid} ({name})")
     return found
 

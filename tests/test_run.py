@@ -107,3 +107,14 @@ def test_leftovers_are_seen(runner, monkeypatch):
         os.rmdir(folder)
     assert {f"network namespace {name}", f"link {name}", f"pin {folder}", f"mount /run/netns/{name}"} <= set(left)
     assert not any(name in thing for thing in runner.leftovers.since(before))
+
+
+def test_a_process_left_behind_is_seen(runner, monkeypatch):
+    monkeypatch.setattr(runner.leftovers, "GRACE_S", 0)
+    monkeypatch.setenv(runner.leftovers.MARK, uuid.uuid4().hex)
+    before = runner.leftovers.snapshot()
+    with subprocess.Popen(["/bin/sleep", "60"]) as child:
+        left = runner.leftovers.since(before)
+        child.kill()
+    assert f"process {child.pid} (sleep)" in left
+    assert f"process {child.pid} (sleep)" not in runner.leftovers.since(before)

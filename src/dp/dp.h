@@ -23,23 +23,23 @@
 
 struct dp;
 
-#define DP_PORT_ADDRS_MAX 32	/* fixed IPs + allowed address pairs of one port */
+#define DP_PORT_ADDRS_MAX 32 /* fixed IPs + allowed address pairs of one port */
 #define DP_PORT_SGS_MAX 8
-#define DP_SG_RULES_MAX 256	/* rules of one security group, both directions */
+#define DP_SG_RULES_MAX 256 /* rules of one security group, both directions */
 #define DP_CHAIN_HOPS_MAX 16
 #define DP_HOP_PAIRS_MAX 16
 #define DP_CHAIN_CLASSIFIERS_MAX 16
 
 struct dp_config {
-	const char *pin_dir;	 /* e.g. "/sys/fs/bpf/demarc/<node id>"; made when absent */
-	uint32_t max_flows;	 /* flow records (a connection takes two per segment); 0: 262144 */
-	uint32_t max_ports;	 /* 0: 1024 */
+	const char *pin_dir; /* e.g. "/sys/fs/bpf/demarc/<node id>"; made when absent */
+	uint32_t max_flows;  /* flow records (a connection takes two per segment); 0: 262144 */
+	uint32_t max_ports;  /* 0: 1024 */
 };
 
 /* Loads and pins, or takes over what is pinned. Replacing programs by newer ones keeps maps and loses no
  * packet. Faults: UNAVAILABLE when the kernel lacks a feature (message names it). */
 WARN_UNUSED int dp_open(const struct dp_config *c, struct dp **ret, struct err *e);
-void dp_close(struct dp *dp);			    /* leaves everything pinned and forwarding */
+void dp_close(struct dp *dp); /* leaves everything pinned and forwarding */
 WARN_UNUSED int dp_remove(const char *pin_dir, struct err *e); /* detaches and unpins all (tests, purge) */
 
 /* ---- networks and ports ---- */
@@ -47,26 +47,30 @@ WARN_UNUSED int dp_remove(const char *pin_dir, struct err *e); /* detaches and u
 /* net: small integer the reconciler keeps per network, 1..65535. */
 struct dp_net {
 	uint16_t net;
-	uint16_t mtu;	  /* bytes, L3 */
-	ifindex uplink;	  /* the NIC, 0: none */
+	uint16_t mtu;	     /* bytes, L3 */
+	ifindex uplink;	     /* the NIC, 0: none */
 	vlan_id uplink_vlan; /* 0: flat */
 };
 
 enum dp_port_flag {
-	DP_PORT_SECURITY = 1 << 0,  /* anti-spoofing and security groups apply */
-	DP_PORT_UPLINK = 1 << 1,    /* a NIC of the node; tc on a physical device, delivered by egress */
-	DP_PORT_ADMIN_DOWN = 1 << 2,/* drops everything, counted */
-	DP_PORT_NO_PEER = 1 << 3,   /* a tap or a veth whose peer is in this namespace: egress, not redirect_peer */
+	DP_PORT_SECURITY = 1 << 0, /* anti-spoofing and security groups apply */
+	DP_PORT_UPLINK = 1 << 1, /* a NIC of the node; tc on a physical device, delivered by egress */
+	DP_PORT_ADMIN_DOWN = 1 << 2, /* drops everything, counted */
+	DP_PORT_NO_PEER = 1 << 3, /* a tap or a veth whose peer is in this namespace: egress, not redirect_peer */
 };
 
-struct dp_addr { struct ip_cidr ip; struct mac mac; bool own; /* fixed IP (answered by ARP/ND), not a pair */ };
+struct dp_addr {
+	struct ip_cidr ip;
+	struct mac mac;
+	bool own; /* fixed IP (answered by ARP/ND), not a pair */
+};
 
 struct dp_port {
 	ifindex ifindex;
 	uint16_t net;
-	uint16_t flags;	     /* enum dp_port_flag */
-	vlan_id vlan;	     /* uplink only: the VLAN this (NIC, VLAN) pair carries; 0 flat */
-	struct mac mac;	     /* the function's own MAC; for an uplink: zero */
+	uint16_t flags; /* enum dp_port_flag */
+	vlan_id vlan;	/* uplink only: the VLAN this (NIC, VLAN) pair carries; 0 flat */
+	struct mac mac; /* the function's own MAC; for an uplink: zero */
 	size_t n_addrs;
 	struct dp_addr addrs[DP_PORT_ADDRS_MAX];
 	size_t n_sgs;
@@ -81,13 +85,13 @@ WARN_UNUSED int dp_port_del(struct dp *dp, ifindex port, struct err *e); /* abse
 /* ---- security groups ---- */
 
 struct dp_sg_rule {
-	bool egress;	     /* from the port; else to the port */
-	uint8_t family;	     /* enum ip_family */
-	uint8_t proto;	     /* IANA; 0: any */
+	bool egress;		     /* from the port; else to the port */
+	uint8_t family;		     /* enum ip_family */
+	uint8_t proto;		     /* IANA; 0: any */
 	uint16_t port_min, port_max; /* host order; ICMP: type / code; 0..65535: any */
-	bool has_ports;	     /* port range (or ICMP type, and code when port_max != 256) is given */
+	bool has_ports; /* port range (or ICMP type, and code when port_max != 256) is given */
 	struct ip_cidr remote; /* family 0: any */
-	uint32_t remote_sg;  /* 0: none */
+	uint32_t remote_sg;    /* 0: none */
 };
 /* Replaces the group's rules and members (addresses of its ports; used by rules with remote_sg). */
 WARN_UNUSED int dp_sg_set(struct dp *dp, uint32_t sg, const struct dp_sg_rule *rules, size_t n_rules,
@@ -97,21 +101,25 @@ WARN_UNUSED int dp_sg_del(struct dp *dp, uint32_t sg, struct err *e);
 /* ---- chains ---- */
 
 struct dp_pair {
-	ifindex in, out;   /* ports of one function: LAN-ward, WAN-ward; in == out is allowed (one-armed) */
-	uint16_t weight;   /* >= 1 */
-	bool transparent;  /* no fixed IP: the frame's destination MAC is kept; else set to the port's MAC */
+	ifindex in, out; /* ports of one function: LAN-ward, WAN-ward; in == out is allowed (one-armed) */
+	uint16_t weight; /* >= 1 */
+	bool transparent; /* no fixed IP: the frame's destination MAC is kept; else set to the port's MAC */
 };
-struct dp_hop { size_t n_pairs; struct dp_pair pairs[DP_HOP_PAIRS_MAX]; bool drop; /* fail-closed and dead */ };
+struct dp_hop {
+	size_t n_pairs;
+	struct dp_pair pairs[DP_HOP_PAIRS_MAX];
+	bool drop; /* fail-closed and dead */
+};
 
 struct dp_classifier {
-	uint8_t family;		 /* 0: both */
-	uint8_t proto;		 /* 0: any */
+	uint8_t family; /* 0: both */
+	uint8_t proto;	/* 0: any */
 	bool has_sport, has_dport;
 	uint16_t sport_min, sport_max, dport_min, dport_max; /* host order */
-	struct ip_cidr src, dst; /* family 0: any */
-	ifindex src_port;	 /* logical source port; 0: none */
-	vlan_id src_vlan;	 /* when src_port is an uplink */
-	ifindex dst_port;	 /* logical destination port: source of the reverse direction; 0: none */
+	struct ip_cidr src, dst;			     /* family 0: any */
+	ifindex src_port;				     /* logical source port; 0: none */
+	vlan_id src_vlan;				     /* when src_port is an uplink */
+	ifindex dst_port; /* logical destination port: source of the reverse direction; 0: none */
 	vlan_id dst_vlan;
 };
 
@@ -121,7 +129,7 @@ enum dp_flip_mode {
 };
 
 struct dp_path {
-	uint16_t chain;	    /* small integer the reconciler keeps per port chain, 1..1023 */
+	uint16_t chain; /* small integer the reconciler keeps per port chain, 1..1023 */
 	bool symmetric;
 	size_t n_hops;
 	struct dp_hop hops[DP_CHAIN_HOPS_MAX];
@@ -130,8 +138,8 @@ struct dp_path {
 };
 
 struct dp_flip_result {
-	uint32_t path;	       /* id of the path now current */
-	uint64_t flip_ns;      /* CLOCK_MONOTONIC of the pointer store */
+	uint32_t path;		  /* id of the path now current */
+	uint64_t flip_ns;	  /* CLOCK_MONOTONIC of the pointer store */
 	uint64_t n_moved, n_kept; /* connections that entered the chain before the flip */
 };
 
@@ -141,7 +149,12 @@ WARN_UNUSED int dp_chain_set(struct dp *dp, const struct dp_path *p, enum dp_fli
 			     struct dp_flip_result *r, struct err *e);
 WARN_UNUSED int dp_chain_del(struct dp *dp, uint16_t chain, struct err *e);
 
-struct dp_path_info { uint32_t path; uint16_t chain; bool current; uint64_t n_flows; };
+struct dp_path_info {
+	uint32_t path;
+	uint16_t chain;
+	bool current;
+	uint64_t n_flows;
+};
 /* Paths that are current or still carry flows; frees the ones that are neither. */
 WARN_UNUSED int dp_path_collect(struct dp *dp, struct dp_path_info *ret, size_t max, struct err *e);
 
@@ -154,7 +167,9 @@ WARN_UNUSED int dp_age(struct dp *dp, struct err *e);
 
 /* ---- looking in ---- */
 
-struct dp_port_stats { uint64_t rx_pkts, rx_bytes, tx_pkts, tx_bytes, drop_pkts; }; /* rx: from the port */
+struct dp_port_stats {
+	uint64_t rx_pkts, rx_bytes, tx_pkts, tx_bytes, drop_pkts;
+}; /* rx: from the port */
 WARN_UNUSED int dp_port_stats(struct dp *dp, ifindex port, struct dp_port_stats *ret, struct err *e);
 
 /* Number of drop reasons, their names (abi/drop.h table) and totals over all CPUs. */
@@ -163,7 +178,10 @@ const char *dp_drop_reason_name(size_t reason);
 WARN_UNUSED int dp_drop_totals(struct dp *dp, uint64_t *ret, size_t n, struct err *e);
 
 /* Entries per map of this handle, for leak checks: name and count. Returns how many rows were written. */
-struct dp_map_count { char name[32]; uint64_t n_entries; };
+struct dp_map_count {
+	char name[32];
+	uint64_t n_entries;
+};
 WARN_UNUSED int dp_map_counts(struct dp *dp, struct dp_map_count *ret, size_t max, struct err *e);
 
 /*
@@ -171,10 +189,10 @@ WARN_UNUSED int dp_map_counts(struct dp *dp, struct dp_map_count *ret, size_t ma
  * returns the stages it met. One step is one line of `demarc trace`.
  */
 struct dp_trace_step {
-	const char *stage;   /* "parse", "anti-spoof", "flow", "arp", "classify", "chain", "security group", "l2", "output" ... */
-	char text[160];	     /* what the stage decided, with names as ifindexes: "hop 2 of path 7 -> ifindex 65539" */
-	bool drop;	     /* the packet ends here; text gives the drop reason */
-	ifindex out;	     /* output stage: where to; 0 otherwise */
+	const char *stage; /* "parse", "anti-spoof", "flow", "arp", "classify", "chain", "security group", "l2", "output" ... */
+	char text[160]; /* what the stage decided, with names as ifindexes: "hop 2 of path 7 -> ifindex 65539" */
+	bool drop;   /* the packet ends here; text gives the drop reason */
+	ifindex out; /* output stage: where to; 0 otherwise */
 };
 WARN_UNUSED int dp_trace(struct dp *dp, ifindex in, vlan_id vlan, const void *frame, size_t size,
 			 struct dp_trace_step *ret, size_t max, struct err *e);

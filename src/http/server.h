@@ -25,7 +25,16 @@
 struct http_server;
 struct http_ws;
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER };
+enum http_method {
+	HTTP_GET,
+	HTTP_HEAD,
+	HTTP_POST,
+	HTTP_PUT,
+	HTTP_PATCH,
+	HTTP_DELETE,
+	HTTP_OPTIONS,
+	HTTP_OTHER
+};
 
 /* A request as the worker sees it. Memory lives in `arena` until the reply has been sent. */
 struct http_request {
@@ -38,8 +47,8 @@ struct http_request {
 	struct str host;   /* Host header */
 	bool has_client_cert;
 	struct str client_cn; /* CN of a verified client certificate; empty without */
-	struct str body;   /* buffered body; empty when streaming */
-	void *impl;	   /* the server's */
+	struct str body;      /* buffered body; empty when streaming */
+	void *impl;	      /* the server's */
 };
 
 /* Header by lower-case name without colon; the empty view when absent. Unknown headers are kept too. */
@@ -53,24 +62,28 @@ ssize_t http_read(struct http_request *r, void *buf, size_t size);
  * new. Not for streamed bodies. */
 #define HTTP_AGAIN 0
 #define HTTP_REPLY_HEADERS_MAX 24
-struct http_header_row { const char *name, *value; }; /* name with its usual capitals, no colon */
+struct http_header_row {
+	const char *name, *value;
+}; /* name with its usual capitals, no colon */
 
 struct http_reply {
 	int status;
 	const char *content_type; /* NULL: "application/json" when there is a body */
 	struct http_header_row headers[HTTP_REPLY_HEADERS_MAX];
 	size_t n_headers;
-	struct str body;	  /* in the request's arena, or */
-	int body_fd;		  /* >= 0: file sent in constant memory, closed by the server; else -1 */
+	struct str body; /* in the request's arena, or */
+	int body_fd;	 /* >= 0: file sent in constant memory, closed by the server; else -1 */
 	uint64_t body_fd_offset, body_fd_size; /* bytes */
 };
 /* Copies name and value into the arena. Silently bounded: more than HTTP_REPLY_HEADERS_MAX is a programmer error (assert). */
-void http_reply_header(struct http_request *r, struct http_reply *reply, const char *name, const char *value);
+void http_reply_header(struct http_request *r, struct http_reply *reply, const char *name,
+		       const char *value);
 
 /* WebSocket events, on the loop thread. */
 struct http_ws_ops {
 	/* A client finished the handshake on ws_path with a verified certificate. Returns 0 to keep it, < 0 to close. */
-	int (*open)(void *ctx, struct http_ws *ws, struct str client_cn, struct str peer, void **ret_user);
+	int (*open)(void *ctx, struct http_ws *ws, struct str client_cn, struct str peer,
+		    void **ret_user);
 	/* One whole binary message, at most max_message_bytes (longer ones close the connection with 1009). < 0 closes. */
 	int (*message)(void *ctx, struct http_ws *ws, void *user, const void *data, size_t size);
 	void (*close)(void *ctx, struct http_ws *ws, void *user); /* last call for ws */
@@ -82,14 +95,14 @@ size_t http_ws_queued_bytes(const struct http_ws *ws);
 void http_ws_close(struct http_ws *ws, uint16_t code, const char *reason);
 
 struct http_config {
-	const char *listen_addr; /* NULL: all addresses, IPv4 and IPv6 */
-	uint16_t port;		 /* 0: the kernel chooses; see http_server_port() */
+	const char *listen_addr;	  /* NULL: all addresses, IPv4 and IPv6 */
+	uint16_t port;			  /* 0: the kernel chooses; see http_server_port() */
 	const char *cert_file, *key_file; /* PEM; server certificate chain and key */
-	const char *client_ca_file;	  /* PEM; client certificates are verified when given, never required */
-	unsigned n_workers;	 /* 0: 8 */
-	unsigned n_conns;	 /* 0: 4096 */
-	unsigned n_queue;	 /* requests that wait for a worker, 0: 512; one more gets 503 with Retry-After */
-	size_t max_body_bytes;	 /* 0: 1 MiB */
+	const char *client_ca_file; /* PEM; client certificates are verified when given, never required */
+	unsigned n_workers;	    /* 0: 8 */
+	unsigned n_conns;	    /* 0: 4096 */
+	unsigned n_queue; /* requests that wait for a worker, 0: 512; one more gets 503 with Retry-After */
+	size_t max_body_bytes; /* 0: 1 MiB */
 	/* Called on the loop thread before the body arrives: true when the body is to be streamed (http_read). Must be cheap. */
 	bool (*wants_stream)(void *ctx, enum http_method method, struct str path);
 	/* Called on a worker; fills *reply. worker is 0..n_workers-1, for per-worker store connections. */
@@ -102,15 +115,16 @@ struct http_config {
 	bool (*is_revoked)(void *ctx, struct str cn, struct str serial_hex);
 	void *ctx;
 	/* Time-outs in milliseconds; 0: the default in brackets. */
-	unsigned handshake_ms;	/* TCP accept to end of the TLS handshake [15 s] */
-	unsigned head_ms;	/* first to last byte of a request's head [30 s]: 408 */
-	unsigned body_ms;	/* between two pieces of a body, and of a reply that the client does not take [60 s]: 408 */
+	unsigned handshake_ms; /* TCP accept to end of the TLS handshake [15 s] */
+	unsigned head_ms;      /* first to last byte of a request's head [30 s]: 408 */
+	unsigned body_ms; /* between two pieces of a body, and of a reply that the client does not take [60 s]: 408 */
 	unsigned keep_alive_ms; /* between two requests [75 s] */
-	unsigned ws_ping_ms;	/* a silent node is pinged after this and dropped after three times this [30 s] */
+	unsigned ws_ping_ms; /* a silent node is pinged after this and dropped after three times this [30 s] */
 };
 
 /* Loop thread. The process ignores SIGPIPE from here on, unless it handles it. */
-WARN_UNUSED int http_server_start(uv_loop_t *loop, const struct http_config *c, struct http_server **ret, struct err *e);
+WARN_UNUSED int http_server_start(uv_loop_t *loop, const struct http_config *c,
+				  struct http_server **ret, struct err *e);
 uint16_t http_server_port(const struct http_server *s);
 /* Stops accepting, lets requests in progress finish (at most grace_ms), closes all. Loop thread. */
 void http_server_stop(struct http_server *s, unsigned grace_ms, void (*stopped)(void *ctx), void *ctx);

@@ -28,9 +28,15 @@ extern const struct http_ws_ops session_ws_ops; /* ctx is the struct hub */
 /* Worker threads: compile one node's intent inside the open write transaction. Returns 1 when something changed, 0 when not. */
 WARN_UNUSED int intent_compile(struct db *db, const char *node_id, struct err *e);
 /* Nodes whose intent holds the network / security group / image …: calls fn for each (usually req_touch_node). */
-WARN_UNUSED int intent_nodes_of_network(struct db *db, const char *network_id, void (*fn)(void *ctx, const char *node_id), void *ctx, struct err *e);
-WARN_UNUSED int intent_nodes_of_group(struct db *db, const char *security_group_id, void (*fn)(void *ctx, const char *node_id), void *ctx, struct err *e);
-WARN_UNUSED int intent_nodes_of_chain_port(struct db *db, const char *port_id, void (*fn)(void *ctx, const char *node_id), void *ctx, struct err *e);
+WARN_UNUSED int intent_nodes_of_network(struct db *db, const char *network_id,
+					void (*fn)(void *ctx, const char *node_id), void *ctx,
+					struct err *e);
+WARN_UNUSED int intent_nodes_of_group(struct db *db, const char *security_group_id,
+				      void (*fn)(void *ctx, const char *node_id), void *ctx,
+				      struct err *e);
+WARN_UNUSED int intent_nodes_of_chain_port(struct db *db, const char *port_id,
+					   void (*fn)(void *ctx, const char *node_id), void *ctx,
+					   struct err *e);
 
 /* Any thread: the node has something new to be told. */
 void session_wake(struct hub *h, const char *node_id);
@@ -39,7 +45,7 @@ void session_drop(struct hub *h, const char *node_id, const char *reason);
 bool session_is_up(struct hub *h, const char *node_id);
 /* Worker threads: asks the node and waits for its answer (console log, trace, status). Faults: UNAVAILABLE (not connected), TIMEOUT. The
  * caller frees *ret with demarc__v1__frame__free_unpacked(*ret, NULL). */
-WARN_UNUSED int session_call(struct hub *h, const char *node_id, const Demarc__V1__Call *call, unsigned timeout_ms,
-			     Demarc__V1__Frame **ret, struct err *e);
+WARN_UNUSED int session_call(struct hub *h, const char *node_id, const Demarc__V1__Call *call,
+			     unsigned timeout_ms, Demarc__V1__Frame **ret, struct err *e);
 
 #endif

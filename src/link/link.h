@@ -31,8 +31,8 @@ struct link_client_config {
 	const char *const *hub_urls; /* "https://hub.example:8443", tried in order */
 	size_t n_hub_urls;
 	const char *ca_file, *cert_file, *key_file; /* PEM */
-	const char *user;	     /* user the child becomes; NULL: "nobody" */
-	const char *proxy;	     /* "host:port" of an HTTP CONNECT proxy; NULL: none */
+	const char *user;			    /* user the child becomes; NULL: "nobody" */
+	const char *proxy; /* "host:port" of an HTTP CONNECT proxy; NULL: none */
 };
 
 struct link_client_ops {
@@ -44,8 +44,9 @@ struct link_client_ops {
 	void (*down)(void *ctx, const char *reason);
 };
 
-WARN_UNUSED int link_client_start(uv_loop_t *loop, const struct link_client_config *c, const struct link_client_ops *ops,
-				  void *ctx, struct link_client **ret, struct err *e);
+WARN_UNUSED int link_client_start(uv_loop_t *loop, const struct link_client_config *c,
+				  const struct link_client_ops *ops, void *ctx,
+				  struct link_client **ret, struct err *e);
 /* Encodes and queues. -ENOTCONN while down (the caller resends after up: everything is level-triggered), -ENOBUFS
  * when 4 MiB wait, -EMSGSIZE past LINK_FRAME_MAX. */
 WARN_UNUSED int link_client_send(struct link_client *l, const Demarc__V1__Frame *f);
@@ -68,10 +69,17 @@ int link_child_main(void);
  * The token is "demarc1.<base64url JSON {url, ca_sha256, secret}>". Repeating it after a crash is safe until the
  * certificate has been stored; a used or expired token fails with the hub's message.
  */
-WARN_UNUSED int link_enrol(const char *state_dir, const char *token, const char *hub_url_override, struct err *e);
+WARN_UNUSED int link_enrol(const char *state_dir, const char *token, const char *hub_url_override,
+			   struct err *e);
 
 /* What enrolment stored: read by the node at start. Strings belong to the struct. */
-struct link_identity { char node_id[40]; char site_id[40]; char *hub_urls[8]; size_t n_hub_urls; char *ca_file, *cert_file, *key_file; };
+struct link_identity {
+	char node_id[40];
+	char site_id[40];
+	char *hub_urls[8];
+	size_t n_hub_urls;
+	char *ca_file, *cert_file, *key_file;
+};
 WARN_UNUSED int link_identity_load(const char *state_dir, struct link_identity *ret, struct err *e);
 void link_identity_done(struct link_identity *id);
 

@@ -36,8 +36,8 @@ void db_closep(struct db **db);
 
 enum db_mode { DB_READ, DB_WRITE };
 WARN_UNUSED int db_begin(struct db *db, enum db_mode mode, struct err *e); /* DEFERRED or IMMEDIATE */
-WARN_UNUSED int db_commit(struct db *db, struct err *e);	/* durable when it returns 0 (see above) */
-void db_rollback(struct db *db);				/* no-op outside a transaction */
+WARN_UNUSED int db_commit(struct db *db, struct err *e); /* durable when it returns 0 (see above) */
+void db_rollback(struct db *db);			 /* no-op outside a transaction */
 bool db_in_tx(const struct db *db);
 
 /*
@@ -51,7 +51,8 @@ WARN_UNUSED int db_exec(struct db *db, struct err *e, const char *sql, const cha
 
 /* A running query: for (rc = db_query(...); (rc = db_step(q, e)) == 1;) ...; db_done(q). */
 struct db_rows;
-WARN_UNUSED int db_query(struct db *db, struct db_rows **ret, struct err *e, const char *sql, const char *fmt, ...);
+WARN_UNUSED int db_query(struct db *db, struct db_rows **ret, struct err *e, const char *sql,
+			 const char *fmt, ...);
 WARN_UNUSED int db_step(struct db_rows *q, struct err *e); /* 1 a row, 0 the end, < 0 */
 void db_done(struct db_rows *q);			   /* takes NULL */
 void db_donep(struct db_rows **q);
@@ -59,18 +60,30 @@ void db_donep(struct db_rows **q);
 bool db_is_null(struct db_rows *q, int col);
 int64_t db_int(struct db_rows *q, int col);
 double db_real(struct db_rows *q, int col);
-const char *db_text(struct db_rows *q, int col);	   /* NULL for NULL */
+const char *db_text(struct db_rows *q, int col); /* NULL for NULL */
 const void *db_blob(struct db_rows *q, int col, size_t *ret_size);
-json_t *db_json(struct db_rows *q, int col);		   /* parsed; new reference; NULL for NULL or bad text */
+json_t *db_json(struct db_rows *q, int col); /* parsed; new reference; NULL for NULL or bad text */
 
 /* One value, or "not there": returns 1 or 0. Text goes to the arena. */
-WARN_UNUSED int db_get_int(struct db *db, int64_t *ret, struct err *e, const char *sql, const char *fmt, ...);
-WARN_UNUSED int db_get_text(struct db *db, struct arena *a, const char **ret, struct err *e, const char *sql, const char *fmt, ...);
+WARN_UNUSED int db_get_int(struct db *db, int64_t *ret, struct err *e, const char *sql,
+			   const char *fmt, ...);
+WARN_UNUSED int db_get_text(struct db *db, struct arena *a, const char **ret, struct err *e,
+			    const char *sql, const char *fmt, ...);
 
 /* For statements whose arguments are only known at run time (the generic handlers). */
 enum db_arg_kind { DB_ARG_NULL, DB_ARG_INT, DB_ARG_REAL, DB_ARG_TEXT, DB_ARG_JSON, DB_ARG_BLOB };
-struct db_arg { enum db_arg_kind kind; int64_t i; double r; const char *s; const json_t *j; const void *p; size_t size; };
-WARN_UNUSED int db_execv(struct db *db, struct err *e, const char *sql, const struct db_arg *args, size_t n_args);
-WARN_UNUSED int db_queryv(struct db *db, struct db_rows **ret, struct err *e, const char *sql, const struct db_arg *args, size_t n_args);
+struct db_arg {
+	enum db_arg_kind kind;
+	int64_t i;
+	double r;
+	const char *s;
+	const json_t *j;
+	const void *p;
+	size_t size;
+};
+WARN_UNUSED int db_execv(struct db *db, struct err *e, const char *sql, const struct db_arg *args,
+			 size_t n_args);
+WARN_UNUSED int db_queryv(struct db *db, struct db_rows **ret, struct err *e, const char *sql,
+			  const struct db_arg *args, size_t n_args);
 
 #endif

@@ -157,6 +157,7 @@ static void expect_drop(struct tport *from, const struct frame *f, enum drop_rea
 		fail_msg("not dropped as %s", dp_drop_reason_name(why));
 }
 
+/* Long because it is the list of what a port may claim to be, one forgery after the other. */
 static void test_spoof(void **state)
 {
 	static const uint8_t group[6] = { 0x33, 0x33, 0, 0, 0, 1 };
@@ -234,6 +235,7 @@ static void test_uplink(void **state)
 	assert_not_dropped(&lab);
 }
 
+/* Long because one connection is followed through a tagged network in both directions. */
 static void test_vlan_uplink(void **state)
 {
 	static const uint8_t mac_c[6] = { 2, 0, 0, 0, 0, 0xc };
