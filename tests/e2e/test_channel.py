@@ -1,0 +1,594 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node channel from outside: a real hub, the real link client in a node without functions, and a hostile client.
+
+Nodes are made with the hub's own CA and a row in its store, so that these tests need no other service than the channel.
+"""
+
+import base64
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import ssl
+import struct
+import subprocess
+import threading
+import time
+import uuid
+
+import pytest
+from conftest import wait_for
+
+CHANNEL = "/demarc/v1/channel"
+REFUSALS = ("session_refused", "session_bad_frame", "session_closed", "tls_failed", "http_bad_request", "ws_closed")
+
+
+# ---- nodes ----
+
+
+def run(*args):
+    subprocess.run(args, check=True, capture_output=True)
+
+
+class Identity:
+    """Key and certificate of a node, signed by `ca` (prefix of .crt and .key)."""
+
+    def __init__(self, path, ca, node_id):
+        self.node_id = node_id
+        self.key, self.cert = os.path.join(path, f"{node_id}.key"), os.path.join(path, f"{node_id}.pem")
+        csr = os.path.join(path, f"{node_id}.csr")
+        run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+            f"/CN={node_id}", "-keyout", self.key, "-out", csr)
+        extensions = os.path.join(path, "client.ext")
+        with open(extensions, "w", encoding="ascii") as f:
+            f.write("extendedKeyUsage=clientAuth\n")
+        run("openssl", "x509", "-req", "-in", csr, "-CA", ca + ".crt", "-CAkey", ca + ".key", "-CAcreateserial", "-CAserial",
+            os.path.join(path, "serial"), "-days", "2", "-extfile", extensions, "-out", self.cert)
+
+
+def make_ca(path):
+    prefix = os.path.join(path, "other-ca")
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=other",
+        "-keyout", prefix + ".key", "-out", prefix + ".crt", "-days", "2")
+    return prefix
+
+
+def sql(hub, text, *args):
+    with contextlib.closing(sqlite3.connect(hub.file("hub.db"), timeout=30)) as db, db:
+        return db.execute(text, args).fetchall()
+
+
+def add_node(hub, **columns):
+    """A node's row, at a site of its own; returns its id."""
+    node, site = str(uuid.uuid4()), str(uuid.uuid4())
+    sql(hub, "INSERT INTO site (id, name, created_us, updated_us) VALUES (?, ?, 0, 0)", site, "site-" + site[:8])
+    sql(hub, "INSERT INTO node (id, name, site_id, created_us, updated_us) VALUES (?, ?, ?, 0, 0)", node, "node-" + node[:8], site)
+    for name, value in columns.items():
+        sql(hub, f"UPDATE node SET {name} = ? WHERE id = ?", value, node)
+    return node
+
+
+class FakeNode:
+    """fake-node as a process; lines() is what it said."""
+
+    def __init__(self, build, hub, identity, *options, url=None, ca=None, env=None):
+        program = os.path.join(build, "tests/e2e/fake-node")
+        self.output = []
+        self.process = subprocess.Popen(
+            [program, *options, ca or hub.ca, identity.cert, identity.key, identity.node_id, url or hub.url],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, **(env or {})})
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.output.append(line.rstrip("\n"))
+
+    def say(self, text):
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def lines(self, word):
+        return [line for line in self.output if line.split(" ")[0] == word]
+
+    def wait(self, word, count=1, deadline_s=20):
+        """Waits until `count` lines begin with word; returns the last of them."""
+        wait_for(lambda: len(self.lines(word)) >= count, f"{count} x {word}; got {self.output}", deadline_s)
+        return self.lines(word)[count - 1]
+
+    def child(self):
+        """Process id of the network process."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as f:
+            pids = f.read().split()
+        return int(pids[0]) if pids else None
+
+    def stop(self):
+        if self.process.poll() is None:
+            with contextlib.suppress(BrokenPipeError, OSError):
+                self.say("quit")
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.stdin.close()
+        self.reader.join(10)
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def identity(shared_hub, tmp_path):
+    """A node that the hub knows."""
+    return Identity(str(tmp_path), shared_hub.file("ca"), add_node(shared_hub))
+
+
+@pytest.fixture
+def start(build, shared_hub):
+    """start(identity, *options, **kw) -> FakeNode, stopped at the end."""
+    nodes = []
+
+    def make(identity, *options, hub=shared_hub, **kwargs):
+        nodes.append(FakeNode(build, hub, identity, *options, **kwargs))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.stop()
+
+
+# ---- a client that may misbehave ----
+
+
+def varint(n):
+    out = b""
+    while True:
+        out += bytes([(n & 0x7F) | (0x80 if n > 0x7F else 0)])
+        n >>= 7
+        if not n:
+            return out
+
+
+def field(number, value):
+    """One protobuf field: bytes and text as length-prefixed, numbers as varint."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    value = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def node_hello(node_id, revision=0, digest=""):
+    return field(10, field(1, node_id) + field(2, "raw") + field(4, "b") + field(5, "r") +
+                 (field(6, revision) if revision else b"") + field(7, digest))
+
+
+PING = field(12, field(1, 7))
+
+
+class Raw:
+    """TLS and WebSocket by hand."""
+
+    def __init__(self, hub, identity=None, upgrade=True):
+        context = ssl.create_default_context(cafile=hub.ca)
+        if identity:
+            context.load_cert_chain(identity.cert, identity.key)
+        self.sock = context.wrap_socket(socket.create_connection(("127.0.0.1", hub.port), 10), server_hostname="localhost")
+        self.buffer = b""
+        self.received = 0
+        self.head = ""
+        if upgrade:
+            self.upgrade()
+
+    def upgrade(self):
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.sock.sendall((f"GET {CHANNEL} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                           f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+                           "Sec-WebSocket-Protocol: demarc-node\r\n\r\n").encode())
+        while b"\r\n\r\n" not in self.buffer:
+            self.fill()
+        head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
+        self.head = head.decode()
+
+    def fill(self):
+        data = self.sock.recv(65536)
+        if not data:
+            raise ConnectionResetError("closed")
+        self.buffer += data
+
+    def need(self, n):
+        while len(self.buffer) < n:
+            self.fill()
+
+    def send(self, payload, opcode=2):
+        head = bytes([0x80 | opcode])
+        n = len(payload)
+        head += bytes([0x80 | n]) if n < 126 else struct.pack("!BH", 0xFE, n) if n < 65536 else struct.pack("!BQ", 0xFF, n)
+        mask = os.urandom(4)
+        word = (mask * (n // 4 + 1))[:n]
+        masked = (int.from_bytes(payload, "big") ^ int.from_bytes(word, "big")).to_bytes(n, "big") if n else b""
+        self.sock.sendall(head + mask + masked)
+
+    def recv(self):
+        """One frame: (opcode, payload)."""
+        self.need(2)
+        opcode, n = self.buffer[0] & 15, self.buffer[1]
+        start = 2
+        if n == 126:
+            self.need(4)
+            n, start = struct.unpack("!H", self.buffer[2:4])[0], 4
+        elif n == 127:
+            self.need(10)
+            n, start = struct.unpack("!Q", self.buffer[2:10])[0], 10
+        self.need(start + n)
+        payload, self.buffer = self.buffer[start:start + n], self.buffer[start + n:]
+        self.received += start + n
+        return opcode, payload
+
+    def is_closed(self):
+        """Reads until the end; True when it came (a close frame or the connection's)."""
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while self.recv()[0] != 8:
+                pass
+        return True
+
+    def close(self):
+        self.sock.close()
+
+
+@pytest.fixture
+def raw(shared_hub):
+    made = []
+
+    def make(*args, hub=shared_hub, **kwargs):
+        made.append(Raw(hub, *args, **kwargs))
+        return made[-1]
+
+    yield make
+    for r in made:
+        r.close()
+
+
+def answers(hub):
+    """The hub serves: the one question that needs nobody's rights."""
+    return hub.get("/identity/v3", 200)
+
+
+# ---- the channel as it should be ----
+
+
+def test_hello_and_reports(shared_hub, identity, start):
+    node = start(identity, "--auto-ack")
+    assert node.wait("hello") == "hello 0 0 0"
+    event = str(uuid.uuid4())
+    node.say(f"event 1 {event} first")
+    node.wait("ack")
+    assert sql(shared_hub, "SELECT text, node_id FROM event WHERE id = ?", event) == [("first", identity.node_id)]
+    node.say(f"event 1 {event} again")  # its acknowledgement was lost
+    node.say(f"event 2 {event} a repeated event in a new report")
+    assert node.wait("ack", 3) == "ack 2"
+    assert sql(shared_hub, "SELECT text FROM event WHERE id = ?", event) == [("first",)]
+    row = sql(shared_hub, "SELECT report_seq, release, address, inventory FROM node WHERE id = ?", identity.node_id)[0]
+    assert row[:3] == (2, "fake", "127.0.0.1")
+    assert '"nics":["lan","wan"]' in row[3]
+
+
+def test_equal_revision_costs_one_small_message(identity, shared_hub, raw):
+    digest = "ab" * 32
+    sql(shared_hub, "UPDATE node SET intent_revision = 0, acked_revision = 0 WHERE id = ?", identity.node_id)
+    peer = raw(identity)
+    assert " 101 " in peer.head.splitlines()[0]
+    peer.send(node_hello(identity.node_id))
+    opcode, hello = peer.recv()
+    assert opcode == 2 and hello[0] == 0x5A  # field 11, hub_hello
+    size = peer.received
+    peer.send(PING)
+    assert peer.recv()[1][:1] == b"\x6a"  # field 13, pong: nothing was between
+    assert size < 100, size
+    # The same revision with other contents (a hub restored from a backup) gets everything.
+    sql(shared_hub, "UPDATE node SET intent_revision = 3, acked_revision = 3 WHERE id = ?", identity.node_id)
+    peer = raw(identity)
+    peer.send(node_hello(identity.node_id, 3, digest))
+    assert peer.recv()[1][0] == 0x5A
+    assert peer.recv()[1][:2] == b"\xa2\x01"  # field 20, intent
+
+
+@pytest.mark.parametrize("held, resync", [(0, "1"), (4, "0"), (5, "0"), (6, "0"), (7, "1")])
+def test_what_a_returning_node_gets(identity, shared_hub, start, held, resync):
+    """The hub is at 6, the node acknowledged 4: older or newer than that gets everything, in between the difference."""
+    node_id = identity.node_id
+    sql(shared_hub, "UPDATE node SET intent_revision = 6, acked_revision = 4 WHERE id = ?", node_id)
+    for kind, name, version, deleted in (("network", "n1", 2, 0), ("port", "p1", 5, 0), ("port", "p2", 6, 1)):
+        body = field(1, kind) + field(2, name) if not deleted else b""
+        sql(shared_hub, "INSERT INTO intent_object VALUES (?, ?, ?, ?, ?, ?)", node_id, kind, name, version, deleted, body)
+    digest = subprocess.run(["sha256sum"], input=b"network n1 2\nport p1 5\n", capture_output=True, check=True).stdout[:64].decode()
+    node = start(identity, "--auto-ack", "--hold", str(held), digest)
+    assert node.wait("hello") == f"hello 6 {resync} 0"
+    if held == 6:
+        node.say("report 1")
+        node.wait("ack")
+        assert not node.lines("intent")
+        return
+    full = resync == "1"
+    objects = {0: 2, 7: 2, 4: 2, 5: 1}[held]
+    assert node.wait("intent") == f"intent 6 {0 if full else held} {int(full)} {objects}"
+    wait_for(lambda: sql(shared_hub, "SELECT acked_revision FROM node WHERE id = ?", node_id) == [(6,)], "the ack stored")
+    assert sql(shared_hub, "SELECT count(*) FROM intent_object WHERE node_id = ? AND deleted = 1", node_id) == [(0,)]
+
+
+def test_a_large_intent_comes_in_parts(identity, shared_hub, start):
+    node_id = identity.node_id
+    sql(shared_hub, "UPDATE node SET intent_revision = 1 WHERE id = ?", node_id)
+    for i in range(40):
+        server = field(13, field(1, f"s{i}") + field(12, os.urandom(100000)))
+        body = field(1, "server") + field(2, f"{i:04}") + server
+        sql(shared_hub, "INSERT INTO intent_object VALUES (?, 'server', ?, 1, 0, ?)", node_id, f"{i:04}", body)
+    node = start(identity, "--auto-ack")
+    assert node.wait("intent") == "intent 1 0 0 40"
+    assert len(node.lines("object")) == 40
+
+
+def test_a_lost_wake_up_is_repaired(identity, shared_hub, start):
+    node = start(identity, "--auto-ack")
+    node.wait("hello")
+    sql(shared_hub, "INSERT INTO intent_object VALUES (?, 'port', 'p', 1, 0, ?)", identity.node_id, field(1, "port") + field(2, "p"))
+    sql(shared_hub, "UPDATE node SET intent_revision = 1 WHERE id = ?", identity.node_id)
+    assert node.wait("intent") == "intent 1 0 0 1"
+
+
+def test_second_connection_replaces_the_first(identity, shared_hub, start):
+    shared_hub.allow_log("session_closed")
+    first = start(identity)
+    first.wait("hello")
+    second = start(identity)
+    second.wait("hello")
+    assert "replaced" in first.wait("goodbye")
+    first.wait("down")
+    second.say("report 1")
+    assert second.wait("ack") == "ack 1"
+
+
+def test_images_of_others_are_not_read(identity, shared_hub, start):
+    shared_hub.allow_log("chunk_refused")
+    node = start(identity)
+    node.wait("hello")
+    node.say(f"chunk {uuid.uuid4()} 0 1000")
+    assert "no server of this node" in node.wait("chunk")
+    node.say("chunk ../../hub.db 0 1000")
+    assert "not a valid request" in node.wait("chunk", 2)
+
+
+# ---- who may not ----
+
+
+def test_no_certificate(shared_hub, raw):
+    peer = raw()
+    assert " 101 " not in peer.head.splitlines()[0]
+    answers(shared_hub)
+
+
+def test_certificate_of_another_ca(shared_hub, tmp_path, raw):
+    shared_hub.allow_log(*REFUSALS)
+    stranger = Identity(str(tmp_path), make_ca(str(tmp_path)), add_node(shared_hub))
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        raw(stranger)
+    answers(shared_hub)
+
+
+def test_hub_of_another_ca(identity, shared_hub, tmp_path, start):
+    shared_hub.allow_log(*REFUSALS)
+    node = start(identity, ca=make_ca(str(tmp_path)) + ".crt")
+    assert "certificate" in node.wait("down")
+    assert not node.lines("up")
+
+
+@pytest.mark.parametrize("columns", [{"revoked": 1}, {"enabled": 0}])
+def test_revoked_or_disabled(shared_hub, tmp_path, start, columns):
+    shared_hub.allow_log("session_closed")
+    node = start(Identity(str(tmp_path), shared_hub.file("ca"), add_node(shared_hub, **columns)))
+    assert "the node is" in node.wait("goodbye")
+    node.wait("down")
+    assert not node.lines("hello")
+
+
+def test_unknown_node(shared_hub, tmp_path, start):
+    shared_hub.allow_log("session_closed")
+    node = start(Identity(str(tmp_path), shared_hub.file("ca"), str(uuid.uuid4())))
+    assert "does not know" in node.wait("goodbye")
+
+
+def test_name_of_another_node(identity, shared_hub, raw):
+    shared_hub.allow_log(*REFUSALS)
+    peer = raw(identity)
+    peer.send(node_hello(add_node(shared_hub)))
+    assert b"not that of the certificate" in peer.recv()[1]
+    assert peer.is_closed()
+
+
+# ---- what may not be said ----
+
+
+def test_garbage_on_the_port(shared_hub):
+    shared_hub.allow_log(*REFUSALS)
+    for text in (b"\0" * 1000, os.urandom(3000), b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + os.urandom(500)):
+        with socket.create_connection(("127.0.0.1", shared_hub.port), 10) as s:
+            with contextlib.suppress(OSError):
+                s.sendall(text)
+                s.shutdown(socket.SHUT_WR)
+                while s.recv(4096):
+                    pass
+    answers(shared_hub)
+
+
+@pytest.mark.parametrize("frame", [
+    b"\xff" * 100,
+    field(22, b"\x1a\x00" * 400000),  # a report of 400,000 empty servers: memory
+    field(20, field(1, 5)),  # an intent is the hub's to send
+    field(50, field(1, b"\xff\xfe")),  # not UTF-8
+    field(22, field(1, 1)),  # a report before the hello
+], ids=["garbage", "memory", "direction", "utf8", "early"])
+def test_bad_frames(identity, shared_hub, raw, frame):
+    shared_hub.allow_log(*REFUSALS)
+    peer = raw(identity)
+    peer.send(frame)
+    assert peer.recv()[1][:2] == b"\x92\x03"  # field 50, goodbye
+    assert peer.is_closed()
+    answers(shared_hub)
+
+
+def test_oversized_frame(identity, shared_hub, raw):
+    shared_hub.allow_log(*REFUSALS)
+    peer = raw(identity)
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        peer.send(b"\0" * ((1 << 20) + 1))
+    assert peer.is_closed()
+    answers(shared_hub)
+
+
+def test_later_kinds_are_ignored(identity, raw):
+    peer = raw(identity)
+    peer.send(node_hello(identity.node_id) + field(900, "from a later release"))
+    assert peer.recv()[1][0] == 0x5A
+    peer.send(field(901, "a kind that this hub does not know"))
+    peer.send(PING)
+    assert peer.recv()[1][:1] == b"\x6a"
+
+
+def test_flood_of_reports_is_bounded(identity, shared_hub, raw):
+    shared_hub.allow_log(*REFUSALS)
+    peer = raw(identity)
+    peer.send(node_hello(identity.node_id))
+    peer.recv()
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        for seq in range(1, 3000):
+            peer.send(field(22, field(1, seq)))
+    peer.close()
+    answers(shared_hub)
+
+
+# ---- coming back ----
+
+
+def test_hub_dies_and_returns(build, hub, tmp_path, start):
+    identity = Identity(str(tmp_path), hub.file("ca"), add_node(hub))
+    node = start(identity, hub=hub)
+    node.wait("hello")
+    event = str(uuid.uuid4())
+    node.say(f"event 1 {event} kept")
+    node.wait("ack")
+    hub.kill()
+    node.wait("down")
+    hub.start()
+    assert node.wait("hello", 2) == "hello 0 0 0"  # the node says that it has no report: it starts anew
+    assert sql(hub, "SELECT text FROM event WHERE id = ?", event) == [("kept",)]
+
+
+def test_silent_hub_is_noticed(build, hub, tmp_path, start):
+    """Half-open: the TCP connection stays, nobody answers."""
+    hub.allow_log("session_silent")
+    identity = Identity(str(tmp_path), hub.file("ca"), add_node(hub))
+    node = start(identity, hub=hub)
+    node.wait("hello")
+    hub.process.send_signal(signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        assert "does not answer" in node.wait("down", deadline_s=30)
+        assert time.monotonic() - begin < 15
+    finally:
+        hub.process.send_signal(signal.SIGCONT)
+    node.wait("hello", 2, deadline_s=40)
+
+
+def test_network_process_dies(identity, start):
+    node = start(identity)
+    node.wait("hello")
+    os.kill(node.child(), signal.SIGKILL)
+    node.wait("down")
+    node.wait("hello", 2)
+
+
+# ---- the network process ----
+
+
+def test_network_process_has_no_rights(identity, start):
+    if os.geteuid() != 0:
+        pytest.skip("drops rights only when it has them")
+    node = start(identity)
+    node.wait("hello")
+    with open(f"/proc/{node.child()}/status", encoding="ascii") as f:
+        status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+    assert set(status["Uid"].split()) == {"65534"} and "0" not in status["Gid"].split()
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[name], 16) == 0, name
+    assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2"
+    assert len(os.listdir(f"/proc/{node.child()}/fd")) == 5  # three standard ones, the agent, the hub
+    for pid in (node.process.pid, node.child()):
+        listening = subprocess.run(["ss", "-Hlnp"], capture_output=True, text=True, check=True).stdout
+        assert f"pid={pid}," not in listening
+
+
+class Proxy:
+    """An HTTP CONNECT proxy that leads every name to the hub."""
+
+    def __init__(self, port, refuse=False):
+        self.port, self.refuse, self.asked = port, refuse, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._one, args=(client,), daemon=True).start()
+
+    def _one(self, client):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(1)
+        self.asked.append(head.decode().splitlines()[0])
+        if self.refuse:
+            client.sendall(b"HTTP/1.1 403 Not for you\r\n\r\n")
+            client.close()
+            return
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        hub = socket.create_connection(("127.0.0.1", self.port))
+        threading.Thread(target=self._copy, args=(hub, client), daemon=True).start()
+        self._copy(client, hub)
+
+    @staticmethod
+    def _copy(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def test_through_a_proxy(identity, shared_hub, start):
+    with contextlib.closing(Proxy(shared_hub.port)) as proxy:
+        node = start(identity, env={"FAKE_NODE_PROXY": proxy.address})
+        node.wait("hello")
+        assert proxy.asked == [f"CONNECT localhost:{shared_hub.port} HTTP/1.1"]
+        node.stop()
+
+
+def test_proxy_that_refuses(identity, shared_hub, start):
+    with contextlib.closing(Proxy(shared_hub.port, refuse=True)) as proxy:
+        node = start(identity, env={"FAKE_NODE_PROXY": proxy.address})
+        assert "403 Not for you" in node.wait("down")
+        node.stop()
+
+
+def test_certificate_for_another_name(identity, shared_hub, start):
+    """Whoever sits between cannot pass the hub's certificate off for another name."""
+    shared_hub.allow_log(*REFUSALS)
+    with contextlib.closing(Proxy(shared_hub.port)) as proxy:
+        node = start(identity, url="https://another.example:8443", env={"FAKE_NODE_PROXY": proxy.address})
+        assert "certificate" in node.wait("down")
+        assert not node.lines("up")
+        node.stop()
