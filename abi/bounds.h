@@ -26,8 +26,4 @@
 #define ABI_IPV6_EXT                                                                               \
 	8 /* extension headers looked at; RFC 8504 section 5.3 lets a node bound them */
 
-/* Idle times are kept in ticks of 2^20 ns (1.048576 ms), so that a check is one shift. */
-#define ABI_TICK_SHIFT 20
-#define ABI_TICKS(seconds) ((__u32)((seconds)*1000000000ULL >> ABI_TICK_SHIFT))
-
 #endif

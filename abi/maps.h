@@ -22,8 +22,9 @@ struct dp_globals {
 	__u32 abi;
 	__u32 next_path;    /* last path id given out */
 	__u64 last_move_ns; /* last generation bump because a MAC moved */
+	__u32 hz;	    /* jiffies per second of this kernel */
 	__u32 move_pending; /* a MAC moved within the hold time: dp_age() bumps */
-	__u32 spare[25];
+	__u32 spare[24];
 };
 ABI_SIZE(struct dp_globals, 128);
 
@@ -63,14 +64,14 @@ enum conn_flag {
  * except out_vlan (VLAN uplinks).
  */
 struct flow_rec {
-	__u64 last_ns;	  /*  0 coarse monotonic clock */
+	__u64 last;	  /*  0 jiffies: an inlined load, where a clock costs a call */
 	__u64 pkts;	  /*  8 */
 	__u64 bytes;	  /* 16 */
 	__u32 gen;	  /* 24 */
 	__u32 out;	  /* 28 ifindex */
 	__u8 dmac[6];	  /* 32 as in the frame: one 64-bit and one 32-bit compare */
 	__u8 smac[6];	  /* 38 */
-	__u32 timeout;	  /* 44 ticks of idleness */
+	__u32 timeout;	  /* 44 jiffies of idleness */
 	__u8 flags;	  /* 48 enum flow_flag */
 	__u8 state;	  /* 49 enum ct_state */
 	__u8 out_mac[6];  /* 50 */
@@ -323,6 +324,7 @@ struct trace_buf {
 /* Arguments of the walk program (BPF_PROG_TEST_RUN of a syscall program). */
 enum walk_op {
 	WALK_AGE,   /* delete idle records, count flows per path, bring port counters up to date */
+	WALK_CLOCK, /* only n_conns := jiffies, n_records := monotonic ns */
 	WALK_COUNT, /* connections of `chain` that were made before `before_ns` */
 };
 struct walk_args {

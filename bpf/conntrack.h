@@ -59,7 +59,7 @@ static const __u8 tcp_next[2][8][CT_SLOTS] = {
 };
 
 static const __u32 ct_timeout[CT_SLOTS] = {
-#define X(name, text, seconds) [CT_##name] = ABI_TICKS(seconds),
+#define X(name, text, seconds) [CT_##name] = seconds,
 	CT_TABLE(X)
 #undef X
 };
@@ -67,7 +67,7 @@ static const __u32 ct_timeout[CT_SLOTS] = {
 static __always_inline __u32 timeout_of(__u32 state)
 {
 	__asm__ volatile("%0 &= 15" : "+r"(state)); /* clang would prove it useless and drop it */
-	return ct_timeout[state];
+	return ct_timeout[state] * dp_globals.hz;
 }
 
 static __always_inline __u32 tcp_event_of(__u8 flags)
@@ -107,7 +107,7 @@ static __always_inline __u8 next_state(struct pkt *p, __u8 state)
 
 static __always_inline int rec_fresh(const struct flow_rec *f, __u64 now)
 {
-	return !(f->flags & FLOW_DROP) && (now - f->last_ns) >> ABI_TICK_SHIFT <= f->timeout;
+	return !(f->flags & FLOW_DROP) && now - f->last <= f->timeout;
 }
 
 /* A SYN on a connection that is over opens a new one: RFC 9293 section 3.6.1. */
@@ -175,13 +175,13 @@ __noinline int stage_flow(ctx_t *ctx)
 	p->had_conn = f->conn;
 	p->had_state = f->state;
 	p->created_ns = f->created_ns;
-	p->had = rec_fresh(f, p->now);
+	p->had = rec_fresh(f, p->jiffies);
 	if (!p->had) { /* idle in this direction only? */
 		key_reverse(&p->rkey, &p->key);
 		p->rkey.ifindex = p->had_out;
 		p->rkey.vlan = p->had_vlan;
 		other = flow_find(&p->rkey);
-		p->had = other && rec_fresh(other, p->now);
+		p->had = other && rec_fresh(other, p->jiffies);
 	}
 	if (!p->had)
 		TRACE0(p, FLOW_MISS);
@@ -205,7 +205,8 @@ __noinline int stage_conntrack(ctx_t *ctx)
 	p->rkey.ifindex = p->out;
 	p->rkey.vlan = p->out_vlan;
 	other = flow_find(&p->rkey);
-	if (other && !p->had && (!rec_fresh(other, p->now) || tcp_reopens(p->tcp_flags, other->state)))
+	if (other && !p->had &&
+	    (!rec_fresh(other, p->jiffies) || tcp_reopens(p->tcp_flags, other->state)))
 		other = 0;
 	if (other && (other->flags & FLOW_DROP))
 		other = 0;
@@ -243,7 +244,7 @@ __noinline int stage_related(ctx_t *ctx)
 	if (p->icmp != ICMP_ERROR || p->multicast)
 		return STAGE_NEXT;
 	f = flow_find(&p->inner);
-	if (!f || !rec_fresh(f, p->now))
+	if (!f || !rec_fresh(f, p->jiffies))
 		return p->port_flags & PORT_SECURITY ? -DROP_ICMP_ERROR : STAGE_NEXT;
 	p->known = 1;
 	p->out = f->out;
@@ -278,7 +279,7 @@ static __always_inline void record_overwrite(struct flow_rec *f, const struct fl
 {
 	f->gen = 0;
 	barrier();
-	f->last_ns = r->last_ns;
+	f->last = r->last;
 	f->out = r->out;
 	mac_copy(f->dmac, r->dmac);
 	mac_copy(f->smac, r->smac);
@@ -381,7 +382,7 @@ __noinline int record_denied(__u32 reason)
 	r = &p->rec;
 	__builtin_memset(r, 0, sizeof(*r));
 	r->gen = dp_globals.gen;
-	r->last_ns = p->now;
+	r->last = p->jiffies;
 	r->created_ns = p->now;
 	mac_copy(r->dmac, p->dmac);
 	mac_copy(r->smac, p->smac);

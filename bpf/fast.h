@@ -17,12 +17,6 @@ struct fast {
 	__u8 tcp_flags;
 };
 
-struct eth_words {
-	__u64 hi;
-	__u32 lo;
-	__u16 type;
-} __attribute__((packed));
-
 struct ipv4_words {
 	__u8 ver_ihl, tos;
 	__u16 len, id, off;
@@ -43,52 +37,64 @@ struct l4_words {
 	__u16 window;
 };
 
-static __always_inline int fast_l4(void *l4, void *end, struct flow_key *k, struct fast *m)
+/*
+ * vlan, proto and family in one store: the hash reads the key by 32-bit words, and a load that spans several
+ * narrower stores waits until they have left the store buffer.
+ */
+static __always_inline void key_word(struct flow_key *k, __u32 vlan, __u32 proto, __u32 family)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	*(__u32 *)&k->vlan = vlan | proto << 16 | family << 24;
+#else
+	*(__u32 *)&k->vlan = vlan << 16 | proto << 8 | family;
+#endif
+}
+
+static __always_inline int fast_l4(void *l4, void *end, __u8 proto, struct flow_key *k, struct fast *m)
 {
 	struct l4_words *h = l4;
 
-	if (k->proto == PROTO_TCP) {
+	if (proto == PROTO_TCP) {
 		if ((void *)(h + 1) > end)
 			return -1;
 		m->tcp_flags = h->flags;
 	} else {
-		if (k->proto != PROTO_UDP || l4 + 8 > end)
+		if (proto != PROTO_UDP || l4 + 8 > end)
 			return -1;
 		m->tcp_flags = 0;
 	}
-	k->sport = h->sport;
-	k->dport = h->dport;
+	*(__u32 *)&k->sport = *(__u32 *)&h->sport;
 	return 0;
 }
 
 static __always_inline int fast_parse(ctx_t *ctx, struct flow_key *k, struct fast *m)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct eth_words *eth = data;
-	struct ipv4_words *ip = (void *)(eth + 1);
-	struct ipv6_words *ip6 = (void *)(eth + 1);
+	struct ipv4_words *ip = data + ETH_SIZE;
+	struct ipv6_words *ip6 = data + ETH_SIZE;
+	__u32 vlan;
+	__u16 type;
 
 	if ((void *)(ip + 1) > end)
 		return -1;
-	m->mac_hi = eth->hi;
-	m->mac_lo = eth->lo;
+	m->mac_hi = *(__u64 *)data;
+	m->mac_lo = *(__u32 *)(data + 8);
+	type = *(__u16 *)(data + 12);
 	k->ifindex = ctx->ifindex;
-	k->vlan = ctx_vlan(ctx);
-	if (eth->type == bpf_htons(ETHERTYPE_IPV4)) {
+	vlan = ctx_vlan(ctx);
+	if (type == bpf_htons(ETHERTYPE_IPV4)) {
 		if (ip->ver_ihl != 0x45 || (ip->off & bpf_htons(0x3fff)))
 			return -1;
-		k->proto = ip->proto;
-		k->family = 4;
+		key_word(k, vlan, ip->proto, 4);
 		k->addr[0] = ip->src;
 		k->addr[1] = ip->dst;
-		return fast_l4(ip + 1, end, k, m);
+		return fast_l4(ip + 1, end, ip->proto, k, m);
 	}
-	if (eth->type != bpf_htons(ETHERTYPE_IPV6) || (void *)(ip6 + 1) > end)
+	if (type != bpf_htons(ETHERTYPE_IPV6) || (void *)(ip6 + 1) > end)
 		return -1;
-	k->proto = ip6->proto;
-	k->family = 6;
+	key_word(k, vlan, ip6->proto, 6);
 	__builtin_memcpy(k->addr, ip6->addr, 32);
-	return fast_l4(ip6 + 1, end, k, m);
+	return fast_l4(ip6 + 1, end, ip6->proto, k, m);
 }
 
 static __always_inline void key_to_pkt(const struct flow_key *k)
@@ -107,8 +113,7 @@ static __always_inline void key_to_pkt(const struct flow_key *k)
 static __always_inline int fast_valid(struct flow_rec *f, struct fast *m, __u64 now)
 {
 	return f->gen == dp_globals.gen && *(__u64 *)f->dmac == m->mac_hi &&
-	       *(__u32 *)(f->smac + 2) == m->mac_lo &&
-	       (now - f->last_ns) >> ABI_TICK_SHIFT <= f->timeout;
+	       *(__u32 *)(f->smac + 2) == m->mac_lo && now - f->last <= f->timeout;
 }
 
 static __always_inline int fast_go(ctx_t *ctx, struct flow_rec *f, __u64 now)
@@ -119,7 +124,7 @@ static __always_inline int fast_go(ctx_t *ctx, struct flow_rec *f, __u64 now)
 		count_drop(f->reason);
 		return TC_ACT_SHOT;
 	}
-	f->last_ns = now;
+	f->last = now;
 	return send_by_record(ctx, f);
 }
 

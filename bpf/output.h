@@ -79,7 +79,7 @@ static __always_inline int record_build(struct pkt *p)
 		flags |= FLOW_PUSH_VLAN;
 	if (p->key.proto == PROTO_TCP)
 		flags |= FLOW_TCP;
-	r->last_ns = p->now;
+	r->last = p->jiffies;
 	r->out = p->out;
 	r->out_vlan = p->out_vlan;
 	r->flags = flags;

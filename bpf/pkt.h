@@ -53,7 +53,8 @@ struct pkt {
 	__u8 hop_limit;
 	__u8 trace; /* report, change nothing */
 	__u8 flow;  /* a record may be kept for it */
-	__u64 now;
+	__u64 now;  /* monotonic ns */
+	__u64 jiffies;
 
 	/* stage_port */
 	__u16 net, port_flags;

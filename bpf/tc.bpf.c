@@ -48,6 +48,7 @@ __noinline int stage_parse(ctx_t *ctx)
 		return -DROP_INTERNAL;
 	__builtin_memset(p, 0, sizeof(*p));
 	p->now = bpf_ktime_get_coarse_ns();
+	p->jiffies = bpf_jiffies64();
 	p->trace = is_trace(ctx);
 	p->key.ifindex = ctx->ifindex;
 	p->key.vlan = p->trace ? (__u16)ctx->cb[0] : ctx_vlan(ctx);
@@ -142,7 +143,8 @@ static __always_inline int run_stages(ctx_t *ctx)
 	return stage_send(ctx);
 }
 
-static __always_inline int slow_path(ctx_t *ctx)
+/* Not inlined: the fast path keeps its registers. */
+__noinline int slow_path(ctx_t *ctx)
 {
 	int v = run_stages(ctx);
 	struct pkt *p;
@@ -184,7 +186,7 @@ int dp_ingress(ctx_t *ctx)
 	f = plain ? flow_find(&k) : find_parsed(ctx, &m);
 	if (!f)
 		return slow_path(ctx);
-	now = bpf_ktime_get_coarse_ns();
+	now = bpf_jiffies64();
 	if (!fast_valid(f, &m, now))
 		return slow_path(ctx);
 	if ((f->flags & FLOW_TCP) &&

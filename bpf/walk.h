@@ -34,7 +34,7 @@ static __always_inline int walk_idle(struct flow_key *k, struct flow_rec *f, __u
 	struct flow_key r = {};
 	struct flow_rec *o;
 
-	if ((now - f->last_ns) >> ABI_TICK_SHIFT <= f->timeout)
+	if (now - f->last <= f->timeout)
 		return 0;
 	if (f->flags & FLOW_DROP)
 		return 1;
@@ -86,11 +86,16 @@ static long walk6(void *map, struct flow_key *key, struct flow_rec *f, struct wa
 SEC("syscall")
 int dp_walk(struct walk_args *args)
 {
-	struct walk_ctx c = { .args = args, .now = bpf_ktime_get_ns() };
+	struct walk_ctx c = { .args = args, .now = bpf_jiffies64() };
 
 	args->n_conns = 0;
 	args->n_records = 0;
 	args->n_deleted = 0;
+	if (args->op == WALK_CLOCK) {
+		args->n_conns = c.now;
+		args->n_records = bpf_ktime_get_ns();
+		return 0;
+	}
 	bpf_for_each_map_elem(&flow4, walk4, &c, 0);
 	bpf_for_each_map_elem(&flow6, walk6, &c, 0);
 	return 0;

@@ -245,6 +245,29 @@ static int map_memory(struct dp *dp, struct err *e)
 	return 0;
 }
 
+/*
+ * HZ is nowhere to be read, but jiffies start at (unsigned int)(-300 * HZ) and run with the monotonic clock
+ * (include/linux/jiffies.h), so that one pair of readings tells it.
+ */
+static int find_hz(struct dp *dp, struct err *e)
+{
+	static const __u32 hz[] = { 100, 250, 300, 1000 };
+	struct walk_args a = { .op = WALK_CLOCK };
+	__u64 best = ~0ULL;
+	int r = dp_walk_run(dp, &a, e);
+
+	for (size_t i = 0; i < ARRAY_LEN(hz) && !r; i++) {
+		__u64 want = (__u32)(-300 * (int)hz[i]) + a.n_records / 1000000 * hz[i] / 1000;
+		__u64 off = want > a.n_conns ? want - a.n_conns : a.n_conns - want;
+
+		if (off >= best)
+			continue;
+		best = off;
+		dp->g->hz = hz[i];
+	}
+	return r;
+}
+
 /* Moves every filter to the program just loaded. An interface that is gone is the sweep's business. */
 static int take_over(struct dp *dp, struct err *e)
 {
@@ -274,6 +297,8 @@ static int open_steps(struct dp *dp, const struct dp_config *c, struct err *e)
 		r = load(dp, e);
 	if (!r)
 		r = map_memory(dp, e);
+	if (!r)
+		r = find_hz(dp, e);
 	return r ? r : take_over(dp, e);
 }
 
