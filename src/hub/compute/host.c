@@ -343,7 +343,7 @@ static json_t *service_view(struct req *r, const struct host *h)
 	return v;
 }
 
-int service_list(struct req *r, struct err *e)
+int compute_service_list(struct req *r, struct err *e)
 {
 	CLEANUP(filter_done) struct filter f = { 0 };
 	CLEANUP(json_freep) json_t *out = json_array();
@@ -387,7 +387,7 @@ static int set_enabled(struct req *r, const char *column_sql, const char *key, b
 }
 
 /* PUT /os-services/{id} (2.53). The reason is not kept. */
-int service_update(struct req *r, struct err *e)
+int compute_service_update(struct req *r, struct err *e)
 {
 	const char *status = json_str(r->body, "status"), *id = req_param(r, "id");
 	CLEANUP(host_done) struct host h = { 0 };
@@ -428,12 +428,12 @@ static int service_switch(struct req *r, bool enabled, struct err *e)
 	return 0;
 }
 
-int service_enable(struct req *r, struct err *e)
+int compute_service_enable(struct req *r, struct err *e)
 {
 	return service_switch(r, true, e);
 }
 
-int service_disable(struct req *r, struct err *e)
+int compute_service_disable(struct req *r, struct err *e)
 {
 	return service_switch(r, false, e);
 }

@@ -13,10 +13,10 @@ int hypervisor_uptime(struct req *r, struct err *e);
 int hypervisor_statistics(struct req *r, struct err *e);
 int hypervisor_search(struct req *r, struct err *e);
 int hypervisor_servers(struct req *r, struct err *e);
-int service_list(struct req *r, struct err *e);
-int service_update(struct req *r, struct err *e);
-int service_enable(struct req *r, struct err *e);
-int service_disable(struct req *r, struct err *e);
+int compute_service_list(struct req *r, struct err *e);
+int compute_service_update(struct req *r, struct err *e);
+int compute_service_enable(struct req *r, struct err *e);
+int compute_service_disable(struct req *r, struct err *e);
 int zone_list(struct req *r, struct err *e);
 int zone_list_detail(struct req *r, struct err *e);
 

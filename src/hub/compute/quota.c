@@ -95,17 +95,17 @@ static int quota(struct req *r, bool detail, struct err *e)
 	return 0;
 }
 
-int quota_show(struct req *r, struct err *e)
+int compute_quota_show(struct req *r, struct err *e)
 {
 	return quota(r, false, e);
 }
 
-int quota_defaults(struct req *r, struct err *e)
+int compute_quota_defaults(struct req *r, struct err *e)
 {
 	return quota(r, false, e);
 }
 
-int quota_detail(struct req *r, struct err *e)
+int compute_quota_detail(struct req *r, struct err *e)
 {
 	return quota(r, true, e);
 }

@@ -7,9 +7,9 @@
 #include "hub/rest.h"
 
 int limits_show(struct req *r, struct err *e);
-int quota_show(struct req *r, struct err *e);
-int quota_detail(struct req *r, struct err *e);
-int quota_defaults(struct req *r, struct err *e);
+int compute_quota_show(struct req *r, struct err *e);
+int compute_quota_detail(struct req *r, struct err *e);
+int compute_quota_defaults(struct req *r, struct err *e);
 int extension_list(struct req *r, struct err *e);
 int server_group_list(struct req *r, struct err *e);
 int aggregate_list(struct req *r, struct err *e);

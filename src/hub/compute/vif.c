@@ -6,11 +6,7 @@
 #include "base/json.h"
 #include "base/types.h"
 #include "hub/compute/input.h"
-
-/* The network service's side (hub/network). */
-WARN_UNUSED int port_bind(struct req *r, const char *port_id, const char *server_id,
-			  const char *node_id, const char *az, struct err *e);
-WARN_UNUSED int port_unbind(struct req *r, const char *port_id, struct err *e);
+#include "hub/network/port.h"
 
 static void decref_json(void *j)
 {
