@@ -158,9 +158,8 @@ static void link_info(const struct nlattr *info, struct nl_link *l)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, info)
-		if (mnl_attr_get_type(a) == IFLA_INFO_KIND)
-			(void)str_copy(l->kind, sizeof(l->kind), str_of(mnl_attr_get_str(a)));
+	mnl_attr_for_each_nested(a, info) if (mnl_attr_get_type(a) == IFLA_INFO_KIND)(void)
+		str_copy(l->kind, sizeof(l->kind), str_of(mnl_attr_get_str(a)));
 }
 
 static int on_link(const struct nlmsghdr *h, void *ctx)
@@ -176,7 +175,8 @@ static int on_link(const struct nlmsghdr *h, void *ctx)
 		return MNL_CB_OK;
 	l->index.num = m->ifi_index;
 	l->flags = m->ifi_flags;
-	mnl_attr_for_each(a, h, sizeof(*m)) {
+	mnl_attr_for_each(a, h, sizeof(*m))
+	{
 		switch (mnl_attr_get_type(a)) {
 		case IFLA_IFNAME:
 			(void)str_copy(l->name, sizeof(l->name), str_of(mnl_attr_get_str(a)));
@@ -230,7 +230,8 @@ static int on_addr(const struct nlmsghdr *h, void *ctx)
 
 	if (h->nlmsg_type != RTM_NEWADDR || (m->ifa_family != AF_INET && m->ifa_family != AF_INET6))
 		return MNL_CB_OK;
-	mnl_attr_for_each(a, h, sizeof(*m)) {
+	mnl_attr_for_each(a, h, sizeof(*m))
+	{
 		if (mnl_attr_get_type(a) == IFA_LOCAL || (mnl_attr_get_type(a) == IFA_ADDRESS && !found))
 			found = a;
 	}
@@ -284,7 +285,8 @@ int nl_veth_new(struct nl *nl, const struct nl_veth *v, struct err *e)
 {
 	char buf[1024];
 	struct ifinfomsg *m;
-	struct nlmsghdr *h = message(buf, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, sizeof(*m), &m);
+	struct nlmsghdr *h =
+		message(buf, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, sizeof(*m), &m);
 	int r;
 
 	m->ifi_index = v->index.num;
@@ -294,9 +296,9 @@ int nl_veth_new(struct nl *nl, const struct nl_veth *v, struct err *e)
 	mnl_attr_put_u32(h, IFLA_MTU, v->mtu);
 	put_veth_peer(h, v);
 	r = nl_talk(nl, h, NULL, NULL);
-	return r < 0 ? err_errno(e, r, "making veth %s (index %d) with peer %s (index %d)", v->name, v->index.num,
-				 v->peer_name, v->peer_index.num)
-		     : 0;
+	return r < 0 ? err_errno(e, r, "making veth %s (index %d) with peer %s (index %d)", v->name,
+				 v->index.num, v->peer_name, v->peer_index.num) :
+		       0;
 }
 
 int nl_link_del(struct nl *nl, ifindex index, struct err *e)
@@ -345,7 +347,8 @@ static size_t addr_size(const struct ip_addr *a)
 	return a->family == IP_V4 ? 4 : 16;
 }
 
-static int addr_change(struct nl *nl, uint16_t type, uint16_t flags, ifindex index, const struct ip_cidr *c)
+static int addr_change(struct nl *nl, uint16_t type, uint16_t flags, ifindex index,
+		       const struct ip_cidr *c)
 {
 	char buf[256];
 	struct ifaddrmsg *m;
@@ -368,8 +371,9 @@ int nl_addr_add(struct nl *nl, ifindex index, struct ip_cidr addr, struct err *e
 	char text[CIDR_STR_SIZE];
 	int r = addr_change(nl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, index, &addr);
 
-	return r < 0 && r != -EEXIST ? err_errno(e, r, "adding %s to interface %d", cidr_format(addr, text), index.num)
-				     : 0;
+	return r < 0 && r != -EEXIST ? err_errno(e, r, "adding %s to interface %d",
+						 cidr_format(addr, text), index.num) :
+				       0;
 }
 
 int nl_addr_del(struct nl *nl, ifindex index, struct ip_cidr addr, struct err *e)
@@ -377,16 +381,18 @@ int nl_addr_del(struct nl *nl, ifindex index, struct ip_cidr addr, struct err *e
 	char text[CIDR_STR_SIZE];
 	int r = addr_change(nl, RTM_DELADDR, 0, index, &addr);
 
-	return r < 0 && r != -EADDRNOTAVAIL && r != -ENODEV
-		       ? err_errno(e, r, "removing %s from interface %d", cidr_format(addr, text), index.num)
-		       : 0;
+	return r < 0 && r != -EADDRNOTAVAIL && r != -ENODEV ?
+		       err_errno(e, r, "removing %s from interface %d", cidr_format(addr, text),
+				 index.num) :
+		       0;
 }
 
 int nl_route_set(struct nl *nl, ifindex index, struct ip_cidr dst, struct ip_addr via, struct err *e)
 {
 	char buf[256], text[IP_STR_SIZE];
 	struct rtmsg *m;
-	struct nlmsghdr *h = message(buf, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK, sizeof(*m), &m);
+	struct nlmsghdr *h =
+		message(buf, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK, sizeof(*m), &m);
 	int r;
 
 	m->rtm_family = via.family == IP_V4 ? AF_INET : AF_INET6;
@@ -404,5 +410,6 @@ int nl_route_set(struct nl *nl, ifindex index, struct ip_cidr dst, struct ip_add
 	mnl_attr_put(h, RTA_GATEWAY, addr_size(&via), via.b);
 	mnl_attr_put_u32(h, RTA_OIF, (uint32_t)index.num);
 	r = nl_talk(nl, h, NULL, NULL);
-	return r < 0 ? err_errno(e, r, "route via %s on interface %d", ip_format(via, text), index.num) : 0;
+	return r < 0 ? err_errno(e, r, "route via %s on interface %d", ip_format(via, text), index.num) :
+		       0;
 }

@@ -63,11 +63,14 @@ struct nl_veth {
 /* Makes the pair, both ends down, the host end NOARP. -EEXIST when a name or an index is taken. */
 WARN_UNUSED int nl_veth_new(struct nl *nl, const struct nl_veth *v, struct err *e);
 WARN_UNUSED int nl_link_del(struct nl *nl, ifindex index, struct err *e); /* absent is success */
-WARN_UNUSED int nl_link_flags(struct nl *nl, ifindex index, unsigned flags, unsigned change, struct err *e);
-WARN_UNUSED int nl_link_mac_mtu(struct nl *nl, ifindex index, struct mac mac, unsigned mtu, struct err *e);
+WARN_UNUSED int nl_link_flags(struct nl *nl, ifindex index, unsigned flags, unsigned change,
+			      struct err *e);
+WARN_UNUSED int nl_link_mac_mtu(struct nl *nl, ifindex index, struct mac mac, unsigned mtu,
+				struct err *e);
 WARN_UNUSED int nl_addr_add(struct nl *nl, ifindex index, struct ip_cidr addr, struct err *e);
 WARN_UNUSED int nl_addr_del(struct nl *nl, ifindex index, struct ip_cidr addr, struct err *e);
 /* dst with family 0: the default route of via's family. The gateway need not be on-link by an address. */
-WARN_UNUSED int nl_route_set(struct nl *nl, ifindex index, struct ip_cidr dst, struct ip_addr via, struct err *e);
+WARN_UNUSED int nl_route_set(struct nl *nl, ifindex index, struct ip_cidr dst, struct ip_addr via,
+			     struct err *e);
 
 #endif

@@ -47,7 +47,7 @@ bool vnics_equal(const struct vnics *a, const struct vnics *b)
 struct wiring {
 	struct nl *host, *in;
 	int netns; /* fd, borrowed */
-	const struct vnics *want;
+	const struct vnics *want, *old;
 	struct nl_link *links_host, *links_in; /* snapshots */
 	int n_host, n_in;
 	struct nl_addr *addrs;
@@ -87,7 +87,8 @@ static bool pair_is_there(const struct wiring *w, size_t slot)
 	const struct nl_link *host = by_name(w->links_host, w->n_host, v->host_name);
 	const struct nl_link *in = by_index(w->links_in, w->n_in, inside_index(slot));
 
-	return v->present && host && host->index.num == v->host_index.num && in && mac_eq(in->mac, v->mac);
+	return v->present && host && host->index.num == v->host_index.num && in &&
+	       mac_eq(in->mac, v->mac);
 }
 
 /* Removes pairs of this function that are in the way: a slot now empty, or a wrong index or MAC. */
@@ -161,7 +162,7 @@ static int make_pair(struct wiring *w, size_t slot, struct err *e)
 	return r < 0 ? r : host_end_quiet(v, e);
 }
 
-static bool addr_wanted(const struct vnic *v, const struct ip_cidr *c)
+static bool addr_listed(const struct vnic *v, const struct ip_cidr *c)
 {
 	for (size_t i = 0; i < v->n_addrs; i++)
 		if (ip_eq(v->addrs[i].addr, c->addr) && v->addrs[i].prefix_len == c->prefix_len)
@@ -185,8 +186,8 @@ static int set_addrs(struct wiring *w, size_t slot, struct err *e)
 	int r = 0;
 
 	for (int i = 0; r == 0 && i < w->n_addrs; i++)
-		if (w->addrs[i].index.num == index.num && !w->addrs[i].link_local &&
-		    !addr_wanted(v, &w->addrs[i].addr))
+		if (w->addrs[i].index.num == index.num && !addr_listed(v, &w->addrs[i].addr) &&
+		    addr_listed(&w->old->slot[slot], &w->addrs[i].addr))
 			r = nl_addr_del(w->in, index, w->addrs[i].addr, e);
 	for (size_t i = 0; r == 0 && i < v->n_addrs; i++)
 		if (!addr_there(w, index, &v->addrs[i]))
@@ -243,9 +244,9 @@ static int make_missing(struct wiring *w, struct err *e)
 	return r;
 }
 
-int vnics_wire(const char *netns_path, const struct vnics *want, struct err *e)
+int vnics_wire(const char *netns_path, const struct vnics *want, const struct vnics *old, struct err *e)
 {
-	CLEANUP(wiring_done) struct wiring w = { .want = want, .netns = -1 };
+	CLEANUP(wiring_done) struct wiring w = { .want = want, .old = old, .netns = -1 };
 	CLEANUP(close_fdp) int fd = -1;
 	int r = netns_open(netns_path, &fd, e);
 
@@ -331,7 +332,8 @@ static void compare_number(struct vnic_observed *o, const char *attribute, unsig
 	vnic_diff_add(o, attribute, w, f);
 }
 
-static void observe_slot(const struct vnics *w, size_t slot, const struct nl_link *l, struct vnic_observed *o)
+static void observe_slot(const struct vnics *w, size_t slot, const struct nl_link *l,
+			 struct vnic_observed *o)
 {
 	const struct vnic *v = &w->slot[slot];
 	char name[IF_NAMESIZE], a[MAC_STR_SIZE], b[MAC_STR_SIZE];

@@ -17,9 +17,9 @@
 #include "base/types.h"
 #include "node/nl.h"
 
-#define VNICS_MAX 16	   /* vNICs of one server */
+#define VNICS_MAX 64	   /* vNICs of one server */
 #define VNIC_ADDRS_MAX 16  /* fixed IPs of one port */
-#define VNIC_ROUTES_MAX 32 /* host routes of one port */
+#define VNIC_ROUTES_MAX 16 /* host routes of one port */
 #define VNIC_FIRST_INDEX 2
 
 struct vnic_route {
@@ -63,14 +63,18 @@ struct vnic_observed {
 	struct vnic_diff diffs[VNIC_DIFFS_MAX];
 };
 
-/* Makes the interfaces of both namespaces be like `w`. Idempotent; interfaces that are right are not touched. */
-WARN_UNUSED int vnics_wire(const char *netns_path, const struct vnics *w, struct err *e);
+/* Makes the interfaces of both namespaces be like `w`. Idempotent; interfaces that are right are not touched.
+ * Addresses that the function gave itself stay: only those of `old`, the wiring before, are taken off. */
+WARN_UNUSED int vnics_wire(const char *netns_path, const struct vnics *w, const struct vnics *old,
+			   struct err *e);
 /* Deletes the host ends, hence the pairs. */
 WARN_UNUSED int vnics_unwire(const struct vnics *w, struct err *e);
 /* Reads back what the function has. `in` is a handle opened inside. ret has w->n rows. Returns how many slots differ. */
-WARN_UNUSED int vnics_verify(struct nl *in, const struct vnics *w, struct vnic_observed *ret, struct err *e);
+WARN_UNUSED int vnics_verify(struct nl *in, const struct vnics *w, struct vnic_observed *ret,
+			     struct err *e);
 /* Appends a difference; ignored when there are too many. */
-void vnic_diff_add(struct vnic_observed *o, const char *attribute, const char *wanted, const char *found);
+void vnic_diff_add(struct vnic_observed *o, const char *attribute, const char *wanted,
+		   const char *found);
 /* Same wiring: nothing to do. */
 bool vnics_equal(const struct vnics *a, const struct vnics *b);
 
