@@ -29,7 +29,8 @@ struct intent;
 
 /* Loads state_dir/intent.log, or starts empty. *ret_damaged: the file was there but its first record was not
  * readable; the caller must delete nothing until the hub has sent a full intent. */
-WARN_UNUSED int intent_open(const char *state_dir, struct intent **ret, bool *ret_damaged, struct err *e);
+WARN_UNUSED int intent_open(const char *state_dir, struct intent **ret, bool *ret_damaged,
+			    struct err *e);
 void intent_close(struct intent *in);
 DEFINE_CLEANUP(struct intent *, intent_close)
 

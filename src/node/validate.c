@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/validate.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "base/types.h"
+#include "node/vnic.h"
+
+/* Limits of one object; generous against what the API accepts, tight against memory. */
+#define NAME_MAX_BYTES 1024
+#define TEXT_MAX_BYTES 4096
+#define SUBNETS_MAX 64
+#define ADDRESS_PAIRS_MAX 32
+#define PORT_SGS_MAX 8
+#define RULES_MAX 256
+#define MEMBERS_MAX 4096
+#define METADATA_MAX 128
+#define USER_DATA_MAX (64u << 10) /* bytes: what base64 of 64 KiB can hold, and more */
+#define HOPS_MAX 16
+#define PAIRS_MAX 16
+#define CLASSIFIERS_MAX 16
+#define MTU_MIN 68 /* RFC 791 */
+#define MTU_MAX 9216
+#define MEMORY_MB_MAX (1u << 22)
+#define IMAGE_BYTES_MAX (1ULL << 40)
+
+static int bad(struct err *e, const char *field, const char *what, const char *value)
+{
+	return err_set(e, FAULT_BAD_REQUEST, field, "'%.64s' is not %s", value, what);
+}
+
+static int in_list(struct err *e, const char *list, size_t i)
+{
+	char at[64];
+
+	(void)snprintf(at, sizeof(at), "%s[%zu]", list, i);
+	return err_in(e, at);
+}
+
+static int need_id(const char *id, const char *field, struct err *e)
+{
+	struct uuid u;
+
+	/* Only the dashed form: ids become file names and are compared as strings. */
+	if (strlen(id) != UUID_STR_SIZE - 1 || uuid_parse(str_of(id), &u) < 0)
+		return bad(e, field, "a UUID", id);
+	for (const char *p = id; *p; p++)
+		if (*p >= 'A' && *p <= 'F')
+			return bad(e, field, "a lower-case UUID", id);
+	return 0;
+}
+
+static int optional_id(const char *id, const char *field, struct err *e)
+{
+	return *id ? need_id(id, field, e) : 0;
+}
+
+static int text(const char *s, size_t max, const char *field, struct err *e)
+{
+	if (strlen(s) > max)
+		return err_set(e, FAULT_BAD_REQUEST, field, "longer than %zu bytes", max);
+	if (!str_is_utf8(str_of(s)))
+		return err_set(e, FAULT_BAD_REQUEST, field, "not UTF-8");
+	return 0;
+}
+
+static int count(size_t n, size_t max, const char *field, struct err *e)
+{
+	return n > max ? err_set(e, FAULT_BAD_REQUEST, field, "%zu entries, at most %zu", n, max) : 0;
+}
+
+static int cidr_or_empty(const char *s, const char *field, struct err *e)
+{
+	struct ip_cidr c;
+
+	return *s && cidr_parse(str_of(s), &c) < 0 ? bad(e, field, "a CIDR", s) : 0;
+}
+
+static int ip_or_empty(const char *s, const char *field, struct err *e)
+{
+	struct ip_addr a;
+
+	return *s && ip_parse(str_of(s), &a) < 0 ? bad(e, field, "an IP address", s) : 0;
+}
+
+static int mac_or_empty(const char *s, const char *field, struct err *e)
+{
+	struct mac m;
+
+	return *s && mac_parse(str_of(s), &m) < 0 ? bad(e, field, "a MAC address", s) : 0;
+}
+
+static int family(uint32_t f, bool may_be_zero, const char *field, struct err *e)
+{
+	if (f == IP_V4 || f == IP_V6 || (f == 0 && may_be_zero))
+		return 0;
+	return err_set(e, FAULT_BAD_REQUEST, field, "%u is neither 4 nor 6", f);
+}
+
+static int at_most(uint64_t v, uint64_t max, const char *field, struct err *e)
+{
+	return v > max ? err_set(e, FAULT_BAD_REQUEST, field, "%llu is more than %llu",
+				 (unsigned long long)v, (unsigned long long)max) :
+			 0;
+}
+
+/* Runs checks in order until one fails. */
+#define FIRST_ERROR(...)                                                                           \
+	do {                                                                                       \
+		if (__VA_ARGS__)                                                                   \
+			return -e_num(e);                                                          \
+	} while (0)
+
+static int e_num(const struct err *e)
+{
+	return e->num ? e->num : 22;
+}
+
+/* ---- network ---- */
+
+static int subnet(const Demarc__V1__Subnet *s, struct err *e)
+{
+	struct ip_cidr c;
+
+	FIRST_ERROR(need_id(s->id, "id", e) || ip_or_empty(s->gateway_ip, "gateway_ip", e) ||
+		    count(s->n_dns, 16, "dns", e) ||
+		    count(s->n_host_routes, VNIC_ROUTES_MAX, "host_routes", e));
+	if (cidr_parse(str_of(s->cidr), &c) < 0)
+		return bad(e, "cidr", "a CIDR", s->cidr);
+	for (size_t i = 0; i < s->n_dns; i++)
+		FIRST_ERROR(ip_or_empty(s->dns[i], "dns", e));
+	for (size_t i = 0; i < s->n_host_routes; i++)
+		if (!*s->host_routes[i]->destination || !*s->host_routes[i]->nexthop ||
+		    cidr_or_empty(s->host_routes[i]->destination, "destination", e) ||
+		    ip_or_empty(s->host_routes[i]->nexthop, "nexthop", e))
+			return err_set(e, FAULT_BAD_REQUEST, "host_routes",
+				       "route %zu does not parse", i);
+	return 0;
+}
+
+static int network(const Demarc__V1__Network *n, struct err *e)
+{
+	FIRST_ERROR(text(n->name, NAME_MAX_BYTES, "name", e) ||
+		    text(n->physical_network, 64, "physical_network", e) ||
+		    at_most(n->segmentation_id, 4094, "segmentation_id", e) ||
+		    count(n->n_subnets, SUBNETS_MAX, "subnets", e));
+	if (n->mtu != 0 && (n->mtu < MTU_MIN || n->mtu > MTU_MAX))
+		return err_set(e, FAULT_BAD_REQUEST, "mtu", "%u is not within %d..%d", n->mtu,
+			       MTU_MIN, MTU_MAX);
+	for (size_t i = 0; i < n->n_subnets; i++)
+		if (subnet(n->subnets[i], e) < 0)
+			return in_list(e, "subnets", i);
+	return 0;
+}
+
+/* ---- port ---- */
+
+static int fixed_ip(const Demarc__V1__FixedIp *f, struct err *e)
+{
+	struct ip_addr a;
+
+	FIRST_ERROR(optional_id(f->subnet_id, "subnet_id", e));
+	if (ip_parse(str_of(f->ip), &a) < 0)
+		return bad(e, "ip", "an IP address", f->ip);
+	return at_most(f->prefix_len, ip_max_prefix(&a), "prefix_len", e);
+}
+
+static int address_pair(const Demarc__V1__AddressPair *p, struct err *e)
+{
+	struct ip_cidr c;
+	struct ip_addr a;
+
+	FIRST_ERROR(mac_or_empty(p->mac, "mac", e));
+	if (cidr_parse(str_of(p->cidr), &c) < 0 && ip_parse(str_of(p->cidr), &a) < 0)
+		return bad(e, "cidr", "a CIDR", p->cidr);
+	return 0;
+}
+
+static int port(const Demarc__V1__Port *p, struct err *e)
+{
+	struct mac m;
+
+	FIRST_ERROR(text(p->name, NAME_MAX_BYTES, "name", e) || need_id(p->network_id, "network_id", e) ||
+		    optional_id(p->server_id, "server_id", e) ||
+		    count(p->n_fixed_ips, VNIC_ADDRS_MAX, "fixed_ips", e) ||
+		    count(p->n_allowed_address_pairs, ADDRESS_PAIRS_MAX - VNIC_ADDRS_MAX,
+			  "allowed_address_pairs", e) ||
+		    count(p->n_security_group_ids, PORT_SGS_MAX, "security_group_ids", e));
+	if (mac_parse(str_of(p->mac), &m) < 0 ? !p->uplink || *p->mac :
+						mac_is_multicast(m) || mac_is_zero(m))
+		return bad(e, "mac", "a unicast MAC address", p->mac);
+	for (size_t i = 0; i < p->n_fixed_ips; i++)
+		if (fixed_ip(p->fixed_ips[i], e) < 0)
+			return in_list(e, "fixed_ips", i);
+	for (size_t i = 0; i < p->n_allowed_address_pairs; i++)
+		if (address_pair(p->allowed_address_pairs[i], e) < 0)
+			return in_list(e, "allowed_address_pairs", i);
+	for (size_t i = 0; i < p->n_security_group_ids; i++)
+		FIRST_ERROR(need_id(p->security_group_ids[i], "security_group_ids", e));
+	return 0;
+}
+
+/* ---- security group ---- */
+
+static int rule(const Demarc__V1__SecurityRule *r, struct err *e)
+{
+	FIRST_ERROR(optional_id(r->id, "id", e) || family(r->family, false, "family", e) ||
+		    at_most(r->protocol, 255, "protocol", e) ||
+		    at_most(r->port_min, 65535, "port_min", e) ||
+		    at_most(r->port_max, 65535, "port_max", e) ||
+		    cidr_or_empty(r->remote_cidr, "remote_cidr", e) ||
+		    optional_id(r->remote_group_id, "remote_group_id", e));
+	return 0;
+}
+
+static int security_group(const Demarc__V1__SecurityGroup *g, struct err *e)
+{
+	FIRST_ERROR(count(g->n_rules, RULES_MAX, "rules", e) ||
+		    count(g->n_member_ips, MEMBERS_MAX, "member_ips", e));
+	for (size_t i = 0; i < g->n_rules; i++)
+		if (rule(g->rules[i], e) < 0)
+			return in_list(e, "rules", i);
+	for (size_t i = 0; i < g->n_member_ips; i++) {
+		struct ip_addr a;
+
+		if (ip_parse(str_of(g->member_ips[i]), &a) < 0)
+			return bad(e, "member_ips", "an IP address", g->member_ips[i]);
+	}
+	return 0;
+}
+
+/* ---- server ---- */
+
+static int image(const Demarc__V1__Image *i, struct err *e)
+{
+	uint8_t sum[64];
+
+	FIRST_ERROR(need_id(i->id, "image.id", e) || text(i->name, NAME_MAX_BYTES, "image.name", e) ||
+		    at_most(i->size_bytes, IMAGE_BYTES_MAX, "image.size_bytes", e) ||
+		    text(i->disk_format, 32, "image.disk_format", e) ||
+		    text(i->container_format, 32, "image.container_format", e));
+	if (!*i->sha512)
+		return 0; /* no function can be made of it; the server's status says so */
+	if (str_from_hex(str_of(i->sha512), sum, sizeof(sum)) < 0)
+		return bad(e, "image.sha512", "a SHA-512 in hex", i->sha512);
+	for (const char *p = i->sha512; *p; p++) /* it becomes a file name: one spelling only */
+		if (*p >= 'A' && *p <= 'F')
+			return bad(e, "image.sha512", "in lower case", i->sha512);
+	return 0;
+}
+
+static int hostname(const char *s, struct err *e)
+{
+	size_t n = strlen(s);
+
+	if (n > 63) /* HOST_NAME_MAX - 1 */
+		return bad(e, "hostname", "a host name of at most 63 bytes", s);
+	for (; *s; s++)
+		if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ||
+		      (*s >= '0' && *s <= '9') || *s == '-' || *s == '.' || *s == '_'))
+			return bad(e, "hostname", "a host name", s);
+	return 0;
+}
+
+static int probe(const char *s, struct err *e)
+{
+	uint64_t number;
+
+	if (!*s || strcmp(s, "process") == 0)
+		return 0;
+	if (strncmp(s, "tcp:", 4) == 0 && str_to_u64(str_of(s + 4), 65535, &number) == 0 && number > 0)
+		return 0;
+	if (strncmp(s, "exec:", 5) == 0 && s[5])
+		return text(s, TEXT_MAX_BYTES, "probe", e);
+	return bad(e, "probe", "'process', 'tcp:PORT' or 'exec:COMMAND'", s);
+}
+
+static int server(const Demarc__V1__Server *s, struct err *e)
+{
+	if (!s->image)
+		return err_set(e, FAULT_BAD_REQUEST, "image", "a server needs an image");
+	FIRST_ERROR(text(s->name, NAME_MAX_BYTES, "name", e) || hostname(s->hostname, e) ||
+		    text(s->project_id, 64, "project_id", e) || image(s->image, e) ||
+		    at_most(s->vcpus, 1024, "vcpus", e) ||
+		    at_most(s->memory_mb, MEMORY_MB_MAX, "memory_mb", e) ||
+		    at_most(s->disk_gb, 1u << 20, "disk_gb", e) ||
+		    count(s->n_vifs, VNICS_MAX, "vifs", e) ||
+		    count(s->n_metadata, METADATA_MAX, "metadata", e) ||
+		    at_most(s->user_data.len, USER_DATA_MAX, "user_data", e) ||
+		    text(s->public_key, 16384, "public_key", e) ||
+		    text(s->key_name, NAME_MAX_BYTES, "key_name", e) ||
+		    text(s->availability_zone, NAME_MAX_BYTES, "availability_zone", e) ||
+		    text(s->flavor_name, NAME_MAX_BYTES, "flavor_name", e) || probe(s->probe, e));
+	for (size_t i = 0; i < s->n_vifs; i++)
+		if (optional_id(s->vifs[i]->port_id, "port_id", e) ||
+		    text(s->vifs[i]->tag, 64, "tag", e))
+			return in_list(e, "vifs", i);
+	for (size_t i = 0; i < s->n_metadata; i++)
+		if (text(s->metadata[i]->key, 255, "key", e) ||
+		    text(s->metadata[i]->value, TEXT_MAX_BYTES, "value", e))
+			return in_list(e, "metadata", i);
+	return 0;
+}
+
+/* ---- chain ---- */
+
+static int classifier(const Demarc__V1__Classifier *c, struct err *e)
+{
+	FIRST_ERROR(optional_id(c->id, "id", e) || family(c->family, true, "family", e) ||
+		    at_most(c->protocol, 255, "protocol", e) ||
+		    at_most(c->source_port_min, 65535, "source_port_min", e) ||
+		    at_most(c->source_port_max, 65535, "source_port_max", e) ||
+		    at_most(c->destination_port_min, 65535, "destination_port_min", e) ||
+		    at_most(c->destination_port_max, 65535, "destination_port_max", e) ||
+		    cidr_or_empty(c->source_cidr, "source_cidr", e) ||
+		    cidr_or_empty(c->destination_cidr, "destination_cidr", e) ||
+		    optional_id(c->logical_source_port, "logical_source_port", e) ||
+		    optional_id(c->logical_destination_port, "logical_destination_port", e));
+	return 0;
+}
+
+static int hop(const Demarc__V1__Hop *h, struct err *e)
+{
+	FIRST_ERROR(need_id(h->group_id, "group_id", e) || text(h->name, NAME_MAX_BYTES, "name", e) ||
+		    count(h->n_pairs, PAIRS_MAX, "pairs", e));
+	for (size_t i = 0; i < h->n_pairs; i++) {
+		const Demarc__V1__Pair *p = h->pairs[i];
+
+		if (need_id(p->id, "id", e) || need_id(p->ingress_port_id, "ingress_port_id", e) ||
+		    need_id(p->egress_port_id, "egress_port_id", e) ||
+		    at_most(p->weight, 65535, "weight", e))
+			return in_list(e, "pairs", i);
+	}
+	return 0;
+}
+
+static int chain(const Demarc__V1__Chain *c, struct err *e)
+{
+	FIRST_ERROR(text(c->name, NAME_MAX_BYTES, "name", e) || text(c->change_id, 64, "change_id", e) ||
+		    count(c->n_classifiers, CLASSIFIERS_MAX, "classifiers", e) ||
+		    count(c->n_hops, HOPS_MAX, "hops", e));
+	for (size_t i = 0; i < c->n_classifiers; i++)
+		if (classifier(c->classifiers[i], e) < 0)
+			return in_list(e, "classifiers", i);
+	for (size_t i = 0; i < c->n_hops; i++)
+		if (hop(c->hops[i], e) < 0)
+			return in_list(e, "hops", i);
+	return 0;
+}
+
+/* ---- objects ---- */
+
+static int body(const Demarc__V1__Object *o, struct err *e)
+{
+	switch (o->body_case) {
+	case DEMARC__V1__OBJECT__BODY_NETWORK:
+		return network(o->network, e);
+	case DEMARC__V1__OBJECT__BODY_PORT:
+		return port(o->port, e);
+	case DEMARC__V1__OBJECT__BODY_SECURITY_GROUP:
+		return security_group(o->security_group, e);
+	case DEMARC__V1__OBJECT__BODY_SERVER:
+		return server(o->server, e);
+	case DEMARC__V1__OBJECT__BODY_CHAIN:
+		return chain(o->chain, e);
+	case DEMARC__V1__OBJECT__BODY__NOT_SET:
+	case _DEMARC__V1__OBJECT__BODY__CASE_IS_INT_SIZE:
+		return 0;
+	}
+	return 0;
+}
+
+static const struct {
+	const char *kind;
+	Demarc__V1__Object__BodyCase body;
+} kinds[] = {
+	{ "network", DEMARC__V1__OBJECT__BODY_NETWORK },
+	{ "port", DEMARC__V1__OBJECT__BODY_PORT },
+	{ "security_group", DEMARC__V1__OBJECT__BODY_SECURITY_GROUP },
+	{ "server", DEMARC__V1__OBJECT__BODY_SERVER },
+	{ "chain", DEMARC__V1__OBJECT__BODY_CHAIN },
+};
+
+static int kind_agrees(const Demarc__V1__Object *o, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		bool named = strcmp(o->kind, kinds[i].kind) == 0;
+
+		if (named && !o->deleted && o->body_case != kinds[i].body)
+			return err_set(e, FAULT_BAD_REQUEST, "body",
+				       "object of kind %s without its body", o->kind);
+		if (!named && o->body_case == kinds[i].body)
+			return err_set(e, FAULT_BAD_REQUEST, "kind",
+				       "'%.32s' with the body of a %s", o->kind, kinds[i].kind);
+	}
+	return 0;
+}
+
+int validate_object(const Demarc__V1__Object *o, struct err *e)
+{
+	struct err scratch = { 0 };
+	int r;
+
+	if (!e)
+		e = &scratch;
+	e->num = 0;
+	if (!*o->kind || strlen(o->kind) > 64)
+		return bad(e, "kind", "a kind", o->kind);
+	r = need_id(o->id, "id", e);
+	if (r == 0)
+		r = kind_agrees(o, e);
+	if (r == 0 && !o->deleted)
+		r = body(o, e);
+	if (r < 0 && strlen(o->id) == UUID_STR_SIZE - 1 && !strchr(e->field, '/')) {
+		char at[80];
+
+		(void)snprintf(at, sizeof(at), "%.20s/%.36s", o->kind, o->id);
+		return err_in(e, at);
+	}
+	return r;
+}
