@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/image.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "node/oci.h"
+
+#define CHUNK_BYTES (256u << 10)
+#define CHUNKS_AHEAD 4 /* requests under way for one image */
+#define ANSWER_NS (10 * NS_PER_S)
+#define RETRY_FIRST_NS NS_PER_S
+#define RETRY_MAX_NS (60 * NS_PER_S)
+#define SHA512_HEX 129
+
+struct image {
+	struct image *next;
+	struct images *owner;
+	char sha512[SHA512_HEX], id[64];
+	uint64_t size, limit;
+	enum image_state state;
+	bool marked, working;
+	int fd;		      /* .part, while fetching */
+	uint64_t have, asked; /* bytes: written; requested up to */
+	int64_t heard_ns, retry_ns, backoff_ns;
+	char dir[PATH_MAX];
+	char error[ERR_MSG_SIZE];
+	uv_work_t work;
+	struct err job_err; /* of the worker */
+	int job_r;
+};
+
+struct images {
+	uv_loop_t *loop;
+	char dir[PATH_MAX - 160];
+	struct images_ops ops;
+	void *ctx;
+	struct image *first;
+};
+
+static void path_of(const struct images *im, const char *sha512, const char *suffix,
+		    char ret[static PATH_MAX])
+{
+	(void)snprintf(ret, PATH_MAX, "%.3800s/%.200s%s", im->dir, sha512, suffix);
+}
+
+static void fail(struct image *i, const char *text)
+{
+	i->backoff_ns = i->backoff_ns ? MIN_OF(2 * i->backoff_ns, RETRY_MAX_NS) : RETRY_FIRST_NS;
+	i->retry_ns = clock_mono_ns() + i->backoff_ns;
+	i->state = IMAGE_FAILED;
+	(void)str_copy(i->error, sizeof(i->error), str_of(text));
+	close_fdp(&i->fd);
+	i->fd = -1;
+	i->owner->ops.changed(i->owner->ctx);
+}
+
+/* ---- worker: hash, unpack ---- */
+
+static int hash_file(const char *path, char ret[static SHA512_HEX], struct err *e)
+{
+	CLEANUP(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CLEANUP(free_charp) char *buf = malloc(1 << 17);
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	unsigned char sum[EVP_MAX_MD_SIZE];
+	unsigned size = 0;
+	ssize_t n = -1;
+	bool ok = fd >= 0 && buf && md && EVP_DigestInit_ex(md, EVP_sha512(), NULL) == 1;
+
+	while (ok && (n = read(fd, buf, 1 << 17)) > 0)
+		ok = EVP_DigestUpdate(md, buf, (size_t)n) == 1;
+	ok = ok && n == 0 && EVP_DigestFinal_ex(md, sum, &size) == 1;
+	EVP_MD_CTX_free(md);
+	if (!ok)
+		return err_errno(e, errno ? errno : EIO, "hash of %s", path);
+	hex_of(sum, size, ret);
+	return 0;
+}
+
+/* What was unpacked is on disk before its name says that it is complete. */
+static int finish(const char *tmp, const char *dir, const json_t *config, struct err *e)
+{
+	CLEANUP(close_fdp) int fd = open(tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(free_charp) char *text = json_text(config);
+	char path[PATH_MAX];
+	int r;
+
+	if (!text || snprintf(path, sizeof(path), "%s/config.json", tmp) >= (int)sizeof(path))
+		return err_set(e, FAULT_NO_MEMORY, NULL, "config of the image");
+	r = file_write_atomic(path, 0600, str_of(text), e);
+	if (r < 0)
+		return r;
+	if (fd < 0 || syncfs(fd) < 0 || rename(tmp, dir) < 0)
+		return err_errno(e, errno, "%s", dir);
+	return 0;
+}
+
+static int unpack(const struct image *i, struct err *e)
+{
+	char part[PATH_MAX], tmp[PATH_MAX], scratch[PATH_MAX], rootfs[PATH_MAX], hex[SHA512_HEX];
+	CLEANUP(json_freep) json_t *config = NULL;
+	int r;
+
+	path_of(i->owner, i->sha512, ".part", part);
+	path_of(i->owner, i->sha512, ".tmp", tmp);
+	path_of(i->owner, i->sha512, ".tmp/scratch", scratch);
+	path_of(i->owner, i->sha512, ".tmp/rootfs", rootfs);
+	r = hash_file(part, hex, e);
+	if (r < 0)
+		return r;
+	if (strcmp(hex, i->sha512) != 0)
+		return err_set(e, FAULT_PRECONDITION, NULL,
+			       "image came damaged: its SHA-512 is not the one announced");
+	r = tree_remove(tmp, e);
+	if (r == 0)
+		r = dir_make(tmp, 0700, e);
+	if (r == 0)
+		r = oci_unpack(part, scratch, rootfs, i->limit, &config, e);
+	if (r == 0)
+		r = finish(tmp, i->dir, config, e);
+	if (r < 0)
+		(void)!tree_remove(tmp, NULL);
+	return r;
+}
+
+static void on_work(uv_work_t *w)
+{
+	struct image *i = CONTAINER_OF(w, struct image, work);
+
+	i->job_r = unpack(i, &i->job_err);
+}
+
+static void on_work_done(uv_work_t *w, int status)
+{
+	struct image *i = CONTAINER_OF(w, struct image, work);
+	struct images *im = i->owner;
+	char part[PATH_MAX];
+
+	(void)status;
+	i->working = false;
+	path_of(im, i->sha512, ".part", part);
+	if (i->job_r == 0) {
+		(void)unlink(part);
+		i->state = IMAGE_READY;
+		i->error[0] = '\0';
+		i->backoff_ns = 0;
+		im->ops.changed(im->ctx);
+		return;
+	}
+	if (i->job_err.fault == FAULT_PRECONDITION) { /* damaged on the way: get it again */
+		(void)unlink(part);
+		im->ops.event(im->ctx, "image_corrupt", "error", i->id, i->job_err.msg);
+	}
+	fail(i, i->job_err.msg);
+}
+
+static void check_start(struct image *i)
+{
+	close_fdp(&i->fd);
+	i->fd = -1;
+	i->state = IMAGE_CHECKING;
+	memset(&i->job_err, 0, sizeof(i->job_err));
+	i->working = uv_queue_work(i->owner->loop, &i->work, on_work, on_work_done) == 0;
+	if (!i->working)
+		fail(i, "no worker for unpacking");
+}
+
+/* ---- fetching ---- */
+
+static void ask_more(struct image *i)
+{
+	struct images *im = i->owner;
+
+	while (i->state == IMAGE_FETCHING && i->asked < i->size &&
+	       i->asked < i->have + CHUNKS_AHEAD * CHUNK_BYTES) {
+		uint32_t size = (uint32_t)MIN_OF((uint64_t)CHUNK_BYTES, i->size - i->asked);
+
+		if (im->ops.ask(im->ctx, i->id, i->asked, size) < 0)
+			return; /* images_link_up() or the tick comes back to it */
+		i->asked += size;
+	}
+}
+
+static void fetch_start(struct image *i)
+{
+	char part[PATH_MAX];
+	struct stat st;
+
+	path_of(i->owner, i->sha512, ".part", part);
+	close_fdp(&i->fd);
+	i->fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (i->fd < 0 || fstat(i->fd, &st) < 0) {
+		fail(i, strerror(errno));
+		return;
+	}
+	i->have = (uint64_t)st.st_size;
+	if (i->have > i->size && ftruncate(i->fd, 0) == 0)
+		i->have = 0;
+	i->asked = i->have;
+	i->state = IMAGE_FETCHING;
+	i->heard_ns = clock_mono_ns();
+	if (i->have == i->size)
+		check_start(i);
+	else
+		ask_more(i);
+}
+
+static void start(struct image *i)
+{
+	char config[PATH_MAX];
+
+	(void)snprintf(config, sizeof(config), "%.*s/config.json", PATH_MAX - 16, i->dir);
+	if (access(config, R_OK) == 0)
+		i->state = IMAGE_READY;
+	else
+		fetch_start(i);
+}
+
+static int write_chunk(struct image *i, const ProtobufCBinaryData *d, struct err *e)
+{
+	size_t done = 0;
+
+	while (done < d->len) {
+		ssize_t n = pwrite(i->fd, d->data + done, d->len - done, (off_t)(i->have + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(e, errno, "storing the image");
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+static void take_chunk(struct image *i, const Demarc__V1__Chunk *c)
+{
+	struct images *im = i->owner;
+	struct err e = { 0 };
+
+	if (*c->error) {
+		fail(i, c->error);
+		return;
+	}
+	if (c->offset != i->have || c->data.len == 0 || c->data.len > CHUNK_BYTES ||
+	    c->data.len > i->size - i->have)
+		return; /* late, early or too much: the time-out asks again */
+	if (write_chunk(i, &c->data, &e) < 0) {
+		if (e.fault == FAULT_NO_SPACE)
+			im->ops.event(im->ctx, "disk_full", "error", i->id, e.msg);
+		fail(i, e.msg);
+		return;
+	}
+	i->have += c->data.len;
+	i->heard_ns = clock_mono_ns();
+	if (i->have == i->size)
+		check_start(i);
+	else
+		ask_more(i);
+}
+
+void images_chunk(struct images *im, const Demarc__V1__Chunk *c)
+{
+	for (struct image *i = im->first; i; i = i->next)
+		if (i->state == IMAGE_FETCHING && strcmp(i->id, c->image_id) == 0)
+			take_chunk(i, c);
+}
+
+void images_link_up(struct images *im)
+{
+	for (struct image *i = im->first; i; i = i->next)
+		if (i->state == IMAGE_FETCHING) {
+			i->asked = i->have;
+			ask_more(i);
+		}
+}
+
+void images_tick(struct images *im)
+{
+	int64_t now = clock_mono_ns();
+
+	for (struct image *i = im->first; i; i = i->next) {
+		if (i->state == IMAGE_FAILED && now >= i->retry_ns)
+			start(i);
+		if (i->state == IMAGE_FETCHING && now - i->heard_ns > ANSWER_NS) {
+			i->heard_ns = now;
+			i->asked = i->have;
+			ask_more(i);
+		}
+	}
+}
+
+/* ---- the set of images ---- */
+
+static struct image *image_new(struct images *im, const Demarc__V1__Image *pb, uint64_t limit)
+{
+	struct image *i = calloc(1, sizeof(*i));
+
+	if (!i)
+		return NULL;
+	i->owner = im;
+	i->fd = -1;
+	(void)str_copy(i->sha512, sizeof(i->sha512), str_of(pb->sha512));
+	(void)str_copy(i->id, sizeof(i->id), str_of(pb->id));
+	i->size = pb->size_bytes;
+	i->limit = limit;
+	path_of(im, i->sha512, "", i->dir);
+	i->next = im->first;
+	im->first = i;
+	start(i);
+	return i;
+}
+
+void images_want(struct images *im, const Demarc__V1__Image *pb, uint64_t limit, struct image_view *ret)
+{
+	struct image *i = im->first;
+
+	while (i && strcmp(i->sha512, pb->sha512) != 0)
+		i = i->next;
+	if (!i)
+		i = image_new(im, pb, limit);
+	*ret = (struct image_view){ .state = IMAGE_FAILED, .error = "out of memory" };
+	if (!i)
+		return;
+	i->marked = true;
+	i->limit = MAX_OF(i->limit, limit);
+	*ret = (struct image_view){ .state = i->state, .dir = i->dir, .error = i->error };
+	ret->percent = i->size ? (unsigned)(i->have * 100 / i->size) : 0;
+}
+
+void images_mark(struct images *im)
+{
+	for (struct image *i = im->first; i; i = i->next)
+		i->marked = i->working;
+}
+
+static bool in_use(const struct images *im, const char *file)
+{
+	for (struct image *i = im->first; i; i = i->next)
+		if (strncmp(file, i->sha512, SHA512_HEX - 1) == 0)
+			return true;
+	return false;
+}
+
+void images_sweep(struct images *im)
+{
+	DIR *d;
+	struct dirent *de;
+
+	for (struct image **p = &im->first; *p;) {
+		struct image *i = *p;
+
+		if (i->marked) {
+			p = &i->next;
+			continue;
+		}
+		*p = i->next;
+		close_fdp(&i->fd);
+		free(i);
+	}
+	d = opendir(im->dir);
+	while (d && (de = readdir(d))) {
+		char path[PATH_MAX];
+
+		if (de->d_name[0] == '.' || in_use(im, de->d_name))
+			continue;
+		path_of(im, de->d_name, "", path);
+		(void)!tree_remove(path, NULL);
+	}
+	if (d)
+		(void)closedir(d);
+}
+
+int images_open(uv_loop_t *loop, const char *state_dir, const struct images_ops *ops, void *ctx,
+		struct images **ret, struct err *e)
+{
+	struct images *im = calloc(1, sizeof(*im));
+	int r;
+
+	if (!im)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "images");
+	im->loop = loop;
+	im->ops = *ops;
+	im->ctx = ctx;
+	(void)snprintf(im->dir, sizeof(im->dir), "%.3800s/images", state_dir);
+	r = dir_make(im->dir, 0700, e);
+	if (r < 0) {
+		free(im);
+		return r;
+	}
+	*ret = im;
+	return 0;
+}
+
+void images_close(struct images *im)
+{
+	struct image *next;
+
+	if (!im)
+		return;
+	for (struct image *i = im->first; i; i = next) {
+		next = i->next;
+		while (i->working) /* the loop gives the result back; a worker cannot be left with freed memory */
+			(void)uv_run(im->loop, UV_RUN_ONCE);
+		close_fdp(&i->fd);
+		free(i);
+	}
+	free(im);
+}

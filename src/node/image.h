@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_NODE_IMAGE_H
+#define DEMARC_NODE_IMAGE_H
+
+/*
+ * Images of this node: fetched in chunks, checked, unpacked once, kept while a server names them.
+ *
+ *   images/<sha512>.part       what has come so far, in order; survives everything
+ *   images/<sha512>.tmp/       being unpacked; removed at start
+ *   images/<sha512>/rootfs/    the file system, read-only below each function's overlay
+ *   images/<sha512>/config.json  what the image says to run; its presence means complete
+ *
+ * Thread: the loop's; hashing and unpacking run in a worker.
+ */
+
+#include <jansson.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "demarc.pb-c.h"
+
+struct images;
+
+struct images_ops {
+	/* Sends a ChunkRequest; < 0: not now (no link). */
+	int (*ask)(void *ctx, const char *image_id, uint64_t offset, uint32_t size);
+	/* Something changed: a server may go on. */
+	void (*changed)(void *ctx);
+	/* For the event log: an image was damaged, the disk is full ... */
+	void (*event)(void *ctx, const char *kind, const char *severity, const char *image_id,
+		      const char *text);
+};
+
+enum image_state { IMAGE_FETCHING, IMAGE_CHECKING, IMAGE_READY, IMAGE_FAILED };
+struct image_view {
+	enum image_state state;
+	unsigned percent;  /* while fetching */
+	const char *dir;   /* images/<sha512>, while ready */
+	const char *error; /* while failed; also the last error while it is retried */
+};
+
+WARN_UNUSED int images_open(uv_loop_t *loop, const char *state_dir, const struct images_ops *ops,
+			    void *ctx, struct images **ret, struct err *e);
+/* Waits for a running worker. */
+void images_close(struct images *im);
+
+/* Makes sure the image is here or on its way. limit_bytes: how much it may unpack to. The view is valid until the next
+ * call into this module. */
+void images_want(struct images *im, const Demarc__V1__Image *image, uint64_t limit_bytes,
+		 struct image_view *ret);
+/* Between these two, images_want() names every image in use; the rest is deleted. */
+void images_mark(struct images *im);
+void images_sweep(struct images *im);
+/* A chunk has come. What was not asked for is ignored. */
+void images_chunk(struct images *im, const Demarc__V1__Chunk *c);
+/* The link is up (again): ask for what is missing. */
+void images_link_up(struct images *im);
+/* Time-outs and retries; call about once a second. */
+void images_tick(struct images *im);
+
+#endif
