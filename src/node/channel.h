@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_NODE_CHANNEL_H
+#define DEMARC_NODE_CHANNEL_H
+
+/* What goes over the link and what it means. Thread: the loop's. */
+
+#include "node/node.h"
+
+/* Dials the hub as the identity says; cfg.hub overrides the URLs. */
+WARN_UNUSED int channel_start(struct node *n, const struct link_identity *id, struct err *e);
+void channel_stop(struct node *n);
+/* Sends a ChunkRequest. -ENOTCONN: no link. */
+WARN_UNUSED int channel_ask_chunk(struct node *n, const char *image_id, uint64_t offset, uint32_t size);
+
+#endif

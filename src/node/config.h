@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_NODE_CONFIG_H
+#define DEMARC_NODE_CONFIG_H
+
+/* Configuration of demarc-node: a YAML file, then flags that override it. */
+
+#include <limits.h>
+#include <net/if.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+#define CONFIG_NICS_MAX 16
+#define CONFIG_NIC_NAME_SIZE 32
+
+struct config_nic {
+	char name[CONFIG_NIC_NAME_SIZE]; /* logical: "lan", "wan" */
+	char device[IF_NAMESIZE];
+};
+
+struct config {
+	char state_dir[256]; /* survives reboots */
+	char run_dir[256];   /* need not */
+	char pin_dir[256];   /* ""; the default has the node's id in it */
+	char runtime[256];   /* OCI runtime command */
+	char hub[512];	     /* URL; "": what enrolment stored */
+	char proxy[256];     /* "host:port" */
+	char user[64];	     /* of the unprivileged child */
+	size_t n_nics;
+	struct config_nic nics[CONFIG_NICS_MAX];
+};
+
+void config_default(struct config *c);
+/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, nics: {lan: eth1}. Every
+ * unknown key and wrong type is an error with its line. */
+WARN_UNUSED int config_load(const char *path, struct config *c, struct err *e);
+/* One "name=value" as of --nic. */
+WARN_UNUSED int config_nic_add(struct config *c, const char *text, struct err *e);
+/* One scalar key. */
+WARN_UNUSED int config_set(struct config *c, const char *key, const char *value, struct err *e);
+const char *config_nic_device(const struct config *c, const char *name); /* NULL: none */
+
+#endif

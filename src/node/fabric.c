@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/fabric.h"
+
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "node/chains.h"
+#include "node/server.h"
+#include "node/server_spec.h"
+
+#define MEMBERS_MAX 4096
+
+/* What the datapath was last told, for reading back. */
+struct fabric_port {
+	char id[UUID_STR_SIZE];
+	uint16_t net;
+	bool named; /* in this pass */
+};
+
+struct fabric {
+	size_t n, cap;
+	struct fabric_port *ports;
+	bool incomplete; /* something could not be written in this pass: nothing is swept */
+};
+
+int fabric_open(struct node *n, struct err *e)
+{
+	n->fabric = calloc(1, sizeof(*n->fabric));
+	return n->fabric ? 0 : err_set(e, FAULT_NO_MEMORY, NULL, "fabric");
+}
+
+void fabric_close(struct node *n)
+{
+	if (!n->fabric)
+		return;
+	free(n->fabric->ports);
+	free(n->fabric);
+	n->fabric = NULL;
+}
+
+static struct fabric_port *port_find(const struct fabric *f, const char *id)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (strcmp(f->ports[i].id, id) == 0)
+			return &f->ports[i];
+	return NULL;
+}
+
+static struct fabric_port *port_get(struct fabric *f, const char *id)
+{
+	struct fabric_port *p = port_find(f, id);
+
+	if (p)
+		return p;
+	if (f->n == f->cap) {
+		size_t cap = f->cap ? 2 * f->cap : 16;
+
+		p = realloc(f->ports, cap * sizeof(*p));
+		if (!p)
+			return NULL;
+		f->ports = p;
+		f->cap = cap;
+	}
+	p = memset(&f->ports[f->n++], 0, sizeof(*p));
+	(void)str_copy(p->id, sizeof(p->id), str_of(id));
+	return p;
+}
+
+static void failed(struct node *n, const char *what, const char *id, const struct err *e)
+{
+	n->fabric->incomplete = true;
+	log_limited(LOG_WARN_, "datapath_refused", "%s=%s error=\"%s\"", what, id, e->msg);
+}
+
+/* ---- networks ---- */
+
+static ifindex nic_of(struct node *n, const Demarc__V1__Network *net)
+{
+	const char *device =
+		*net->physical_network ? config_nic_device(&n->cfg, net->physical_network) : NULL;
+
+	return (ifindex){ device ? (int)if_nametoindex(device) : 0 };
+}
+
+static void nic_up(struct node *n, ifindex nic)
+{
+	struct err e = { 0 };
+
+	if (nl_link_flags(n->nl, nic, IFF_UP | IFF_PROMISC, IFF_UP | IFF_PROMISC, &e) < 0)
+		log_limited(LOG_WARN_, "nic_refused", "ifindex=%d error=\"%s\"", nic.num, e.msg);
+}
+
+static void set_uplink(struct node *n, const char *id, uint16_t net, const Demarc__V1__Network *pb,
+		       ifindex nic)
+{
+	struct dp_port p = { .ifindex = nic,
+			     .net = net,
+			     .flags = DP_PORT_UPLINK,
+			     .vlan = { (uint16_t)pb->segmentation_id } };
+	struct err e = { 0 };
+
+	nic_up(n, nic);
+	if (dp_port_set(n->dp, &p, &e) < 0)
+		failed(n, "network", id, &e);
+}
+
+static void set_network(struct node *n, const intent_object *o)
+{
+	const Demarc__V1__Network *pb = o->network;
+	struct dp_net d = { .net = (uint16_t)local_number(n->local, LOCAL_NETWORK, o->id),
+			    .mtu = (uint16_t)network_mtu(pb),
+			    .uplink = nic_of(n, pb),
+			    .uplink_vlan = { (uint16_t)pb->segmentation_id } };
+	struct err e = { 0 };
+
+	if (*pb->physical_network && !d.uplink.num)
+		log_limited(LOG_WARN_, "nic_absent", "network=%s physical_network=%s", o->id,
+			    pb->physical_network);
+	if (!d.net || dp_net_set(n->dp, &d, &e) < 0)
+		failed(n, "network", o->id, &e);
+	else if (d.uplink.num)
+		set_uplink(n, o->id, d.net, pb, d.uplink);
+}
+
+/* ---- security groups ---- */
+
+static void rule_of(struct node *n, const Demarc__V1__SecurityRule *r, struct dp_sg_rule *ret)
+{
+	*ret = (struct dp_sg_rule){
+		.egress = r->egress,
+		.family = (uint8_t)r->family,
+		.proto = (uint8_t)r->protocol,
+		.has_ports = r->has_ports,
+		.port_min = (uint16_t)r->port_min,
+		.port_max = (uint16_t)r->port_max,
+	};
+	if (*r->remote_cidr)
+		(void)!cidr_parse(str_of(r->remote_cidr), &ret->remote); /* was checked when it came */
+	if (*r->remote_group_id)
+		ret->remote_sg = local_number(n->local, LOCAL_SG, r->remote_group_id);
+}
+
+static void set_group(struct node *n, const intent_object *o)
+{
+	const Demarc__V1__SecurityGroup *g = o->security_group;
+	CLEANUP(free_voidp) struct dp_sg_rule *rules = calloc(g->n_rules + 1, sizeof(*rules));
+	CLEANUP(free_voidp) struct ip_addr *members = calloc(g->n_member_ips + 1, sizeof(*members));
+	struct err e = { 0 };
+
+	if (!rules || !members)
+		return;
+	for (size_t i = 0; i < g->n_rules; i++)
+		rule_of(n, g->rules[i], &rules[i]);
+	for (size_t i = 0; i < g->n_member_ips; i++)
+		(void)!ip_parse(str_of(g->member_ips[i]), &members[i]);
+	if (dp_sg_set(n->dp, local_number(n->local, LOCAL_SG, o->id), rules, g->n_rules, members,
+		      g->n_member_ips, &e) < 0)
+		failed(n, "security_group", o->id, &e);
+}
+
+/* ---- ports ---- */
+
+static void add_addr(struct dp_port *d, struct ip_cidr ip, struct mac mac, bool own)
+{
+	if (d->n_addrs < DP_PORT_ADDRS_MAX)
+		d->addrs[d->n_addrs++] = (struct dp_addr){ .ip = ip, .mac = mac, .own = own };
+}
+
+static void add_addrs(const Demarc__V1__Port *p, struct dp_port *d)
+{
+	for (size_t i = 0; i < p->n_fixed_ips; i++) {
+		struct ip_cidr c;
+
+		if (ip_parse(str_of(p->fixed_ips[i]->ip), &c.addr) < 0)
+			continue;
+		c.prefix_len = ip_max_prefix(&c.addr);
+		add_addr(d, c, d->mac, true);
+	}
+	for (size_t i = 0; i < p->n_allowed_address_pairs; i++) {
+		const Demarc__V1__AddressPair *a = p->allowed_address_pairs[i];
+		struct ip_cidr c;
+		struct mac mac = d->mac;
+
+		if (cidr_parse(str_of(a->cidr), &c) < 0) {
+			if (ip_parse(str_of(a->cidr), &c.addr) < 0)
+				continue;
+			c.prefix_len = ip_max_prefix(&c.addr);
+		}
+		if (*a->mac)
+			(void)!mac_parse(str_of(a->mac), &mac);
+		add_addr(d, c, mac, false);
+	}
+}
+
+static void set_port(struct node *n, const char *id, const Demarc__V1__Port *p)
+{
+	struct dp_port d = { .ifindex = local_port_index(n->local, id),
+			     .net = (uint16_t)local_number_find(n->local, LOCAL_NETWORK, p->network_id) };
+	struct fabric_port *f = port_get(n->fabric, id);
+	struct err e = { 0 };
+
+	if (!f || !d.net || !d.ifindex.num) {
+		n->fabric->incomplete = true;
+		return;
+	}
+	(void)!mac_parse(str_of(p->mac), &d.mac);
+	d.flags = (uint16_t)((p->port_security ? DP_PORT_SECURITY : 0) |
+			     (p->admin_up ? 0 : DP_PORT_ADMIN_DOWN));
+	add_addrs(p, &d);
+	for (size_t i = 0; i < p->n_security_group_ids && d.n_sgs < DP_PORT_SGS_MAX; i++)
+		d.sgs[d.n_sgs++] = local_number(n->local, LOCAL_SG, p->security_group_ids[i]);
+	f->named = true;
+	if (dp_port_set(n->dp, &d, &e) < 0) {
+		f->net = 0;
+		failed(n, "port", id, &e);
+		return;
+	}
+	f->net = d.net;
+}
+
+static void set_server_ports(struct node *n, const struct server *s)
+{
+	if (!server_is_wired(s)) {
+		const Demarc__V1__Server *pb = intent_server(n->intent, s->id);
+
+		/* Its interfaces come (back) soon: its flow records are not to be swept meanwhile. */
+		if (pb && pb->power == DEMARC__V1__POWER__POWER_RUNNING)
+			n->fabric->incomplete = true;
+		return;
+	}
+	for (size_t i = 0; i < s->wired.n; i++) {
+		const struct vnic *v = &s->wired.slot[i];
+		const Demarc__V1__Port *p = v->present ? intent_port(n->intent, v->port_id) : NULL;
+
+		if (p)
+			set_port(n, v->port_id, p);
+	}
+}
+
+/* ---- interfaces that nobody wants ---- */
+
+static bool host_end_wanted(struct node *n, const struct nl_link *l)
+{
+	for (const struct server *s = n->servers; s; s = s->next) {
+		if (s->job)
+			return true; /* being made or taken away right now: another pass looks again */
+		for (size_t i = 0; i < s->want.n; i++)
+			if (s->want.slot[i].present && strcmp(s->want.slot[i].host_name, l->name) == 0)
+				return true;
+		for (size_t i = 0; i < s->wired.n; i++)
+			if (s->wired.slot[i].present && strcmp(s->wired.slot[i].host_name, l->name) == 0)
+				return true;
+	}
+	return false;
+}
+
+static void sweep_links(struct node *n)
+{
+	CLEANUP(free_voidp) struct nl_link *links = NULL;
+	int count = nl_links(n->nl, &links, NULL);
+
+	for (int i = 0; i < count; i++) {
+		const struct nl_link *l = &links[i];
+
+		if (l->index.num > LOCAL_PORT_BASE && strcmp(l->kind, "veth") == 0 &&
+		    strncmp(l->name, "dm", 2) == 0 && !host_end_wanted(n, l)) {
+			log_info("interface_swept", "name=%s", l->name);
+			(void)!nl_link_del(n->nl, l->index, NULL);
+		}
+	}
+}
+
+/* ---- passes ---- */
+
+static bool keep_object(void *ctx, const char *id, const char *kind)
+{
+	struct node *n = ctx;
+
+	return intent_find(n->intent, kind, id) != NULL;
+}
+static bool keep_network(void *ctx, const char *id)
+{
+	return keep_object(ctx, id, "network");
+}
+static bool keep_port(void *ctx, const char *id)
+{
+	return keep_object(ctx, id, "port");
+}
+static bool keep_sg(void *ctx, const char *id)
+{
+	struct node *n = ctx;
+	const intent_object *o;
+
+	if (keep_object(ctx, id, "security_group"))
+		return true;
+	/* Named by a port or a rule before it came itself. */
+	for (size_t pos = 0; (o = intent_next(n->intent, "port", &pos));)
+		for (size_t i = 0; i < o->port->n_security_group_ids; i++)
+			if (strcmp(o->port->security_group_ids[i], id) == 0)
+				return true;
+	return false;
+}
+
+static void forget_ports(struct fabric *f)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < f->n; i++)
+		if (f->ports[i].named)
+			f->ports[kept++] = f->ports[i];
+	f->n = kept;
+}
+
+void fabric_pass(struct node *n)
+{
+	struct fabric *f = n->fabric;
+	const intent_object *o;
+	struct err e = { 0 };
+
+	f->incomplete = n->frozen;
+	for (size_t i = 0; i < f->n; i++)
+		f->ports[i].named = false;
+	dp_mark(n->dp);
+	for (size_t pos = 0; (o = intent_next(n->intent, "network", &pos));)
+		set_network(n, o);
+	for (size_t pos = 0; (o = intent_next(n->intent, "security_group", &pos));)
+		set_group(n, o);
+	for (const struct server *s = n->servers; s; s = s->next)
+		set_server_ports(n, s);
+	chains_name_all(n);
+	if (!f->incomplete) {
+		if (dp_sweep(n->dp, &e) < 0)
+			log_limited(LOG_WARN_, "datapath_sweep", "error=\"%s\"", e.msg);
+		forget_ports(f);
+		local_prune(n->local, LOCAL_NETWORK, keep_network, n);
+		local_prune(n->local, LOCAL_PORT, keep_port, n);
+		local_prune(n->local, LOCAL_SG, keep_sg, n);
+	}
+	if (!n->frozen)
+		sweep_links(n);
+}
+
+static void del_port(struct node *n, const char *id)
+{
+	struct fabric_port *f = port_find(n->fabric, id);
+	uint32_t number = local_number_find(n->local, LOCAL_PORT, id);
+	struct err e = { 0 };
+
+	if (number && dp_port_del(n->dp, (ifindex){ LOCAL_PORT_BASE + (int)number }, &e) < 0)
+		failed(n, "port", id, &e);
+	if (f)
+		f->net = 0;
+}
+
+void fabric_server_down(struct node *n, struct server *s)
+{
+	const struct vnics *v = s->wired.n ? &s->wired : &s->want;
+
+	for (size_t i = 0; i < v->n; i++)
+		if (v->slot[i].present && !intent_port(n->intent, v->slot[i].port_id))
+			del_port(n, v->slot[i].port_id);
+}
+
+void fabric_detached(struct node *n, const struct vnics *old, const struct vnics *want)
+{
+	for (size_t i = 0; i < old->n; i++) {
+		bool stays = !old->slot[i].present;
+
+		for (size_t k = 0; k < want->n && !stays; k++)
+			stays = want->slot[k].present &&
+				strcmp(want->slot[k].port_id, old->slot[i].port_id) == 0;
+		if (!stays)
+			del_port(n, old->slot[i].port_id);
+	}
+}
+
+/* ---- looking ---- */
+
+const char *fabric_network_of(struct node *n, const char *port_id)
+{
+	const struct fabric_port *f = port_find(n->fabric, port_id);
+	const char *id = f && f->net ? local_id_find(n->local, LOCAL_NETWORK, f->net) : NULL;
+
+	return id ? id : "";
+}
+
+bool fabric_verify(struct node *n, struct server *s)
+{
+	bool good = true;
+
+	for (size_t i = 0; i < s->want.n; i++) {
+		const struct vnic *v = &s->want.slot[i];
+		const Demarc__V1__Port *p = v->present ? intent_port(n->intent, v->port_id) : NULL;
+		const char *found = v->present ? fabric_network_of(n, v->port_id) : "";
+
+		if (!p || strcmp(found, p->network_id) == 0)
+			continue;
+		vnic_diff_add(&s->seen[i], "network", p->network_id, *found ? found : "none");
+		good = false;
+	}
+	return good;
+}
+
+bool fabric_port_place(struct node *n, const char *port_id, ifindex *ret, vlan_id *ret_vlan)
+{
+	const Demarc__V1__Port *p = intent_port(n->intent, port_id);
+	const Demarc__V1__Network *net = p ? intent_network(n->intent, p->network_id) : NULL;
+
+	if (!p)
+		return false;
+	*ret_vlan = (vlan_id){ 0 };
+	if (!p->uplink) {
+		*ret = local_port_index(n->local, port_id);
+		return ret->num != 0;
+	}
+	if (!net)
+		return false;
+	*ret = nic_of(n, net);
+	ret_vlan->id = (uint16_t)net->segmentation_id;
+	return ret->num != 0;
+}
+
+const char *fabric_port_at(struct node *n, ifindex index)
+{
+	const intent_object *o;
+
+	if (index.num > LOCAL_PORT_BASE)
+		return local_id_find(n->local, LOCAL_PORT, (uint32_t)(index.num - LOCAL_PORT_BASE));
+	for (size_t pos = 0; (o = intent_next(n->intent, "port", &pos));) {
+		const Demarc__V1__Network *net =
+			o->port->uplink ? intent_network(n->intent, o->port->network_id) : NULL;
+
+		if (net && nic_of(n, net).num == index.num)
+			return o->id;
+	}
+	return NULL;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_NODE_NODE_H
+#define DEMARC_NODE_NODE_H
+
+/*
+ * The node: what its parts share. One thread, the loop's, owns all of it; workers get copies.
+ *
+ * A pass (node_kick()) is level-triggered and idempotent: it compares the intent with what is there and takes the next
+ * step of each thing that differs. Steps that wait for the kernel or the runtime are jobs in workers; the end of a job
+ * kicks the next pass. Chains come first in a pass and need no job, so that a change never waits for a build.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/types.h"
+#include "dp/dp.h"
+#include "link/link.h"
+#include "node/config.h"
+#include "node/image.h"
+#include "node/intent.h"
+#include "node/local.h"
+#include "node/nl.h"
+#include "node/runtime.h"
+
+struct chains;
+struct fabric;
+struct reports;
+struct server;
+
+struct node {
+	uv_loop_t loop;
+	struct config cfg;
+	char id[UUID_STR_SIZE];
+	char boot_id[UUID_STR_SIZE], run_id[UUID_STR_SIZE];
+	int64_t started_ns;
+
+	struct intent *intent;
+	bool frozen; /* the stored intent was damaged: nothing is removed until the hub has sent it again */
+	int64_t intent_ns; /* when the newest intent came; 0: not in this run */
+	struct local *local;
+	struct dp *dp;
+	struct nl *nl, *nl_watch;
+	struct watch *link_watch;
+	struct runtime rt;
+	struct images *images;
+	struct fabric *fabric;
+	struct server *servers;
+	struct chains *chains;
+	struct reports *reports;
+	struct link_client *link;
+	uint64_t next_request;
+
+	uv_timer_t pass_timer, tick_timer;
+	uv_signal_t sigterm, sigint;
+	bool fabric_dirty, stopping;
+	int64_t verify_ns; /* next periodic verification */
+};
+
+/* Start without a link, as it stands in cfg. node_close() stops the agent and leaves functions and datapath alone. */
+WARN_UNUSED int node_open(struct node *n, const struct config *cfg, const char *node_id, struct err *e);
+void node_close(struct node *n);
+/* A pass as soon as the loop turns; cheap to call often. */
+void node_kick(struct node *n);
+/* Networks, ports, groups or interfaces changed: the next pass writes them all to the datapath. */
+void node_kick_fabric(struct node *n);
+/* Applies an intent message (durably) and kicks. Faults as of intent_apply(). */
+WARN_UNUSED int node_intent(struct node *n, const Demarc__V1__Intent *m, struct err *e);
+void node_event(struct node *n, const char *kind, const char *severity, const char *resource,
+		const char *fmt, ...) PRINTF_LIKE(5, 6);
+/* Takes away everything of the node except its identity and intent: containers, namespaces, interfaces, pins, mounts. */
+WARN_UNUSED int node_purge(const struct config *cfg, const char *node_id, struct err *e);
+/* Writes the default pin directory where the configuration has none. */
+void node_pin_dir(const struct config *cfg, const char *node_id, char *ret, size_t size);
+
+#endif

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "node/status.h"
+
+#define REPORT_BYTES_MAX (256u << 10) /* of one report: fits a frame well */
+#define EVENTS_BYTES_MAX (8u << 20)
+#define NODE_STATUS_NS (10 * NS_PER_S)
+#define DROPS_MAX 128
+#define GONE_MAX 1024
+
+/* A status as it was sent last. */
+struct sent {
+	struct sent *next;
+	enum status_kind kind;
+	char id[UUID_STR_SIZE];
+	bool seen, dirty;
+	size_t stable_size, size;
+	char *stable, *packed;
+};
+
+struct gone {
+	char id[UUID_STR_SIZE];
+	uint64_t seq; /* report that carried it; 0: none yet */
+};
+
+struct event {
+	Demarc__V1__Event *pb;
+	uint64_t seq;
+};
+
+struct reports {
+	char events_path[PATH_MAX], seq_path[PATH_MAX];
+	uint64_t seq, acked;
+	struct sent *sent;
+	size_t n_events;
+	struct event events[REPORT_EVENTS_MAX];
+	int events_fd;
+	size_t n_gone;
+	struct gone gone[GONE_MAX];
+	int64_t node_status_ns;
+	bool ready; /* HubHello has come */
+};
+
+/* ---- sequence number: exact across kill -9; after a power loss the hub's own number corrects it ---- */
+
+static void seq_save(const struct reports *r)
+{
+	CLEANUP(close_fdp) int fd = open(r->seq_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		(void)!pwrite(fd, &r->seq, sizeof(r->seq), 0);
+}
+
+static void seq_load(struct reports *r)
+{
+	CLEANUP(close_fdp) int fd = open(r->seq_path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || pread(fd, &r->seq, sizeof(r->seq), 0) != sizeof(r->seq))
+		r->seq = 0;
+}
+
+uint64_t reports_last_seq(const struct node *n)
+{
+	return n->reports->seq;
+}
+
+size_t reports_n_events(const struct node *n)
+{
+	return n->reports->n_events;
+}
+
+/* ---- events on disk: size (4 bytes, little endian), packed Event; a torn tail is ignored ---- */
+
+static int event_pack(const Demarc__V1__Event *ev, struct strbuf *b)
+{
+	size_t size = demarc__v1__event__get_packed_size(ev);
+	CLEANUP(free_voidp) uint8_t *buf = malloc(size + 1);
+	const uint8_t head[4] = { (uint8_t)size, (uint8_t)(size >> 8), (uint8_t)(size >> 16),
+				  (uint8_t)(size >> 24) };
+
+	if (!buf)
+		return -ENOMEM;
+	demarc__v1__event__pack(ev, buf);
+	strbuf_add(b, head, sizeof(head));
+	strbuf_add(b, buf, size);
+	return b->error;
+}
+
+static void events_append(struct reports *r, const Demarc__V1__Event *ev)
+{
+	CLEANUP(strbuf_done) struct strbuf b = { 0 };
+
+	if (r->events_fd < 0 || event_pack(ev, &b) < 0)
+		return;
+	/* No sync: a crash of this process loses nothing, and a power loss costs at most what was not yet written back;
+	 * waiting for the disk here would delay the traffic's own failover. */
+	if (write(r->events_fd, b.ptr, b.len) != (ssize_t)b.len)
+		log_limited(LOG_WARN_, "event_unsaved", "path=%s", r->events_path);
+}
+
+static void events_rewrite(struct reports *r)
+{
+	CLEANUP(strbuf_done) struct strbuf b = { 0 };
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < r->n_events; i++)
+		if (event_pack(r->events[i].pb, &b) < 0)
+			return;
+	if (file_write_atomic(r->events_path, 0600, (struct str){ strbuf_cstr(&b), b.len }, &e) < 0)
+		log_limited(LOG_WARN_, "event_unsaved", "error=\"%s\"", e.msg);
+	close_fdp(&r->events_fd);
+	r->events_fd = open(r->events_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+static void event_drop(struct reports *r, size_t i)
+{
+	demarc__v1__event__free_unpacked(r->events[i].pb, NULL);
+	memmove(&r->events[i], &r->events[i + 1], (r->n_events - i - 1) * sizeof(r->events[0]));
+	r->n_events--;
+}
+
+static void event_add(struct reports *r, Demarc__V1__Event *ev)
+{
+	if (r->n_events == REPORT_EVENTS_MAX) {
+		log_limited(LOG_WARN_, "event_dropped", "reason=\"too many wait for the hub\"");
+		event_drop(r, 0);
+	}
+	r->events[r->n_events++] = (struct event){ .pb = ev };
+}
+
+static void events_load(struct reports *r)
+{
+	CLEANUP(free_charp) char *bytes = NULL;
+	size_t size = 0, at = 0;
+
+	if (file_read(r->events_path, EVENTS_BYTES_MAX, &bytes, &size, NULL) < 0)
+		return;
+	while (size - at >= 4) {
+		const uint8_t *p = (const uint8_t *)bytes + at;
+		size_t len = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
+		Demarc__V1__Event *ev;
+
+		if (len > size - at - 4)
+			break;
+		ev = demarc__v1__event__unpack(NULL, len, p + 4);
+		if (!ev)
+			break;
+		event_add(r, ev);
+		at += 4 + len;
+	}
+}
+
+void reports_event(struct node *n, const char *kind, const char *severity, const char *resource,
+		   const char *text)
+{
+	Demarc__V1__Event ev = DEMARC__V1__EVENT__INIT;
+	struct reports *r = n->reports;
+	char id[UUID_STR_SIZE], k[64], sev[16], res[128], t[512];
+	uint8_t *buf;
+	size_t size;
+
+	(void)uuid_format(uuid_random(), id);
+	(void)str_copy(k, sizeof(k), str_of(kind));
+	(void)str_copy(sev, sizeof(sev), str_of(severity));
+	(void)str_copy(res, sizeof(res), str_of(resource));
+	(void)str_copy(t, sizeof(t), str_of(text));
+	ev.id = id;
+	ev.time_us = clock_wall_us();
+	ev.kind = k;
+	ev.severity = sev;
+	ev.resource = res;
+	ev.text = t;
+	size = demarc__v1__event__get_packed_size(&ev);
+	buf = malloc(size + 1);
+	if (!buf)
+		return;
+	demarc__v1__event__pack(&ev, buf);
+	event_add(r, demarc__v1__event__unpack(NULL, size, buf));
+	free(buf);
+	if (!r->events[r->n_events - 1].pb)
+		r->n_events--;
+	else
+		events_append(r, &ev);
+}
+
+/* ---- statuses ---- */
+
+static struct sent *sent_get(struct reports *r, enum status_kind kind, const char *id)
+{
+	struct sent *s = r->sent;
+
+	while (s && (s->kind != kind || strcmp(s->id, id) != 0))
+		s = s->next;
+	if (s)
+		return s;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->kind = kind;
+	s->dirty = true;
+	(void)str_copy(s->id, sizeof(s->id), str_of(id));
+	s->next = r->sent;
+	r->sent = s;
+	return s;
+}
+
+static bool replace(char **p, size_t *size, struct str with)
+{
+	char *copy = malloc(with.len + 1);
+
+	if (!copy)
+		return false;
+	memcpy(copy, with.ptr, with.len);
+	free(*p);
+	*p = copy;
+	*size = with.len;
+	return true;
+}
+
+static void on_status(void *ctx, enum status_kind kind, const char *id, struct str stable,
+		      struct str packed)
+{
+	struct reports *r = ctx;
+	struct sent *s = sent_get(r, kind, id);
+
+	if (!s)
+		return;
+	s->seen = true;
+	if (s->stable && str_eq((struct str){ s->stable, s->stable_size }, stable)) {
+		(void)!replace(&s->packed, &s->size, packed);
+		return;
+	}
+	s->dirty = replace(&s->stable, &s->stable_size, stable) &&
+		   replace(&s->packed, &s->size, packed);
+}
+
+static void sent_free(struct sent *s)
+{
+	free(s->stable);
+	free(s->packed);
+	free(s);
+}
+
+static void gather(struct node *n)
+{
+	struct reports *r = n->reports;
+
+	for (struct sent *s = r->sent; s; s = s->next)
+		s->seen = false;
+	status_each(n, on_status, r);
+	for (struct sent **p = &r->sent; *p;) {
+		struct sent *s = *p;
+
+		if (s->seen) {
+			p = &s->next;
+			continue;
+		}
+		*p = s->next;
+		sent_free(s);
+	}
+}
+
+/* ---- one report ---- */
+
+static int add_pointer(size_t *n, void ***list, void *p)
+{
+	void **grown = realloc(*list, (*n + 1) * sizeof(*grown));
+
+	if (!grown || !p)
+		return -ENOMEM;
+	*list = grown;
+	grown[(*n)++] = p;
+	return 0;
+}
+
+#define ADD(report, field, p) add_pointer(&(report)->n_##field, (void ***)&(report)->field, (p))
+
+static int add_status(Demarc__V1__Report *rep, const struct sent *s)
+{
+	const uint8_t *p = (const uint8_t *)s->packed;
+
+	switch (s->kind) {
+	case STATUS_SERVER:
+		return ADD(rep, servers, demarc__v1__server_status__unpack(NULL, s->size, p));
+	case STATUS_PORT:
+		return ADD(rep, ports, demarc__v1__port_status__unpack(NULL, s->size, p));
+	case STATUS_CHAIN:
+		return ADD(rep, chains, demarc__v1__chain_status__unpack(NULL, s->size, p));
+	}
+	return 0;
+}
+
+static size_t add_dirty(struct reports *r, Demarc__V1__Report *rep)
+{
+	size_t bytes = 0;
+
+	for (struct sent *s = r->sent; s && bytes < REPORT_BYTES_MAX; s = s->next) {
+		if (!s->dirty || add_status(rep, s) < 0)
+			continue;
+		s->dirty = false;
+		bytes += s->size + 8;
+	}
+	return bytes;
+}
+
+static size_t add_gone(struct reports *r, Demarc__V1__Report *rep)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_gone; i++) {
+		Demarc__V1__ServerStatus m = DEMARC__V1__SERVER_STATUS__INIT;
+		uint8_t buf[128];
+
+		if (r->gone[i].seq)
+			continue;
+		m.id = r->gone[i].id;
+		m.state = DEMARC__V1__SERVER_STATE__SERVER_GONE;
+		if (ADD(rep, servers,
+			demarc__v1__server_status__unpack(
+				NULL, demarc__v1__server_status__pack(&m, buf), buf)) < 0)
+			break;
+		r->gone[i].seq = rep->seq;
+		n++;
+	}
+	return n;
+}
+
+static size_t add_events(struct reports *r, Demarc__V1__Report *rep, size_t bytes)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_events && bytes < REPORT_BYTES_MAX; i++) {
+		CLEANUP(strbuf_done) struct strbuf b = { 0 };
+
+		if (r->events[i].seq || event_pack(r->events[i].pb, &b) < 0)
+			continue;
+		if (ADD(rep, events,
+			demarc__v1__event__unpack(NULL, b.len - 4, (const uint8_t *)b.ptr + 4)) < 0)
+			break;
+		r->events[i].seq = rep->seq;
+		bytes += b.len;
+		n++;
+	}
+	return n;
+}
+
+static void unmark(struct reports *r, uint64_t seq)
+{
+	for (size_t i = 0; i < r->n_events; i++)
+		if (r->events[i].seq >= seq)
+			r->events[i].seq = 0;
+	for (size_t i = 0; i < r->n_gone; i++)
+		if (r->gone[i].seq >= seq)
+			r->gone[i].seq = 0;
+	for (struct sent *s = r->sent; s; s = s->next)
+		s->dirty = true;
+}
+
+static bool send_report(struct node *n, Demarc__V1__Report *rep)
+{
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+	Demarc__V1__NodeStatus node;
+	Demarc__V1__Counter drops[DROPS_MAX], *ptrs[DROPS_MAX];
+	struct reports *r = n->reports;
+
+	if (clock_mono_ns() >= r->node_status_ns) {
+		node.n_drops = status_node(n, &node, drops, DROPS_MAX);
+		for (size_t i = 0; i < node.n_drops; i++)
+			ptrs[i] = &drops[i];
+		node.drops = ptrs;
+		rep->node = &node;
+		r->node_status_ns = clock_mono_ns() + NODE_STATUS_NS;
+	}
+	f.body_case = DEMARC__V1__FRAME__BODY_REPORT;
+	f.report = rep;
+	if (link_client_send(n->link, &f) < 0) {
+		rep->node = NULL;
+		unmark(r, rep->seq);
+		return false;
+	}
+	rep->node = NULL; /* it is on the stack */
+	return true;
+}
+
+/* Returns true when there may be more. */
+static bool flush_one(struct node *n)
+{
+	struct reports *r = n->reports;
+	Demarc__V1__Report *rep = calloc(1, sizeof(*rep));
+	size_t bytes, n_other;
+	bool more = false;
+
+	if (!rep)
+		return false;
+	demarc__v1__report__init(rep);
+	rep->seq = r->seq + 1;
+	rep->intent_revision = intent_revision(n->intent);
+	bytes = add_dirty(r, rep);
+	n_other = add_gone(r, rep) + add_events(r, rep, bytes);
+	if (bytes || n_other || clock_mono_ns() >= r->node_status_ns) {
+		r->seq = rep->seq;
+		seq_save(r);
+		more = send_report(n, rep) && (bytes >= REPORT_BYTES_MAX || n_other > 0);
+	}
+	demarc__v1__report__free_unpacked(rep, NULL);
+	return more;
+}
+
+void reports_flush(struct node *n)
+{
+	gather(n);
+	if (!n->link || !n->reports->ready || !link_client_is_up(n->link))
+		return;
+	for (int i = 0; i < 64 && flush_one(n); i++)
+		;
+}
+
+void reports_link_up(struct node *n, uint64_t report_seq)
+{
+	struct reports *r = n->reports;
+
+	r->seq = MAX_OF(r->seq, report_seq);
+	r->ready = true;
+	r->node_status_ns = 0;
+	reports_ack(n, report_seq);
+	unmark(r, 0);
+	reports_flush(n);
+}
+
+void reports_ack(struct node *n, uint64_t seq)
+{
+	struct reports *r = n->reports;
+	bool dropped = false;
+
+	r->acked = MAX_OF(r->acked, seq);
+	for (size_t i = 0; i < r->n_events;) {
+		if (r->events[i].seq && r->events[i].seq <= seq) {
+			event_drop(r, i);
+			dropped = true;
+		} else {
+			i++;
+		}
+	}
+	for (size_t i = 0; i < r->n_gone;) {
+		if (r->gone[i].seq && r->gone[i].seq <= seq)
+			r->gone[i] = r->gone[--r->n_gone];
+		else
+			i++;
+	}
+	if (dropped)
+		events_rewrite(r);
+}
+
+void reports_server_gone(struct node *n, const char *id)
+{
+	struct reports *r = n->reports;
+
+	if (r->n_gone == GONE_MAX)
+		return; /* the hub sees it missing from the statuses */
+	memset(&r->gone[r->n_gone], 0, sizeof(r->gone[0]));
+	(void)str_copy(r->gone[r->n_gone++].id, UUID_STR_SIZE, str_of(id));
+}
+
+int reports_open(struct node *n, struct err *e)
+{
+	struct reports *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "reports");
+	(void)snprintf(r->events_path, sizeof(r->events_path), "%s/events.log", n->cfg.state_dir);
+	(void)snprintf(r->seq_path, sizeof(r->seq_path), "%s/report.seq", n->cfg.state_dir);
+	r->events_fd = -1;
+	seq_load(r);
+	events_load(r);
+	events_rewrite(r);
+	n->reports = r;
+	return 0;
+}
+
+void reports_close(struct node *n)
+{
+	struct reports *r = n->reports;
+
+	if (!r)
+		return;
+	while (r->n_events)
+		event_drop(r, r->n_events - 1);
+	while (r->sent) {
+		struct sent *s = r->sent;
+
+		r->sent = s->next;
+		sent_free(s);
+	}
+	close_fdp(&r->events_fd);
+	free(r);
+	n->reports = NULL;
+}

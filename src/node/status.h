@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_NODE_STATUS_H
+#define DEMARC_NODE_STATUS_H
+
+/* The node's state in the schema's words, packed. Reads, changes nothing. Thread: the loop's. */
+
+#include "node/node.h"
+
+enum status_kind { STATUS_SERVER, STATUS_PORT, STATUS_CHAIN };
+
+/* Called once for each status. stable: what to compare with the last one (times that always move are zero in it). */
+typedef void (*status_fn)(void *ctx, enum status_kind kind, const char *id, struct str stable,
+			  struct str packed);
+void status_each(struct node *n, status_fn fn, void *ctx);
+/* NodeStatus into *ret; counters live in `drops` (DP reasons at most max). Returns how many counters. */
+size_t status_node(struct node *n, Demarc__V1__NodeStatus *ret, Demarc__V1__Counter *drops, size_t max);
+
+#endif
