@@ -119,6 +119,7 @@ class Session:
     def env(self):
         """Environment of the openstack client for this user."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
+        env["PYTHONPATH"] = os.path.join(ROOT, "packaging/osc-sfc")
         env.update(
             OS_AUTH_URL=self.hub.url + "/identity/v3",
             OS_USERNAME=self.username,
