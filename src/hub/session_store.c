@@ -20,14 +20,14 @@
 
 struct node_row {
 	int64_t revision, acked, report_seq;
-	bool enabled, revoked;
+	bool revoked;
 };
 
 static int node_row_load(struct db *db, const char *node_id, struct node_row *ret, struct err *e)
 {
 	CLEANUP(db_donep) struct db_rows *q = NULL;
 	int rc = db_query(db, &q, e,
-			  "SELECT intent_revision, acked_revision, report_seq, enabled, revoked FROM node WHERE id = ?",
+			  "SELECT intent_revision, acked_revision, report_seq, revoked FROM node WHERE id = ?",
 			  "s", node_id);
 
 	if (rc >= 0)
@@ -36,8 +36,7 @@ static int node_row_load(struct db *db, const char *node_id, struct node_row *re
 		*ret = (struct node_row){ .revision = db_int(q, 0),
 					  .acked = db_int(q, 1),
 					  .report_seq = db_int(q, 2),
-					  .enabled = db_int(q, 3) != 0,
-					  .revoked = db_int(q, 4) != 0 };
+					  .revoked = db_int(q, 3) != 0 };
 	if (rc == 0)
 		return err_set(e, FAULT_NOT_FOUND, NULL, "the hub does not know this node");
 	return rc < 0 ? rc : 0;
@@ -153,9 +152,9 @@ static int do_hello(struct db *db, struct job *j, struct err *e)
 		rc = node_row_load(db, j->node_id, &row, e);
 	if (rc < 0)
 		return rc;
-	if (row.revoked || !row.enabled)
-		return err_set(e, FAULT_FORBIDDEN, NULL, "the node is %s",
-			       row.revoked ? "revoked" : "disabled");
+	/* A disabled node gets no new servers, and stays connected for those it has. */
+	if (row.revoked)
+		return err_set(e, FAULT_FORBIDDEN, NULL, "the node is revoked");
 	rc = needs_resync(db, j, &row, &j->full, e);
 	if (rc < 0)
 		return rc;
