@@ -145,7 +145,7 @@ static int expand_page(struct req *r, json_t *rows, struct err *e)
 		"'remote_address_group_id', NULL, 'revision_number', revision_number, "
 		"'created_at', strftime('%Y-%m-%dT%H:%M:%SZ', created_us / 1000000, 'unixepoch'), "
 		"'updated_at', strftime('%Y-%m-%dT%H:%M:%SZ', updated_us / 1000000, 'unixepoch'), "
-		"'tags', json_array(), 'standard_attr_id', rowid) "
+		"'tags', json_array()) "
 		"FROM security_group_rule WHERE security_group_id IN (SELECT value FROM json_each(?)) ORDER BY created_us, id",
 		"j", ids);
 	while (rc >= 0 && (rc = db_step(q, e)) == 1) {
