@@ -98,7 +98,8 @@ static void on_connect(uv_connect_t *req, int status)
 		if (again && !p->stopped)
 			attempt(p);
 		else
-			result(p, status == 0, uv_strerror(status));
+			/* uv_strerror(0) would leak a text about an unknown error */
+			result(p, status == 0, status < 0 ? uv_strerror(status) : "");
 	}
 	put(p);
 }
