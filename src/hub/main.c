@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "hub/config.h"
 #include "hub/identity/auth.h"
-#include "hub/rest.h"
+#include "hub/modules.h"
 #include "hub/session.h"
 #include "hub/setup.h"
 #include "link/link.h"
@@ -18,9 +18,6 @@
 enum { EXIT_USAGE_ERROR = 64, EXIT_START_FAILED = 1 };
 
 #define STOP_GRACE_MS 5000
-
-/* Every service on the port, in the order of the catalog. */
-static const struct module *const modules[] = { &identity_module, HUB_MODULES };
 
 struct run {
 	struct hub hub;
@@ -83,7 +80,7 @@ static int open_store(struct hub *h, struct setup *s, struct err *e)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a path");
 	rc = store_open(path, &h->store, e);
 	if (rc == 0)
-		rc = setup_rows(h, s, modules, ARRAY_LEN(modules), e);
+		rc = setup_rows(h, s, hub_modules, hub_n_modules, e);
 	if (rc == 0)
 		rc = db_open(h->store, &db, e);
 	return rc < 0 ? rc : auth_new(db, &h->auth, e);
@@ -125,7 +122,7 @@ static int start(struct run *run, struct err *e)
 	if (rc == 0)
 		rc = open_store(h, &run->setup, e);
 	if (rc == 0)
-		rc = rest_new(h, modules, ARRAY_LEN(modules), h->config->n_workers, &h->rest, e);
+		rc = rest_new(h, hub_modules, hub_n_modules, h->config->n_workers, &h->rest, e);
 	if (rc == 0)
 		rc = sessions_new(h, &h->sessions, e);
 	if (rc == 0)
