@@ -40,7 +40,8 @@ CREATE TABLE subnet_free (subnet_id TEXT NOT NULL REFERENCES subnet(id) ON DELET
 CREATE TABLE port (id TEXT PRIMARY KEY, name TEXT NOT NULL DEFAULT '', description TEXT NOT NULL DEFAULT '', project_id TEXT NOT NULL, network_id TEXT NOT NULL REFERENCES network(id), mac_address TEXT NOT NULL, admin_state_up INTEGER NOT NULL DEFAULT 1, device_id TEXT NOT NULL DEFAULT '', device_owner TEXT NOT NULL DEFAULT '', status TEXT NOT NULL DEFAULT 'DOWN', allowed_address_pairs TEXT NOT NULL DEFAULT '[]', port_security_enabled INTEGER NOT NULL DEFAULT 1, extra_dhcp_opts TEXT NOT NULL DEFAULT '[]', dns_name TEXT NOT NULL DEFAULT '', node_id TEXT REFERENCES node(id), vnic_type TEXT NOT NULL DEFAULT 'normal', binding_profile TEXT NOT NULL DEFAULT '{}', tags TEXT NOT NULL DEFAULT '[]', revision_number INTEGER NOT NULL DEFAULT 1, created_us INTEGER NOT NULL, updated_us INTEGER NOT NULL,
   verified INTEGER, differences TEXT NOT NULL DEFAULT '[]', observed TEXT, seen_version INTEGER NOT NULL DEFAULT 0, checked_us INTEGER, -- observed by the node; verified NULL: not yet checked
   UNIQUE (network_id, mac_address));
-CREATE INDEX port_project ON port (project_id);
+CREATE INDEX port_project ON port (project_id, created_us, id);
+CREATE INDEX port_created ON port (created_us, id);
 CREATE INDEX port_device ON port (device_id);
 CREATE INDEX port_node ON port (node_id);
 CREATE TABLE port_ip (port_id TEXT NOT NULL REFERENCES port(id) ON DELETE CASCADE, subnet_id TEXT NOT NULL REFERENCES subnet(id), ip TEXT NOT NULL, ord INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (subnet_id, ip)) WITHOUT ROWID;
