@@ -14,14 +14,14 @@
 #include "base/err.h"
 #include "hub/rest.h"
 
-/* clang-format off: one row per line */
+/* The first row whose text fits wins: a text that fits two rows is first the more special one. */
 #define NEUTRON_TABLE(X)                                                                                                                  \
 	X(NETWORK_NOT_FOUND, NOT_FOUND, "NetworkNotFound", "Network %s could not be found.")                                              \
 	X(SUBNET_NOT_FOUND, NOT_FOUND, "SubnetNotFound", "Subnet %s could not be found.")                                                 \
 	X(PORT_NOT_FOUND, NOT_FOUND, "PortNotFound", "Port %s could not be found.")                                                       \
-	X(GROUP_NOT_FOUND, NOT_FOUND, "SecurityGroupNotFound", "Security group %s does not exist")                                        \
 	X(RULE_NOT_FOUND, NOT_FOUND, "SecurityGroupRuleNotFound",                                                                         \
 	  "Security group rule %s does not exist")                                                                                        \
+	X(GROUP_NOT_FOUND, NOT_FOUND, "SecurityGroupNotFound", "Security group %s does not exist")                                        \
 	X(TAG_NOT_FOUND, NOT_FOUND, "TagNotFound", "Tag %s could not be found.")                                                          \
 	X(EXTENSION_NOT_FOUND, NOT_FOUND, "ExtensionNotFound", "Extension with alias %s does not exist")                                  \
 	X(AGENT_NOT_FOUND, NOT_FOUND, "AgentNotFound", "Agent %s could not be found.")                                                    \
@@ -147,7 +147,6 @@
 	/* Catch-all rows come last: the first row that fits the text wins. */                                                            \
 	X(INVALID_FOR, BAD_REQUEST, "HTTPBadRequest", "Invalid input for %s. Reason: %s.")                                                \
 	X(INVALID_INPUT, BAD_REQUEST, "InvalidInput", "Invalid input for operation: %s.")
-/* clang-format on */
 
 enum neutron_fault {
 #define X(name, fault, type, text) NEUTRON_##name,
