@@ -238,6 +238,7 @@ __noinline int stage_related(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
 	struct flow_rec *f;
+	struct port_rec *q;
 
 	if (!p)
 		return -DROP_INTERNAL;
@@ -245,7 +246,12 @@ __noinline int stage_related(ctx_t *ctx)
 		return STAGE_NEXT;
 	f = flow_find(&p->inner);
 	if (!f || !rec_fresh(f, p->jiffies))
-		return p->port_flags & PORT_SECURITY ? -DROP_ICMP_ERROR : STAGE_NEXT;
+		return STAGE_NEXT;
+	p->outk.ifindex = f->out;
+	p->outk.vlan = f->out_vlan;
+	q = bpf_map_lookup_elem(&ports, &p->outk);
+	if (!q || (!f->path && q->net != p->net)) /* the port was re-wired since */
+		return STAGE_NEXT;
 	p->known = 1;
 	p->out = f->out;
 	p->out_vlan = f->out_vlan;

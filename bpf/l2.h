@@ -47,11 +47,23 @@ __noinline int l2_sinks(ctx_t *ctx)
 	return (int)n;
 }
 
+/* Where the connection went so far, when that is still in this network. */
+static __always_inline int l2_pinned(struct pkt *p)
+{
+	struct port_key k = { .ifindex = p->had_out, .vlan = p->had_vlan };
+	struct port_rec *q;
+
+	if (!p->had || p->had_out == p->in.ifindex)
+		return 0;
+	q = bpf_map_lookup_elem(&ports, &k);
+	return q && q->net == p->net;
+}
+
 static __always_inline int l2_unknown(ctx_t *ctx, struct pkt *p)
 {
 	int n;
 
-	if (p->had && p->had_out && p->had_out != p->in.ifindex) {
+	if (l2_pinned(p)) {
 		p->out = p->had_out;
 		p->out_vlan = p->had_vlan;
 		TRACE1(p, L2_PINNED, p->out);
@@ -107,7 +119,12 @@ __noinline int stage_l2(ctx_t *ctx)
 	q = bpf_map_lookup_elem(&ports, &p->outk);
 	if (!q)
 		return -DROP_NO_OUTPUT;
-	return q->flags & PORT_ADMIN_DOWN ? -DROP_OUT_DOWN : STAGE_NEXT;
+	if (q->flags & PORT_ADMIN_DOWN)
+		return -DROP_OUT_DOWN;
+	/* An error about no known connection is nobody's business where rules apply. */
+	if (p->icmp == ICMP_ERROR && !p->known && ((p->port_flags | q->flags) & PORT_SECURITY))
+		return -DROP_ICMP_ERROR;
+	return STAGE_NEXT;
 }
 
 /* One copy to member i of the network. Returns 1 past the last member. */

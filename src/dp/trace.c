@@ -113,9 +113,9 @@ int dp_trace(struct dp *dp, ifindex in, vlan_id vlan, const void *frame, size_t 
 
 	if (!t)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
-	if (size < 14 || size > 2048)
+	if (size <= 14 || size > 2048) /* BPF_PROG_TEST_RUN wants something after the header */
 		return err_set(e, FAULT_BAD_REQUEST, "frame",
-			       "a frame has 14 to 2048 bytes, not %zu", size);
+			       "a frame has 15 to 2048 bytes, not %zu", size);
 	if (bpf_map_update_elem(fd, &zero, t, BPF_ANY))
 		return err_errno(e, errno, "trace buffer");
 	r = trace_run(dp, in, vlan, frame, size, e);
