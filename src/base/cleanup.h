@@ -39,18 +39,17 @@ void free_voidp(void *p);  /* free(*(void **)p) */
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
-/* Not MIN and MAX: sys/param.h has those. */
-#define MIN_OF(a, b)                                                                               \
+/* Not MIN and MAX: sys/param.h has those. Each use has names of its own, so that they nest. */
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define PICK_OF_(x, y, a, op, b)                                                                   \
 	({                                                                                         \
-		__auto_type min_a = (a);                                                           \
-		__auto_type min_b = (b);                                                           \
-		min_a < min_b ? min_a : min_b;                                                     \
+		__auto_type x = (a);                                                               \
+		__auto_type y = (b);                                                               \
+		x op y ? x : y;                                                                    \
 	})
-#define MAX_OF(a, b)                                                                               \
-	({                                                                                         \
-		__auto_type max_a = (a);                                                           \
-		__auto_type max_b = (b);                                                           \
-		max_a > max_b ? max_a : max_b;                                                     \
-	})
+#define PICK_OF(n, a, op, b) PICK_OF_(PASTE(pick_a, n), PASTE(pick_b, n), a, op, b)
+#define MIN_OF(a, b) PICK_OF(__COUNTER__, a, <, b)
+#define MAX_OF(a, b) PICK_OF(__COUNTER__, a, >, b)
 
 #endif

@@ -123,7 +123,7 @@ static int deleting(struct req *r, const json_t *row, struct err *e)
 
 static int expand_page(struct req *r, json_t *rows, struct err *e)
 {
-	CLEANUP(json_freep) json_t *ids = net_ids(rows), *rules = NULL;
+	CLEANUP(json_freep) json_t *ids = net_ids(rows);
 	CLEANUP(db_donep) struct db_rows *q = NULL;
 	struct net_page p;
 	json_t *row;
