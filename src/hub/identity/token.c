@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/identity/token.h"
 
+#include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -264,23 +265,26 @@ static bool mac_ok(const struct token_keys *k, const uint8_t *raw, size_t size)
 	return false;
 }
 
-static bool token_read(const uint8_t *raw, size_t size, struct token *t)
+int token_payload_parse(const uint8_t *raw, size_t size, struct token *ret)
 {
+	struct token t = { 0 };
 	size_t n = FIXED_BYTES, id;
 
-	t->methods = raw[2];
-	if (raw[3] > SCOPE_SYSTEM)
-		return false;
-	t->scope = (enum token_scope)raw[3];
-	t->issued_us = get_i64(raw + 4);
-	t->expires_us = get_i64(raw + 12);
-	memcpy(t->audit_id.b, raw + 20, 16);
-	memcpy(t->parent_audit_id.b, raw + 36, 16);
-	id = get_id(raw + n, size - n, t->user_id);
+	if (size < FIXED_BYTES || raw[3] > SCOPE_SYSTEM)
+		return -EINVAL;
+	t.methods = raw[2];
+	t.scope = (enum token_scope)raw[3];
+	t.issued_us = get_i64(raw + 4);
+	t.expires_us = get_i64(raw + 12);
+	memcpy(t.audit_id.b, raw + 20, 16);
+	memcpy(t.parent_audit_id.b, raw + 36, 16);
+	id = get_id(raw + n, size - n, t.user_id);
 	n += id;
-	if (id == 0 || get_id(raw + n, size - n, t->scope_id) != size - n)
-		return false;
-	return t->user_id[0] != '\0';
+	if (id == 0 || t.user_id[0] == '\0' || size == n ||
+	    get_id(raw + n, size - n, t.scope_id) != size - n)
+		return -EINVAL;
+	*ret = t;
+	return 0;
 }
 
 int token_verify(const struct token_keys *k, struct str text, int64_t now_us, struct token *ret,
@@ -291,7 +295,7 @@ int token_verify(const struct token_keys *k, struct str text, int64_t now_us, st
 	int size = text.len < TOKEN_TEXT_SIZE ? base64_to(text, raw, sizeof(raw)) : -1;
 
 	if (size < FIXED_BYTES + MAC_BYTES + 2 || raw[0] != FORM || !mac_ok(k, raw, (size_t)size) ||
-	    !token_read(raw, (size_t)size - MAC_BYTES, &t) || now_us >= t.expires_us)
+	    token_payload_parse(raw, (size_t)size - MAC_BYTES, &t) < 0 || now_us >= t.expires_us)
 		return err_set(e, FAULT_UNAUTHENTICATED, NULL,
 			       "The request you have made requires authentication.");
 	*ret = t;

@@ -50,6 +50,8 @@ void token_sign(const struct token_keys *k, const struct token *t, char ret[stat
 /* -EACCES with fault UNAUTHENTICATED for anything that is not a living token of ours. Writes *ret only on success. */
 WARN_UNUSED int token_verify(const struct token_keys *k, struct str text, int64_t now_us,
 			     struct token *ret, struct err *e);
+/* Payload of a token, without form and HMAC check: what follows once the HMAC fits. -EINVAL. */
+WARN_UNUSED int token_payload_parse(const uint8_t *raw, size_t size, struct token *ret);
 const char *audit_id_format(struct uuid id, char ret[static AUDIT_ID_SIZE]);
 
 #endif
