@@ -283,8 +283,8 @@ static int check_allowed(struct req *r, const struct resource *res, const struct
 			b.ptr[--b.len] = '\0';
 		str_copy(shown, sizeof(shown), str_of(strbuf_cstr(&b)));
 		strbuf_done(&b);
-		return err_set(e, FAULT_BAD_REQUEST, shown, "Unrecognized attribute(s) '%s' in %s.",
-			       shown, res->singular);
+		return err_set(e, FAULT_BAD_REQUEST, shown[0] ? shown : res->singular,
+			       "Unrecognized attribute(s) '%s' in %s.", shown, res->singular);
 	}
 	if (!(at->flags & verb))
 		return err_set(e, FAULT_BAD_REQUEST, field_path(res, at, path),
