@@ -20,10 +20,18 @@ static __always_inline __u32 mix32(__u32 h)
 }
 
 /* The same for both directions of a flow. */
-static __always_inline __u32 flow_hash(const struct flow_key *k)
+__noinline __u32 flow_hash(void)
 {
-	__u32 s = k->sport, d = k->dport;
-	__u32 words = key_words(k->family);
+	struct pkt *p = pkt_get();
+	struct flow_key *k;
+	__u32 s, d, words;
+
+	if (!p)
+		return 0;
+	k = &p->key;
+	s = k->sport;
+	d = k->dport;
+	words = key_words(k->family);
 
 	for (__u32 i = 0; i < 4; i++) {
 		if (i >= words)
@@ -51,15 +59,26 @@ __noinline __u32 neg_log2(__u32 h)
 	return ((32 - msb) << 16) - f - curve;
 }
 
+static __always_inline struct path_hop *hop_find(__u32 path, __u32 hop)
+{
+	struct path_hop_key k = { .path = path, .hop = hop };
+
+	return bpf_map_lookup_elem(&path_hops, &k);
+}
+
 /*
  * Weighted rendezvous hashing: the pair with the greatest weight / -log(u) wins. Adding or removing a pair
- * moves only the flows that the new or the lost pair gets, and no table has to be kept.
+ * moves only the flows that the new or the lost pair gets, and no table has to be kept. A global function,
+ * like the next one, so that the verifier does not multiply their loops.
  */
-static __always_inline __u32 pair_choose(struct path_hop *h, __u32 hash)
+__noinline __u32 pair_choose(__u32 path, __u32 hop)
 {
+	struct path_hop *h = hop_find(path, hop);
+	__u32 hash = flow_hash(), pick = 0;
 	__u64 best = 0;
-	__u32 pick = 0;
 
+	if (!h)
+		return ABI_HOP_PAIRS;
 	for (__u32 i = 0; i < ABI_HOP_PAIRS; i++) {
 		__u64 score;
 
@@ -76,9 +95,12 @@ static __always_inline __u32 pair_choose(struct path_hop *h, __u32 hash)
 }
 
 /* The pair that already serves the flow, or ABI_HOP_PAIRS. */
-static __always_inline __u32 pair_pinned(struct path_hop *h, struct pkt *p, __u32 side)
+__noinline __u32 pair_pinned(__u32 path, __u32 hop, __u32 side)
 {
-	if (!p->had)
+	struct path_hop *h = hop_find(path, hop);
+	struct pkt *p = pkt_get();
+
+	if (!h || !p || !p->had)
 		return ABI_HOP_PAIRS;
 	for (__u32 i = 0; i < ABI_HOP_PAIRS; i++) {
 		if (i >= h->n_pairs)
@@ -93,25 +115,22 @@ static __always_inline __u32 pair_pinned(struct path_hop *h, struct pkt *p, __u3
 __noinline int chain_to_hop(__u32 hop, __u32 side)
 {
 	struct pkt *p = pkt_get();
-	struct path_hop_key k = {};
 	struct path_hop *h;
 	struct hop_pair *pair;
 	__u32 i;
 
 	if (!p)
 		return -DROP_INTERNAL;
-	k.path = p->path;
-	k.hop = hop;
-	h = bpf_map_lookup_elem(&path_hops, &k);
+	h = hop_find(p->path, hop);
 	if (!h)
 		return -DROP_CHAIN_EMPTY;
 	if (h->drop)
 		return -DROP_CHAIN_CLOSED;
 	if (!h->n_pairs)
 		return -DROP_CHAIN_EMPTY;
-	i = pair_pinned(h, p, side);
+	i = pair_pinned(p->path, hop, side);
 	if (i >= ABI_HOP_PAIRS)
-		i = pair_choose(h, flow_hash(&p->key));
+		i = pair_choose(p->path, hop);
 	if (i >= ABI_HOP_PAIRS)
 		return -DROP_INTERNAL;
 	pair = &h->pairs[i];

@@ -222,7 +222,7 @@ static void test_verifier_cost(void **state)
 		print_message("%s: %u instructions verified, %u instructions, %u bytes of machine code\n",
 			      name[i], info.verified_insns, info.xlated_prog_len / 8,
 			      info.jited_prog_len);
-		assert_true(info.verified_insns < 500000);
+		assert_true(info.verified_insns < 250000);
 	}
 }
 
