@@ -274,19 +274,12 @@ const struct http_ws_ops session_ws_ops = { .open = on_open, .message = on_messa
 
 /* ---- posts ---- */
 
-static void hello_done(struct sessions *s, struct session *x, const struct post *p)
+static void send_hub_hello(struct sessions *s, struct session *x, const struct post *p)
 {
 	char *features[] = { (char *)"intent.more" };
 	Demarc__V1__HubHello hello = DEMARC__V1__HUB_HELLO__INIT;
 	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
-	struct session *old;
 
-	if (x->state != SESSION_CHECKING)
-		return;
-	old = table_replace(s, x, p->resync ? 0 : p->node_revision);
-	if (old)
-		session_goodbye(s, old, "replaced by a newer connection of the same node", 5000);
-	x->state = SESSION_UP;
 	hello.release = (char *)DEMARC_VERSION;
 	hello.features = features;
 	hello.n_features = ARRAY_LEN(features);
@@ -297,8 +290,23 @@ static void hello_done(struct sessions *s, struct session *x, const struct post 
 	f.body_case = DEMARC__V1__FRAME__BODY_HUB_HELLO;
 	f.hub_hello = &hello;
 	session_send(s, x, &f);
-	log_info("node_connected", "node=%s peer=%s revision=%llu resync=%d", x->node_id, x->peer,
-		 (unsigned long long)p->node_revision, p->resync);
+}
+
+static void hello_done(struct sessions *s, struct session *x, const struct post *p)
+{
+	struct session *old;
+
+	if (!x->hello_pending)
+		return;
+	x->hello_pending = false;
+	old = table_replace(s, x, p->resync ? 0 : p->node_revision);
+	if (old && old != x)
+		session_goodbye(s, old, "replaced by a newer connection of the same node", 5000);
+	if (x->state == SESSION_NEW)
+		log_info("node_connected", "node=%s peer=%s revision=%llu resync=%d", x->node_id,
+			 x->peer, (unsigned long long)p->node_revision, p->resync);
+	x->state = SESSION_UP;
+	send_hub_hello(s, x, p);
 	session_intent_push(s, x, p->node_revision, p->resync);
 }
 

@@ -33,17 +33,18 @@ static struct job *job_of_frame(enum job_kind kind, const struct session *x, Dem
 	return j;
 }
 
+/* A hello on a connection that is up says what the node holds after it had to refuse an intent: it is told from there on. */
 static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
 {
-	if (x->state != SESSION_NEW) {
-		refuse(s, x, "a second hello");
+	if (x->hello_pending) {
+		refuse(s, x, "a second hello before the first was answered");
 		return;
 	}
 	if (strcmp((*f)->node_hello->node_id, x->node_id) != 0) {
 		refuse(s, x, "the node id is not that of the certificate");
 		return;
 	}
-	x->state = SESSION_CHECKING;
+	x->hello_pending = true;
 	job_thread_push(&s->store, job_of_frame(JOB_HELLO, x, f));
 }
 
@@ -64,16 +65,9 @@ static void take_ack(struct sessions *s, struct session *x, Demarc__V1__Frame **
 	const Demarc__V1__IntentAck *ack = (*f)->intent_ack;
 	struct job *j;
 
-	if (*ack->error) {
-		int64_t now = clock_mono_ns();
-
+	if (*ack->error) { /* the node says hello again when it wants to be told otherwise */
 		log_limited(LOG_WARN_, "node_intent_refused", "node=%s revision=%llu reason=%s",
 			    x->node_id, (unsigned long long)ack->revision, LOGQ(ack->error));
-		/* What it holds and what it was sent do not fit together: everything again, but not in a tight circle. */
-		if (now - x->resync_ns >= SESSION_RESYNC_MS * NS_PER_MS || x->resync_ns == 0) {
-			x->resync_ns = now;
-			session_intent_push(s, x, 0, true);
-		}
 		return;
 	}
 	j = job_new(JOB_ACK, x->serial, x->node_id);

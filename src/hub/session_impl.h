@@ -38,9 +38,9 @@
 	(16u << 20) /* bytes of control frames that wait for the socket, per session */
 #define SESSION_SOCKET_MAX (1536u << 10) /* bytes handed to the socket at a time */
 #define SESSION_BULK_MAX                                                                           \
-	(256u << 10)		/* chunks wait while more than this is in the socket's queue */
-#define SESSION_RESYNC_MS 5000u /* between two full intents that a refusal causes */
-#define EVENTS_MAX 100000	/* newest events kept */
+	(256u << 10) /* chunks wait while more than this is in the socket's queue */
+#define SESSION_REVISION_MAX (1ull << 53) /* a node that claims more is not counting */
+#define EVENTS_MAX 100000		  /* newest events kept */
 
 /* ---- jobs: work for a thread ---- */
 
@@ -129,7 +129,7 @@ struct out_queue {
 	size_t n_bytes;
 };
 
-enum session_state { SESSION_NEW, SESSION_CHECKING, SESSION_UP, SESSION_CLOSING };
+enum session_state { SESSION_NEW, SESSION_UP, SESSION_CLOSING };
 
 /* Loop thread's, but for the fields named under the lock. */
 struct session {
@@ -143,7 +143,7 @@ struct session {
 	int64_t opened_ns, last_rx_ns;
 	unsigned n_reports, n_chunks; /* with the threads */
 	bool seen;		      /* since last_seen was written */
-	int64_t resync_ns;	      /* last full intent that the node asked for */
+	bool hello_pending;	      /* with the store thread */
 	struct out_queue control, bulk;
 	/* under sessions.lock */
 	struct session *next_up; /* chain of the table */

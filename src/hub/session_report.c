@@ -9,12 +9,11 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/types.h"
+#include "hub/chain/report.h"
 #include "hub/compute/report.h"
+#include "hub/network/report.h"
 
 /* One Report into rows: each service takes its own part; events and the node's figures are taken here. */
-
-int port_report(struct db *db, const char *node_id, const Demarc__V1__PortStatus *p, struct err *e);
-int chain_report(struct db *db, const char *node_id, const Demarc__V1__ChainStatus *c, struct err *e);
 
 #define EVENT_KIND_MAX 64
 #define EVENT_RESOURCE_MAX 128

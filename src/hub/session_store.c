@@ -69,7 +69,7 @@ static int needs_resync(struct db *db, const struct job *j, const struct node_ro
 	char digest[DIGEST_HEX_SIZE];
 	int rc;
 
-	*ret = revision < row->acked || revision > row->revision || revision < 0;
+	*ret = revision < row->acked || hello->intent_revision > (uint64_t)row->revision;
 	if (*ret || revision != row->revision)
 		return 0;
 	rc = stored_digest(db, j->node_id, digest, e);
@@ -142,6 +142,23 @@ static int hello_check(const Demarc__V1__NodeHello *h, struct err *e)
 	return 0;
 }
 
+/*
+ * The node holds more than the hub: the hub was restored from a backup, or the row is new. The hub's count goes past the node's,
+ * so that no revision ever means two things to the node.
+ */
+static int go_past(struct db *db, const struct job *j, struct node_row *row, struct err *e)
+{
+	uint64_t revision = j->frame->node_hello->intent_revision;
+	int rc;
+
+	if (revision > SESSION_REVISION_MAX)
+		return err_set(e, FAULT_PROTOCOL, NULL, "the node's revision is out of range");
+	row->revision = (int64_t)revision + 1;
+	rc = db_exec(db, e, "UPDATE node SET intent_revision = ? WHERE id = ?", "is", row->revision,
+		     j->node_id);
+	return rc < 0 ? rc : 0;
+}
+
 static int do_hello(struct db *db, struct job *j, struct err *e)
 {
 	const Demarc__V1__NodeHello *hello = j->frame->node_hello;
@@ -156,6 +173,8 @@ static int do_hello(struct db *db, struct job *j, struct err *e)
 	if (row.revoked)
 		return err_set(e, FAULT_FORBIDDEN, NULL, "the node is revoked");
 	rc = needs_resync(db, j, &row, &j->full, e);
+	if (rc == 0 && hello->intent_revision > (uint64_t)row.revision)
+		rc = go_past(db, j, &row, e);
 	if (rc < 0)
 		return rc;
 	/* A node that was set up anew counts its reports from the start. */
@@ -171,7 +190,7 @@ static int do_ack(struct db *db, struct job *j, struct err *e)
 	int64_t revision = (int64_t)MIN_OF(j->revision, (uint64_t)INT64_MAX);
 	/* Never more than there is: a hostile number must not make later deltas look acknowledged. */
 	int rc = db_exec(db, e,
-			 "UPDATE node SET acked_revision = ? WHERE id = ? AND intent_revision >= ? AND acked_revision <> ?",
+			 "UPDATE node SET acked_revision = ? WHERE id = ? AND intent_revision >= ? AND acked_revision < ?",
 			 "isii", revision, j->node_id, revision, revision);
 
 	if (rc > 0)

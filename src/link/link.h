@@ -65,7 +65,7 @@ int link_child_main(void);
 /*
  * Enrolment (blocking, for `demarc-node enrol`): checks the hub's CA against the fingerprint in the token, makes
  * key and CSR in state_dir, POSTs them to /demarc/v1/enrol, stores certificate, CA and hub list (0600, atomically).
- * Request {"secret", "csr"}, answer {"node_id", "site_id", "certificate", "ca_certificate", "hub_urls": [...]}.
+ * Request {"secret", "csr"}, answer {"node_id", "site_id", "certificate", "ca", "hub_urls": [...]}.
  * The token is "demarc1.<base64url JSON {url, ca_sha256, secret}>". Repeating it after a crash is safe until the
  * certificate has been stored; a used or expired token fails with the hub's message.
  */

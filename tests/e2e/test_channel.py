@@ -94,7 +94,10 @@ class FakeNode:
 
     def wait(self, word, count=1, deadline_s=20):
         """Waits until `count` lines begin with word; returns the last of them."""
-        wait_for(lambda: len(self.lines(word)) >= count, f"{count} x {word}; got {self.output}", deadline_s)
+        try:
+            wait_for(lambda: len(self.lines(word)) >= count, f"{count} x {word}", deadline_s)
+        except AssertionError as e:
+            raise AssertionError(f"{e}; got {self.output}") from e
         return self.lines(word)[count - 1]
 
     def child(self):
@@ -301,7 +304,8 @@ def test_what_a_returning_node_gets(identity, shared_hub, start, held, resync):
         sql(shared_hub, "INSERT INTO intent_object VALUES (?, ?, ?, ?, ?, ?)", node_id, kind, name, version, deleted, body)
     digest = subprocess.run(["sha256sum"], input=b"network n1 2\nport p1 5\n", capture_output=True, check=True).stdout[:64].decode()
     node = start(identity, "--auto-ack", "--hold", str(held), digest)
-    assert node.wait("hello") == f"hello 6 {resync} 0"
+    now = 8 if held > 6 else 6  # past the node's count, so that no revision means two things
+    assert node.wait("hello") == f"hello {now} {resync} 0"
     if held == 6:
         node.say("report 1")
         node.wait("ack")
@@ -309,9 +313,21 @@ def test_what_a_returning_node_gets(identity, shared_hub, start, held, resync):
         return
     full = resync == "1"
     objects = {0: 2, 7: 2, 4: 2, 5: 1}[held]
-    assert node.wait("intent") == f"intent 6 {0 if full else held} {int(full)} {objects}"
-    wait_for(lambda: sql(shared_hub, "SELECT acked_revision FROM node WHERE id = ?", node_id) == [(6,)], "the ack stored")
+    assert node.wait("intent") == f"intent {now} {0 if full else held} {int(full)} {objects}"
+    wait_for(lambda: sql(shared_hub, "SELECT acked_revision FROM node WHERE id = ?", node_id) == [(now,)], "the ack stored")
     assert sql(shared_hub, "SELECT count(*) FROM intent_object WHERE node_id = ? AND deleted = 1", node_id) == [(0,)]
+
+
+def test_second_hello_starts_from_there(identity, shared_hub, raw):
+    """A node that could not use an intent says again what it holds."""
+    node_id = identity.node_id
+    sql(shared_hub, "UPDATE node SET intent_revision = 2 WHERE id = ?", node_id)
+    sql(shared_hub, "INSERT INTO intent_object VALUES (?, 'port', 'p', 2, 0, ?)", node_id, field(1, "port") + field(2, "p"))
+    peer = raw(identity)
+    for _ in range(3):
+        peer.send(node_hello(node_id, 1))
+        assert peer.recv()[1][0] == 0x5A
+        assert peer.recv()[1][:2] == b"\xa2\x01"
 
 
 def test_a_large_intent_comes_in_parts(identity, shared_hub, start):
@@ -380,11 +396,10 @@ def test_hub_of_another_ca(identity, shared_hub, tmp_path, start):
     assert not node.lines("up")
 
 
-@pytest.mark.parametrize("columns", [{"revoked": 1}, {"enabled": 0}])
-def test_revoked_or_disabled(shared_hub, tmp_path, start, columns):
+def test_revoked(shared_hub, tmp_path, start):
     shared_hub.allow_log("session_closed")
-    node = start(Identity(str(tmp_path), shared_hub.file("ca"), add_node(shared_hub, **columns)))
-    assert "the node is" in node.wait("goodbye")
+    node = start(Identity(str(tmp_path), shared_hub.file("ca"), add_node(shared_hub, revoked=1)))
+    assert "revoked" in node.wait("goodbye")
     node.wait("down")
     assert not node.lines("hello")
 
