@@ -4,10 +4,11 @@
  * A node without functions, for tests of the channel: speaks through the real link client, says on stdout what it sees, one
  * line each, and does what stdin says.
  *
- *   fake-node [--auto-ack] [--hold REVISION DIGEST] CA CERT KEY NODE_ID URL...
+ *   fake-node [--auto-ack] [--json] [--hold REVISION DIGEST] CA CERT KEY NODE_ID URL...
  *     out: up | down REASON | hello REVISION RESYNC REPORT_SEQ | intent REVISION BASE FULL N_OBJECTS | object KIND ID VERSION
  *          DELETED | ack SEQ | chunk OFFSET SIZE LAST ERROR | call REQUEST KIND | goodbye RETRY_MS REASON
- *     in:  report SEQ | event SEQ UUID TEXT | chunk IMAGE OFFSET SIZE | quit
+ *     in:  report SEQ | event SEQ UUID TEXT | chunk IMAGE OFFSET SIZE | json FRAME | quit
+ *   --json: each frame of the hub is also printed as "json FRAME", and calls are left to the test.
  *   fake-node enrol STATE_DIR TOKEN [URL]
  */
 
@@ -18,9 +19,11 @@
 #include <uv.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "link/link.h"
+#include "pbjson.h"
 
 struct fake {
 	uv_loop_t loop;
@@ -30,7 +33,7 @@ struct fake {
 	const char *node_id;
 	uint64_t revision;
 	const char *digest;
-	bool auto_ack;
+	bool auto_ack, json;
 };
 
 static void send_frame(struct fake *n, const Demarc__V1__Frame *f)
@@ -100,6 +103,8 @@ static void on_call(struct fake *n, const Demarc__V1__Frame *in)
 	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
 
 	printf("call %llu %d\n", (unsigned long long)in->request, in->call->body_case);
+	if (n->json)
+		return;
 	log.data = (ProtobufCBinaryData){ .len = strlen(text), .data = (uint8_t *)text };
 	if (in->call->body_case == DEMARC__V1__CALL__BODY_CONSOLE_LOG) {
 		result.body_case = DEMARC__V1__CALL_RESULT__BODY_CONSOLE_LOG;
@@ -119,10 +124,20 @@ static void on_hello(const Demarc__V1__HubHello *h)
 	       (unsigned long long)h->report_seq);
 }
 
+static void print_json(const Demarc__V1__Frame *f)
+{
+	CLEANUP(json_freep) json_t *j = pbjson_tree(&f->base);
+	CLEANUP(free_charp) char *text = json_text(j);
+
+	printf("json %s\n", text);
+}
+
 static void on_frame(void *ctx, const Demarc__V1__Frame *f)
 {
 	struct fake *n = ctx;
 
+	if (n->json)
+		print_json(f);
 	if (f->body_case == DEMARC__V1__FRAME__BODY_HUB_HELLO)
 		on_hello(f->hub_hello);
 	else if (f->body_case == DEMARC__V1__FRAME__BODY_INTENT)
@@ -192,6 +207,21 @@ static void send_chunk_request(struct fake *n, struct str rest)
 	send_frame(n, &f);
 }
 
+static void send_json(struct fake *n, struct str text)
+{
+	CLEANUP(json_freep) json_t *j = NULL;
+	ProtobufCMessage *f;
+	struct err e;
+
+	f = json_parse(text, &j, &e) < 0 ? NULL : pbjson_message(&demarc__v1__frame__descriptor, j);
+	if (!f) {
+		printf("unknown frame\n");
+		return;
+	}
+	send_frame(n, (const Demarc__V1__Frame *)f);
+	protobuf_c_message_free_unpacked(f, NULL);
+}
+
 static void command(struct fake *n, struct str line)
 {
 	struct str rest, word = str_cut(line, ' ', &rest);
@@ -202,6 +232,8 @@ static void command(struct fake *n, struct str line)
 		send_report(n, seq, id, rest);
 	} else if (str_eq_c(word, "chunk")) {
 		send_chunk_request(n, rest);
+	} else if (str_eq_c(word, "json")) {
+		send_json(n, rest);
 	} else if (str_eq_c(word, "quit")) {
 		uv_stop(&n->loop);
 	} else {
@@ -289,6 +321,8 @@ int main(int argc, char **argv)
 	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
 		if (strcmp(argv[i], "--auto-ack") == 0)
 			n.auto_ack = true;
+		if (strcmp(argv[i], "--json") == 0)
+			n.json = true;
 		if (strcmp(argv[i], "--hold") == 0 && i + 2 < argc) {
 			n.revision = number(str_of(argv[i + 1]));
 			n.digest = argv[i + 2];

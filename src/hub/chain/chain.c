@@ -165,6 +165,9 @@ static int take_classifier(struct req *r, const char *chain_id, const char *id, 
 	in = json_str(row, "chain_id");
 	if (in && strcmp(in, chain_id) != 0)
 		return neutron_err(e, NEUTRON_CLASSIFIER_IN_USE, "flow_classifiers", id);
+	/* Without a port it would take other projects' packets as well. */
+	if (!r->auth.is_admin && !json_str(row, "logical_source_port"))
+		return neutron_err(e, NEUTRON_CLASSIFIER_NEEDS_PORT, "flow_classifiers", id);
 	rc = classifier_chain_conflict(r, row, chain_id, e);
 	if (rc == 0)
 		rc = db_exec(r->db, e,

@@ -113,7 +113,7 @@ static int check_port(struct req *r, const json_t *row, const char *name, struct
 
 	if (rc < 0 && e && e->fault == FAULT_NOT_FOUND)
 		return neutron_err(e, NEUTRON_CLASSIFIER_PORT_NOT_FOUND, name, id);
-	return rc;
+	return rc < 0 || !port ? rc : net_own(r, port, "create_flow_classifier", e);
 }
 
 static struct port_range range_of(const json_t *row, const char *min, const char *max)
@@ -207,6 +207,22 @@ int classifier_chain_conflict(struct req *r, const json_t *row, const char *chai
 	return rc;
 }
 
+/* null is the empty text, as in networking-sfc. */
+static void texts_from_null(json_t *row)
+{
+	static const char *const texts[] = { "name", "description" };
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		if (json_is_null(json_object_get(row, texts[i])))
+			(void)json_object_set_new(row, texts[i], json_string(""));
+}
+
+static int check_update(struct req *r, const json_t *old, json_t *changes, struct err *e)
+{
+	texts_from_null(changes);
+	return net_own(r, old, "update_flow_classifier", e);
+}
+
 static int check_create(struct req *r, json_t *row, struct err *e)
 {
 	int rc = check_ethertype(row, e);
@@ -227,22 +243,13 @@ static int check_create(struct req *r, json_t *row, struct err *e)
 		rc = check_port(r, row, "logical_destination_port", e);
 	if (rc < 0)
 		return rc;
+	texts_from_null(row);
 	if (json_object_size(json_object_get(row, "l7_parameters")))
 		return neutron_err(e, NEUTRON_INVALID_FOR, "l7_parameters", "l7_parameters",
 				   "no parameter is supported");
 	if (!json_is_object(json_object_get(row, "l7_parameters")))
 		(void)json_object_set_new(row, "l7_parameters", json_object());
 	return check_conflict(r, row, e);
-}
-
-static int check_update(struct req *r, const json_t *old, json_t *changes, struct err *e)
-{
-	static const char *const texts[] = { "name", "description" };
-
-	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-		if (json_is_null(json_object_get(changes, texts[i])))
-			(void)json_object_set_new(changes, texts[i], json_string(""));
-	return net_own(r, old, "update_flow_classifier", e);
 }
 
 static int deleting(struct req *r, const json_t *row, struct err *e)

@@ -75,12 +75,21 @@ static bool fits(const char *text, const char *msg)
 	return *msg == '\0';
 }
 
+/* A text may fit a general row and a special one ("Port Pair %s not found." and "Port Pair Group %s not found."): the row that
+ * leaves least to its arguments is meant. */
 const char *neutron_error_type(const struct err *e)
 {
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		if (rows[i].fault == e->fault && fits(rows[i].text, e->msg))
-			return rows[i].type;
-	return generic_types[e->fault];
+	const char *type = generic_types[e->fault];
+	size_t best = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (rows[i].fault != e->fault || strlen(rows[i].text) <= best ||
+		    !fits(rows[i].text, e->msg))
+			continue;
+		type = rows[i].type;
+		best = strlen(rows[i].text);
+	}
+	return type;
 }
 
 json_t *neutron_error_body(const struct req *r, int status, const struct err *e)

@@ -14,7 +14,6 @@
 #include "base/err.h"
 #include "hub/rest.h"
 
-/* The first row whose text fits wins: a text that fits two rows is first the more special one. */
 #define NEUTRON_TABLE(X)                                                                                                                  \
 	X(NETWORK_NOT_FOUND, NOT_FOUND, "NetworkNotFound", "Network %s could not be found.")                                              \
 	X(SUBNET_NOT_FOUND, NOT_FOUND, "SubnetNotFound", "Subnet %s could not be found.")                                                 \
@@ -122,6 +121,8 @@
 	X(PPG_CORRELATION, BAD_REQUEST, "InconsistentCorrelations",                                                                       \
 	  "Port Pair Group attempted creation included Port Pairs with inconsistent correlation types.")                                  \
 	X(CLASSIFIER_IN_USE, IN_USE, "FlowClassifierInUse", "Flow Classifier %s in use.")                                                 \
+	X(CLASSIFIER_NEEDS_PORT, BAD_REQUEST, "FlowClassifierBadRequest",                                                                 \
+	  "Flow Classifier %s needs a logical source port: only an admin's chain takes the traffic of all ports.")                        \
 	X(CLASSIFIER_CONFLICT, BAD_REQUEST, "FlowClassifierInConflict",                                                                   \
 	  "Flow Classifier conflicts with another Flow Classifier %s.")                                                                   \
 	X(CLASSIFIER_PORT_NOT_FOUND, NOT_FOUND, "FlowClassifierPortNotFound",                                                             \

@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sites, nodes and one-time enrolment; bindings, trace, status, events and health, with a node that the test plays."""
+
+import base64
+import json
+import subprocess
+import uuid
+
+import pytest
+import requests
+from conftest import wait_for
+from site_lab import V1, V2, enrol, lab_node, new_token
+
+
+@pytest.fixture
+def node(build, shared_hub, tmp_path):
+    with lab_node(build, shared_hub, tmp_path / "node") as n:
+        yield n
+
+
+def make_csr(folder):
+    key, csr = folder / "k.key", folder / "k.csr"
+    subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=me",
+                    "-keyout", str(key), "-out", str(csr)], check=True, capture_output=True)
+    return csr.read_text()
+
+
+def secret_of(token):
+    kind, body = token["token"].split(".")
+    assert kind == "demarc1"
+    return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+
+
+def post_enrol(hub, **body):
+    return requests.post(hub.url + V1 + "/enrol", json=body, verify=hub.ca, timeout=30)
+
+
+# ---- sites ----
+
+
+def test_sites(shared_hub):
+    h = shared_hub
+    site = h.post(V1 + "/sites", {"site": {"name": "branch-9", "location": "Harbour Road"}}, 201).json()["site"]
+    assert (site["name"], site["location"], site["n_nodes"]) == ("branch-9", "Harbour Road", 0)
+    assert h.get(V1 + "/sites/branch-9", 200).json()["site"]["id"] == site["id"]
+    assert [s["name"] for s in h.get(V1 + "/sites?name=branch-9", 200).json()["sites"]] == ["branch-9"]
+    assert h.post(V1 + "/sites", {"site": {"name": "branch-9"}}).status_code == 409
+    for bad in ({}, {"name": ""}, {"name": "a:b"}, {"name": "a b"}, {"name": "x" * 64}, {"name": 7}, {"name": "ok", "color": 1}):
+        r = h.post(V1 + "/sites", {"site": bad})
+        assert r.status_code == 400, r.text
+        assert r.json()["error"]["message"]
+    h.put(f"{V1}/sites/{site['id']}", {"site": {"description": "d"}}, 200)
+    zones = [z["zoneName"] if "zoneName" in z else z["name"]
+             for z in h.get(V2 + "/availability_zones", 200).json()["availability_zones"]]
+    assert "branch-9" in zones
+    user = h.new_user("member")
+    assert user.post(V1 + "/sites", {"site": {"name": "mine"}}).status_code == 403
+    assert user.get(V1 + "/sites").status_code == 200
+    assert user.get(V1 + "/nodes").status_code == 403
+    h.delete(V1 + "/sites/branch-9", 204)
+    assert h.get(V1 + "/sites/branch-9").status_code == 404
+
+
+def test_health_is_public(shared_hub):
+    r = requests.get(shared_hub.url + V1 + "/health", verify=shared_hub.ca, timeout=10)
+    assert r.status_code == 200
+    assert (r.json()["status"], r.json()["store"]) == ("ok", "ok")
+    assert r.json()["uptime_s"] >= 0 and r.json()["release"]
+    assert requests.get(shared_hub.url + V1 + "/sites", verify=shared_hub.ca, timeout=10).status_code == 401
+
+
+# ---- enrolment ----
+
+
+def test_enrol(build, shared_hub, tmp_path):
+    h = shared_hub
+    token = new_token(h)
+    parts = secret_of(token)
+    assert set(parts) == {"url", "ca_sha256", "secret"}
+    listed = h.get(f"{V1}/sites/{token['site_id']}/enrolment_tokens", 200).json()["enrolment_tokens"]
+    assert listed[0]["state"] == "open" and "token" not in listed[0]
+    done = enrol(build, tmp_path / "a", token["token"], h.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    nodes = h.get(f"{V1}/nodes?name={token['node_name']}", 200).json()["nodes"]
+    assert len(nodes) == 1
+    assert (nodes[0]["state"], nodes[0]["enabled"], nodes[0]["site_id"]) == ("enrolled", True, token["site_id"])
+    assert nodes[0]["certificate_expires_at"] and nodes[0]["certificate_serial"]
+    listed = h.get(f"{V1}/sites/{token['site_id']}/enrolment_tokens", 200).json()["enrolment_tokens"]
+    assert (listed[0]["state"], listed[0]["node_id"]) == ("used", nodes[0]["id"])
+    again = enrol(build, tmp_path / "b", token["token"], h.url)
+    assert again.returncode != 0
+    assert "used already" in again.stdout + again.stderr
+    assert h.post(f"{V1}/sites/{token['site_id']}/enrolment_tokens",
+                  {"enrolment_token": {"node_name": token["node_name"]}}).status_code == 409
+    assert h.delete(f"{V1}/sites/{token['site_id']}").status_code == 409
+    h.delete(f"{V1}/nodes/{nodes[0]['id']}", 204)
+    h.delete(f"{V1}/sites/{token['site_id']}", 204)
+
+
+def test_lost_answer_is_not_a_lost_node(shared_hub, tmp_path):
+    token = new_token(shared_hub)
+    secret, csr = secret_of(token)["secret"], make_csr(tmp_path)
+    first = post_enrol(shared_hub, secret=secret, csr=csr, inventory={"hostname": "x"})
+    assert first.status_code == 201, first.text
+    again = post_enrol(shared_hub, secret=secret, csr=csr)
+    assert again.status_code == 201
+    assert again.json()["node_id"] == first.json()["node_id"]
+    assert "BEGIN CERTIFICATE" in again.json()["certificate"] and "BEGIN CERTIFICATE" in again.json()["ca"]
+    assert first.json()["hub_urls"] and first.json()["name"] == token["node_name"]
+    other = tmp_path / "other"
+    other.mkdir()
+    assert post_enrol(shared_hub, secret=secret, csr=make_csr(other)).status_code == 409
+    node = shared_hub.get(f"{V1}/nodes/{first.json()['node_id']}", 200).json()["node"]
+    assert node["inventory"] == {"hostname": "x"}
+
+
+def test_wrong_enrolment(shared_hub, tmp_path):
+    h, csr = shared_hub, make_csr(tmp_path)
+    n_nodes = len(h.get(V1 + "/nodes", 200).json()["nodes"])
+    assert post_enrol(h, secret="0" * 64, csr=csr).status_code == 401
+    token = new_token(h, expires_in=1)
+    secret = secret_of(token)["secret"]
+    wait_for(lambda: h.get(f"{V1}/sites/{token['site_id']}/enrolment_tokens", 200).json()[
+        "enrolment_tokens"][0]["state"] == "expired", "the token's end")
+    r = post_enrol(h, secret=secret, csr=csr)
+    assert r.status_code == 410 and "expired" in r.json()["error"]["message"]
+    secret = secret_of(new_token(h))["secret"]
+    for body in ({}, {"secret": secret}, {"secret": 7, "csr": csr}, {"secret": secret, "csr": ""}, {"secret": secret, "csr": "nonsense"},
+                 {"secret": secret, "csr": csr.replace("M", "N")}, {"secret": secret, "csr": csr, "inventory": []}):
+        r = post_enrol(h, **body)
+        assert r.status_code == 400, (body, r.text)
+    assert post_enrol(h, secret=secret, csr="x" * 20000).status_code == 413
+    assert post_enrol(h, secret=secret, csr=csr).status_code == 201
+    assert len(h.get(V1 + "/nodes", 200).json()["nodes"]) == n_nodes + 1
+
+
+def test_wrong_tokens(shared_hub):
+    h = shared_hub
+    site = h.post(V1 + "/sites", {"site": {"name": f"s-{uuid.uuid4().hex[:8]}"}}, 201).json()["site"]
+    path = f"{V1}/sites/{site['id']}/enrolment_tokens"
+    for bad in ({}, {"node_name": ""}, {"node_name": "a/b"}, {"node_name": "x" * 64}, {"node_name": 7},
+                {"node_name": "n", "expires_in": 0}, {"node_name": "n", "expires_in": "1h"}, {"node_name": "n", "x": 1},
+                {"node_name": "n", "expires_in": 10**9}):
+        r = h.post(path, {"enrolment_token": bad})
+        assert r.status_code == 400, (bad, r.text)
+        assert r.json()["error"].get("field")
+    assert h.post(f"{V1}/sites/{uuid.uuid4()}/enrolment_tokens", {"enrolment_token": {"node_name": "n"}}).status_code == 404
+    token = h.post(path, {"enrolment_token": {"node_name": "n"}}, 201).json()["enrolment_token"]
+    assert h.new_user("member").post(path, {"enrolment_token": {"node_name": "n"}}).status_code == 403
+    h.delete(f"{path}/{token['id']}", 204)
+    assert h.delete(f"{path}/{token['id']}").status_code == 404
+    assert post_enrol(h, secret=secret_of(token)["secret"], csr="x").status_code == 401
+
+
+# ---- nodes ----
+
+
+def test_node_lives(shared_hub, node):
+    h = shared_hub
+    row = h.get(f"{V1}/nodes/{node.name}", 200).json()["node"]
+    assert (row["id"], row["state"], row["release"], row["inventory"]["vcpus"]) == (node.id, "up", "fake", 4)
+    agents = h.get(V2 + "/agents?host=" + node.name, 200).json()["agents"]
+    assert len(agents) == 1 and agents[0]["alive"] is True
+    assert [a["Host"] for a in h.openstack("network", "agent", "list") if a["ID"] == node.id] == [node.name]
+    new_name = node.name + "-b"
+    assert h.put(f"{V1}/nodes/{node.id}", {"node": {"enabled": False, "name": new_name}}, 200).json()["node"]["enabled"] is False
+    assert h.put(f"{V1}/nodes/{node.id}", {"node": {"id": "x"}}).status_code == 400
+    h.allow_log("session_refused", "session_closed")
+    h.delete(f"{V1}/nodes/{node.id}", 204)
+    node.wait("down")
+    assert h.get(f"{V1}/nodes/{node.id}").status_code == 404
+
+
+# ---- bindings ----
+
+
+@pytest.fixture
+def port(shared_hub, node):
+    """A port on the node, without a server."""
+    h = shared_hub
+    net = h.post(V2 + "/networks", {"network": {"name": "n"}}, 201).json()["network"]
+    h.post(V2 + "/subnets", {"subnet": {"network_id": net["id"], "cidr": "10.1.0.0/24", "ip_version": 4}}, 201)
+    body = {"network_id": net["id"], "name": "p", "binding:host_id": node.name}
+    return h.post(V2 + "/ports", {"port": body}, 201).json()["port"]
+
+
+def binding(hub, port):
+    return hub.get(f"{V1}/ports/{port['id']}/binding", 200).json()["binding"]
+
+
+def port_status(node, port, **changes):
+    """What a healthy node reports of the port as its intent has it now."""
+    held = wait_for(lambda: node.held().get(("port", port["id"])), "the port in the intent")
+    observed = {"name": "eth0", "mac": port["mac_address"], "ifindex": 2, "addresses": ["10.1.0.2/24"],
+                "network_id": port["network_id"], "link_up": True}
+    return {"id": port["id"], "verified": True, "observed": observed, "version": held["version"], "checked_us": 1, **changes}
+
+
+def test_binding_is_verified_by_the_node(shared_hub, node, port):
+    h = shared_hub
+    assert (port["status"], port["binding:vif_type"], port["binding:host_id"]) == ("BUILD", "demarc", node.name)
+    before = binding(h, port)
+    assert before["verified"] is None and before["wanted"]["addresses"] == ["10.1.0.2/24"]
+    node.report(ports=[port_status(node, port)])
+    after = binding(h, port)
+    assert after["verified"] is True and after["differences"] == [] and after["observed"]["mac"] == port["mac_address"]
+    assert (after["port_name"], after["network_name"], after["node_name"]) == ("p", "n", node.name)
+    assert h.get(f"{V2}/ports/{port['id']}", 200).json()["port"]["status"] == "ACTIVE"
+    different = [{"attribute": "mac", "wanted": port["mac_address"], "found": "02:00:00:00:00:01"}]
+    node.report(ports=[port_status(node, port, verified=False, differences=different)])
+    assert binding(h, port)["verified"] is False and binding(h, port)["differences"] == different
+
+
+def test_binding_is_unknown_after_a_change(shared_hub, node, port):
+    node.report(ports=[port_status(node, port)])
+    assert binding(shared_hub, port)["verified"] is True
+    old = port_status(node, port)
+    shared_hub.put(f"{V2}/ports/{port['id']}", {"port": {"fixed_ips": [{"ip_address": "10.1.0.9"}]}}, 200)
+    assert binding(shared_hub, port)["verified"] is None
+    wait_for(lambda: node.held()[("port", port["id"])]["version"] != old["version"], "the new version")
+    node.report(ports=[old])
+    assert binding(shared_hub, port)["verified"] is None
+    node.report(ports=[port_status(node, port)])
+    assert binding(shared_hub, port)["verified"] is True
+
+
+def test_report_of_a_foreign_port(shared_hub, node):
+    net = shared_hub.post(V2 + "/networks", {"network": {}}, 201).json()["network"]
+    other = shared_hub.post(V2 + "/ports", {"port": {"network_id": net["id"]}}, 201).json()["port"]
+    node.report(ports=[{"id": other["id"], "verified": True, "observed": {"link_up": True}}, {"id": str(uuid.uuid4())}])
+    assert shared_hub.get(f"{V2}/ports/{other['id']}", 200).json()["port"]["status"] == "DOWN"
+
+
+def test_binding_is_the_owners(shared_hub, port):
+    user = shared_hub.new_user("member")
+    assert user.get(f"{V1}/ports/{port['id']}/binding").status_code == 404
+    assert user.get(f"{V1}/servers/{uuid.uuid4()}/bindings").status_code == 404
+
+
+# ---- asking the node ----
+
+
+def trace(hub, node, **packet):
+    return hub.post(f"{V1}/nodes/{node.name}/trace", {"trace": packet})
+
+
+def test_trace(shared_hub, node, port):
+    import concurrent.futures
+
+    steps = [{"stage": "ingress", "text": "from the function", "at_port_id": port["id"]},
+             {"stage": "deliver", "text": "to nobody", "at_port_id": port["id"], "drop": True}]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(trace, shared_hub, node, port=port["id"], dst_ip="10.1.0.7", protocol="udp", dst_port=53, follow=False)
+        call = node.answer("trace", {"trace": {"steps": steps}})
+        answer = asked.result(30)
+    assert answer.status_code == 200, answer.text
+    got = answer.json()["steps"]
+    assert [s["stage"] for s in got] == ["ingress", "deliver"]
+    assert (got[0]["at"], got[1]["drop"]) == ("port p", True)
+    frame = bytes.fromhex(call["frame"])
+    assert frame[6:12].hex(":") == port["mac_address"]
+    assert frame[12:14] == b"\x08\x00" and frame[23] == 17
+    assert (frame[26:30], frame[30:34]) == (bytes([10, 1, 0, 2]), bytes([10, 1, 0, 7]))
+    assert frame[36:38] == (53).to_bytes(2, "big")
+    assert call["port_id"] == port["id"] and not call.get("follow")
+
+
+def test_trace_fault_of_the_node(shared_hub, node, port):
+    import concurrent.futures
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(trace, shared_hub, node, port=port["id"], dst_ip="10.1.0.7")
+        node.answer("trace", {"error": "the port has no interface yet", "fault": "UNAVAILABLE"})
+        answer = asked.result(30)
+    assert answer.status_code == 503 and "no interface yet" in answer.json()["error"]["message"]
+
+
+def test_status(shared_hub, node):
+    import concurrent.futures
+
+    result = {"status": {"counters": [{"name": "drop spoofed", "value": 7}],
+                         "paths": [{"path": 3, "chain_id": "c", "current": True, "flows": 9}]}}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(shared_hub.get, f"{V1}/nodes/{node.name}/status")
+        node.answer("status", result)
+        answer = asked.result(30)
+    assert answer.json()["status"]["counters"] == [{"name": "drop spoofed", "value": 7}]
+    assert answer.json()["status"]["paths"][0] == {"path": 3, "chain_id": "c", "current": True, "flows": 9}
+
+
+def test_wrong_trace(shared_hub, node, port):
+    h, good = shared_hub, dict(port=port["id"], dst_ip="10.1.0.7")
+    bad = [dict(port=str(uuid.uuid4())), dict(dst_ip="x"), dict(dst_ip="2001:db8::1"), dict(src_ip=7), dict(src_port=70000),
+           dict(protocol="bogus"), dict(tcp_flags="Q"), dict(vlan=5000), dict(src_mac="x"), dict(color=1), dict(dst_port="80")]
+    for b in bad:
+        r = trace(h, node, **{**good, **b})
+        assert r.status_code in (400, 404), (b, r.text)
+    assert h.post(f"{V1}/nodes/{node.name}/trace", {}).status_code == 400
+    assert trace(h, node, port=port["id"]).status_code == 400
+    assert not node.frames("call")
+    net = h.post(V2 + "/networks", {"network": {}}, 201).json()["network"]
+    elsewhere = h.post(V2 + "/ports", {"port": {"network_id": net["id"]}}, 201).json()["port"]
+    assert trace(h, node, port=elsewhere["id"], dst_ip="10.1.0.7", src_ip="10.1.0.1").status_code == 400
+
+
+def test_node_that_is_away(build, shared_hub, tmp_path):
+    token = new_token(shared_hub)
+    assert enrol(build, tmp_path / "a", token["token"], shared_hub.url).returncode == 0
+    r = shared_hub.get(f"{V1}/nodes/{token['node_name']}/status")
+    assert r.status_code == 503, r.text
+
+
+# ---- events ----
+
+
+def test_events(shared_hub, node, port):
+    h = shared_hub
+    events = [{"id": str(uuid.uuid4()), "time_us": 1_700_000_000_000_000 + i, "kind": kind, "severity": severity,
+               "resource": f"port/{port['id']}", "text": f"event {i}"}
+              for i, (kind, severity) in enumerate([("function_died", "error"), ("hop_restored", "info")])]
+    node.report(events=events)
+    node.report(events=events)
+    got = h.get(f"{V1}/events?node={node.name}", 200).json()["events"]
+    assert [e["kind"] for e in got] == ["hop_restored", "function_died"]
+    assert got[0]["node_name"] == node.name and got[0]["time"].startswith("2023-11-14T")
+    assert [e["text"] for e in h.get(f"{V1}/events?node={node.id}&severity=error", 200).json()["events"]] == ["event 0"]
+    assert [e["kind"] for e in h.get(f"{V1}/events?node={node.id}&since={got[1]['seq']}", 200).json()["events"]] == ["hop_restored"]
+    assert h.get(f"{V1}/events?node={node.id}&since=2030-01-01T00:00:00Z", 200).json()["events"] == []
+    assert len(h.get(f"{V1}/events?node={node.id}&limit=1", 200).json()["events"]) == 1
+    assert h.get(f"{V1}/events?since=yesterday").status_code == 400
+    assert h.get(f"{V1}/events?limit=many").status_code == 400
+    assert h.new_user("member").get(V1 + "/events", 200).json()["events"] == []
