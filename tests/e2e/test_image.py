@@ -180,6 +180,8 @@ def test_streams_of_any_length(shared_hub, tmp_path):
         with open(f"/proc/{h.process.pid}/status", encoding="ascii") as f:
             return int(next(line for line in f if line.startswith("VmHWM")).split()[1])
 
+    with open(f"/proc/{h.process.pid}/maps", encoding="ascii", errors="replace") as f:
+        sanitized = "libasan" in f.read()  # ASan keeps what was freed
     before = peak()
     upload(h, image, (block for _ in range(64)))
     digest = hashlib.sha512()
@@ -192,7 +194,7 @@ def test_streams_of_any_length(shared_hub, tmp_path):
         for piece in r.iter_content(1 << 20):
             got.update(piece)
     assert got.hexdigest() == digest.hexdigest()
-    assert peak() - before < 24 * 1024, "the image went through memory"
+    assert sanitized or peak() - before < 24 * 1024, "the image went through memory"
 
 
 def test_ranges(shared_hub):
