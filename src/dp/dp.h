@@ -81,6 +81,8 @@ WARN_UNUSED int dp_net_set(struct dp *dp, const struct dp_net *n, struct err *e)
 /* Attaches the tc programs when they are not attached, then writes the port. The interface must exist. */
 WARN_UNUSED int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *e);
 WARN_UNUSED int dp_port_del(struct dp *dp, ifindex port, struct err *e); /* absent is success */
+/* Reads back the network that a port (of no VLAN) is in; 0: the datapath has no such port. */
+uint16_t dp_port_net(struct dp *dp, ifindex port);
 
 /* ---- security groups ---- */
 

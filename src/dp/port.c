@@ -309,6 +309,14 @@ int port_del_key(struct dp *dp, const struct port_key *k, struct err *e)
 	return 0;
 }
 
+uint16_t dp_port_net(struct dp *dp, ifindex port)
+{
+	struct port_key k = { .ifindex = (__u32)port.num };
+	struct port_rec rec;
+
+	return dp_get(dp, M_PORTS, &k, &rec) ? 0 : rec.net;
+}
+
 int dp_port_del(struct dp *dp, ifindex port, struct err *e)
 {
 	CLEANUP(free_voidp) void *keys = NULL;
