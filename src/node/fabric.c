@@ -13,18 +13,7 @@
 #include "node/server.h"
 #include "node/server_spec.h"
 
-#define MEMBERS_MAX 4096
-
-/* What the datapath was last told, for reading back. */
-struct fabric_port {
-	char id[UUID_STR_SIZE];
-	uint16_t net;
-	bool named; /* in this pass */
-};
-
 struct fabric {
-	size_t n, cap;
-	struct fabric_port *ports;
 	bool incomplete; /* something could not be written in this pass: nothing is swept */
 };
 
@@ -38,37 +27,8 @@ void fabric_close(struct node *n)
 {
 	if (!n->fabric)
 		return;
-	free(n->fabric->ports);
 	free(n->fabric);
 	n->fabric = NULL;
-}
-
-static struct fabric_port *port_find(const struct fabric *f, const char *id)
-{
-	for (size_t i = 0; i < f->n; i++)
-		if (strcmp(f->ports[i].id, id) == 0)
-			return &f->ports[i];
-	return NULL;
-}
-
-static struct fabric_port *port_get(struct fabric *f, const char *id)
-{
-	struct fabric_port *p = port_find(f, id);
-
-	if (p)
-		return p;
-	if (f->n == f->cap) {
-		size_t cap = f->cap ? 2 * f->cap : 16;
-
-		p = realloc(f->ports, cap * sizeof(*p));
-		if (!p)
-			return NULL;
-		f->ports = p;
-		f->cap = cap;
-	}
-	p = memset(&f->ports[f->n++], 0, sizeof(*p));
-	(void)str_copy(p->id, sizeof(p->id), str_of(id));
-	return p;
 }
 
 static void failed(struct node *n, const char *what, const char *id, const struct err *e)
@@ -201,10 +161,9 @@ static void set_port(struct node *n, const char *id, const Demarc__V1__Port *p)
 {
 	struct dp_port d = { .ifindex = local_port_index(n->local, id),
 			     .net = (uint16_t)local_number_find(n->local, LOCAL_NETWORK, p->network_id) };
-	struct fabric_port *f = port_get(n->fabric, id);
 	struct err e = { 0 };
 
-	if (!f || !d.net || !d.ifindex.num) {
+	if (!d.net || !d.ifindex.num) {
 		n->fabric->incomplete = true;
 		return;
 	}
@@ -214,13 +173,8 @@ static void set_port(struct node *n, const char *id, const Demarc__V1__Port *p)
 	add_addrs(p, &d);
 	for (size_t i = 0; i < p->n_security_group_ids && d.n_sgs < DP_PORT_SGS_MAX; i++)
 		d.sgs[d.n_sgs++] = local_number(n->local, LOCAL_SG, p->security_group_ids[i]);
-	f->named = true;
-	if (dp_port_set(n->dp, &d, &e) < 0) {
-		f->net = 0;
+	if (dp_port_set(n->dp, &d, &e) < 0)
 		failed(n, "port", id, &e);
-		return;
-	}
-	f->net = d.net;
 }
 
 static void set_server_ports(struct node *n, const struct server *s)
@@ -306,16 +260,6 @@ static bool keep_sg(void *ctx, const char *id)
 	return false;
 }
 
-static void forget_ports(struct fabric *f)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < f->n; i++)
-		if (f->ports[i].named)
-			f->ports[kept++] = f->ports[i];
-	f->n = kept;
-}
-
 void fabric_pass(struct node *n)
 {
 	struct fabric *f = n->fabric;
@@ -323,8 +267,6 @@ void fabric_pass(struct node *n)
 	struct err e = { 0 };
 
 	f->incomplete = n->frozen;
-	for (size_t i = 0; i < f->n; i++)
-		f->ports[i].named = false;
 	dp_mark(n->dp);
 	for (size_t pos = 0; (o = intent_next(n->intent, "network", &pos));)
 		set_network(n, o);
@@ -336,7 +278,6 @@ void fabric_pass(struct node *n)
 	if (!f->incomplete) {
 		if (dp_sweep(n->dp, &e) < 0)
 			log_limited(LOG_WARN_, "datapath_sweep", "error=\"%s\"", e.msg);
-		forget_ports(f);
 		local_prune(n->local, LOCAL_NETWORK, keep_network, n);
 		local_prune(n->local, LOCAL_PORT, keep_port, n);
 		local_prune(n->local, LOCAL_SG, keep_sg, n);
@@ -347,14 +288,11 @@ void fabric_pass(struct node *n)
 
 static void del_port(struct node *n, const char *id)
 {
-	struct fabric_port *f = port_find(n->fabric, id);
 	uint32_t number = local_number_find(n->local, LOCAL_PORT, id);
 	struct err e = { 0 };
 
 	if (number && dp_port_del(n->dp, (ifindex){ LOCAL_PORT_BASE + (int)number }, &e) < 0)
 		failed(n, "port", id, &e);
-	if (f)
-		f->net = 0;
 }
 
 void fabric_server_down(struct node *n, struct server *s)
@@ -383,8 +321,9 @@ void fabric_detached(struct node *n, const struct vnics *old, const struct vnics
 
 const char *fabric_network_of(struct node *n, const char *port_id)
 {
-	const struct fabric_port *f = port_find(n->fabric, port_id);
-	const char *id = f && f->net ? local_id_find(n->local, LOCAL_NETWORK, f->net) : NULL;
+	uint32_t number = local_number_find(n->local, LOCAL_PORT, port_id);
+	uint16_t net = number ? dp_port_net(n->dp, (ifindex){ LOCAL_PORT_BASE + (int)number }) : 0;
+	const char *id = net ? local_id_find(n->local, LOCAL_NETWORK, net) : NULL;
 
 	return id ? id : "";
 }

@@ -9,10 +9,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
 #include "base/cleanup.h"
 #include "base/types.h"
 #include "node/httpreq.h"
 #include "node/netns.h"
+
+/* The generated skeleton declares all of libbpf's styles of attaching; one is used. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#include "metadata.skel.h"
+#pragma GCC diagnostic pop
 
 #define CONNECTIONS_MAX 8
 #define IDLE_MS 5000
@@ -36,6 +45,8 @@ struct metasrv {
 	void *ctx;
 	struct conn *conns;
 	unsigned n_conns;
+	struct metadata_bpf *bpf;
+	struct bpf_link *link; /* to the function's namespace */
 };
 
 static void serve(struct conn *c);
@@ -191,12 +202,13 @@ static void on_connection(uv_stream_t *s, int status)
 		(void)uv_timer_start(&c->idle, on_idle, IDLE_MS, 0);
 }
 
+/* On any port: metadata.bpf.c brings the connections to port 80 here. */
 static int listen_inside(int netns_fd, int *ret_fd, struct err *e)
 {
 	CLEANUP(netns_leave) struct netns_visit visit = NETNS_VISIT_NONE;
 	CLEANUP(close_fdp) int fd = -1;
 	struct sockaddr_in sa = { .sin_family = AF_INET,
-				  .sin_port = htons(80),
+
 				  .sin_addr.s_addr = htonl(0xa9fea9fe) };
 	int one = 1, r = netns_enter(&visit, netns_fd, e);
 
@@ -213,7 +225,29 @@ static int listen_inside(int netns_fd, int *ret_fd, struct err *e)
 
 static void on_srv_closed(uv_handle_t *h)
 {
-	free(h->data);
+	struct metasrv *m = h->data;
+
+	if (m->link)
+		(void)bpf_link__destroy(m->link);
+	metadata_bpf__destroy(m->bpf);
+	free(m);
+}
+
+/* The listening socket has to be one already when it goes into the map. */
+static int steer(struct metasrv *m, int netns_fd, int fd, struct err *e)
+{
+	uint32_t zero = 0;
+	uint64_t value = (uint64_t)fd;
+	int r;
+
+	m->bpf = metadata_bpf__open_and_load();
+	if (!m->bpf)
+		return err_errno(e, errno, "loading the metadata program");
+	r = bpf_map_update_elem(bpf_map__fd(m->bpf->maps.service), &zero, &value, BPF_ANY);
+	if (r < 0)
+		return err_errno(e, r, "metadata socket");
+	m->link = bpf_program__attach_netns(m->bpf->progs.metadata, netns_fd);
+	return m->link ? 0 : err_errno(e, errno, "attaching the metadata program");
 }
 
 int metasrv_start(uv_loop_t *loop, int netns_fd, metasrv_docs_fn docs, void *ctx,
@@ -238,9 +272,13 @@ int metasrv_start(uv_loop_t *loop, int netns_fd, metasrv_docs_fn docs, void *ctx
 		close_fdp(&fd);
 	else
 		r = uv_listen((uv_stream_t *)&m->tcp, CONNECTIONS_MAX, on_connection);
+	if (r < 0)
+		r = err_set(e, FAULT_INTERNAL, NULL, "metadata service: %s", uv_strerror(r));
+	else
+		r = steer(m, netns_fd, fd, e);
 	if (r < 0) {
 		uv_close((uv_handle_t *)&m->tcp, on_srv_closed);
-		return err_set(e, FAULT_INTERNAL, NULL, "metadata service: %s", uv_strerror(r));
+		return r;
 	}
 	*ret = m;
 	return 0;

@@ -3,8 +3,8 @@
 #define DEMARC_NODE_METASRV_H
 
 /*
- * The metadata service of one function: a listening socket inside the function's namespace, at 169.254.169.254:80 on
- * its loopback, served by the agent's loop. Nothing listens in the node's own namespace.
+ * The metadata service of one function: a listening socket inside the function's namespace, reached at 169.254.169.254:80
+ * without taking port 80 from the function (bpf/metadata.bpf.c), served by the agent's loop. Nothing listens in the node's own namespace.
  * Thread: the loop's.
  */
 

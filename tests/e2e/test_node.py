@@ -64,6 +64,18 @@ def test_function_runs_verified_and_leaves_nothing(node):
     wait_for("gone", lambda: node.servers[sid]["state"] == "SERVER_GONE")
 
 
+def test_metadata_leaves_port_80_to_the_function(node):
+    node.start()
+    image = Image(oci_archive([busybox_layer()], cmd=["/bin/sh", "-c", "exec httpd -f -p 80"]))
+    sid, _, _ = one_server(node, image, probe="tcp:80")
+    node.wait_healthy(sid)
+    url = "http://169.254.169.254/latest/meta-data/instance-id"
+    assert node.inside(sid, "/bin/wget", "-qO-", url) == sid
+    node.kill()
+    node.start()
+    wait_for("served again", lambda: node.inside(sid, "/bin/wget", "-qO-", url, check=False) == sid)
+
+
 def test_function_is_confined(node):
     node.start()
     sid, _, _ = one_server(node)
