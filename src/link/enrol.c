@@ -193,8 +193,6 @@ static int store(const struct identity_paths *p, const struct exchange *x, const
 		rc = file_write_atomic(p->cert, 0600, str_of(cert), e);
 	if (rc == 0)
 		rc = file_write_atomic(p->identity, 0600, str_of(text), e);
-	if (rc == 0)
-		(void)unlink(p->csr); /* of no more use; harmless when it stays */
 	return rc;
 }
 
