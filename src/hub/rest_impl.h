@@ -134,6 +134,22 @@ const struct attr *attr_of_column(const struct resource *res, const char *column
 /* "Security group" of "security_group" */
 const char *resource_title(const struct resource *res, char buf[static 64]);
 
+/* ---- views (rest_view.c) ---- */
+
+#define FIELDS_MAX 64
+struct view {
+	const char *fields[FIELDS_MAX]; /* asked for; none: all */
+	size_t n_fields;
+	bool brief;
+};
+/* From the request's `fields`, and from the route: brief or not. */
+void view_of(struct req *r, struct view *v);
+/* Removes what is hidden from this caller, adds the aliases. */
+void view_present(const struct req *r, const struct resource *res, const struct view *v, json_t *row);
+/* The resource's expand hooks. */
+WARN_UNUSED int rows_expand(struct req *r, const struct resource *res, json_t *rows, struct err *e);
+WARN_UNUSED int row_expand(struct req *r, const struct resource *res, json_t *row, struct err *e);
+
 /* ---- validation (rest_validate.c) ---- */
 
 /* A checked and canonical copy of body, with defaults. */

@@ -179,7 +179,7 @@ static int start(void **state)
 
 	memset(&world, 0, sizeof(world));
 	world.auth = (struct req_auth){ .roles = 2, .user_id = "u1", .project_id = "p1" };
-	strcpy(dir, "/tmp/demarc-rest-XXXXXX");
+	str_copy(dir, sizeof(dir), STR("/tmp/demarc-rest-XXXXXX"));
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/db", dir);
 	hub = (struct hub){ .config = &config,

@@ -25,7 +25,7 @@ static char dir[64], path[128];
 
 static int make_dir(void **state)
 {
-	strcpy(dir, "/tmp/demarc-token-XXXXXX");
+	str_copy(dir, sizeof(dir), STR("/tmp/demarc-token-XXXXXX"));
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/token-keys", dir);
 	return 0;
