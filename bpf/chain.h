@@ -148,12 +148,14 @@ __noinline int chain_to_hop(__u32 hop, __u32 side)
 static __always_inline __u32 path_pick(struct pkt *p, union chain_ptr *c)
 {
 	__u32 path = p->had_path;
+	struct path_rec *rec;
 
 	if (!p->had || path < c->floor)
 		return c->path;
-	if (path && (p->had_chain != p->chain || !bpf_map_lookup_elem(&paths, &path)))
-		return c->path;
-	return path;
+	if (!path)
+		return 0;
+	rec = bpf_map_lookup_elem(&paths, &path);
+	return rec && rec->chain == p->chain ? path : c->path;
 }
 
 /* A packet from a port of a hop. */

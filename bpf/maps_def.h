@@ -43,7 +43,7 @@ MAP_LAZY(sg_members, struct sg_member_key, __u32, ABI_SG_MEMBERS);
 MAP_LAZY(paths, __u32, struct path_rec, ABI_PATHS);
 MAP_LAZY(path_hops, struct path_hop_key, struct path_hop, ABI_PATHS * 4);
 MAP_LAZY(path_ports, struct path_port_key, struct path_port, ABI_PATHS * 8);
-MAP_LAZY(path_flows, __u32, __u64, ABI_PATHS);
+MAP(path_flows, BPF_MAP_TYPE_HASH, __u32, __u64, ABI_PATHS);
 MAP_LAZY(port_chain, __u32, struct port_chain, 4096);
 MAP_LAZY(port_class, struct port_key, struct port_classifiers, 1024);
 MAP(port_counts, BPF_MAP_TYPE_PERCPU_HASH, __u32, struct port_count, 1024);

@@ -312,15 +312,33 @@ static int class_sync(struct dp *dp, __u16 chain, const struct path_blob *b, str
 
 /* ---- the flip ---- */
 
-static void path_replaced(struct dp *dp, __u32 id)
+static void path_replaced(struct dp *dp, __u32 id, bool chain_gone)
 {
 	struct path_rec rec;
 	struct err e;
 
 	if (!id || dp_get(dp, M_PATHS, &id, &rec))
 		return;
-	rec.replaced_ns = kernel_ns();
+	if (!rec.replaced_ns)
+		rec.replaced_ns = kernel_ns();
+	if (chain_gone)
+		rec.chain = 0; /* the number may be given to another chain, whose flows these are not */
 	(void)!dp_put(dp, M_PATHS, &id, &rec, &e);
+}
+
+static int paths_orphan(struct dp *dp, __u16 chain, struct err *e)
+{
+	CLEANUP(free_voidp) void *keys = NULL;
+	int n = dp_keys(dp, M_PATHS, sizeof(__u32), &keys, e);
+
+	for (int i = 0; i < n; i++) {
+		__u32 id = ((__u32 *)keys)[i];
+		struct path_rec rec;
+
+		if (!dp_get(dp, M_PATHS, &id, &rec) && rec.chain == chain)
+			path_replaced(dp, id, true);
+	}
+	return n < 0 ? n : 0;
 }
 
 static int count_flows(struct dp *dp, __u16 chain, enum dp_flip_mode mode, struct dp_flip_result *r,
@@ -357,9 +375,9 @@ static int flip(struct dp *dp, const struct path_blob *b, uint64_t hash, enum dp
 		return r;
 	if (mode == DP_FLIP_MOVE || r)
 		dp_gen_bump(dp);
-	path_replaced(dp, old);
+	path_replaced(dp, old, false);
 	ret->path = id;
-	return count_flows(dp, b->chain, mode, ret, e);
+	return old ? count_flows(dp, b->chain, mode, ret, e) : 0;
 }
 
 int dp_chain_set(struct dp *dp, const struct dp_path *p, enum dp_flip_mode mode,
@@ -400,7 +418,6 @@ int dp_chain_del(struct dp *dp, uint16_t chain, struct err *e)
 {
 	union chain_ptr none = { .path = 0, .floor = UINT32_MAX };
 	CLEANUP(free_voidp) void *keys = NULL;
-	__u32 old;
 	int r, n;
 
 	if (!chain || chain >= ABI_CHAINS)
@@ -409,7 +426,6 @@ int dp_chain_del(struct dp *dp, uint16_t chain, struct err *e)
 	r = class_sync(dp, chain, NULL, e);
 	if (r < 0)
 		return r;
-	old = dp->chains[chain].path;
 	__atomic_store_n(&dp->chains[chain].word, none.word, __ATOMIC_RELEASE);
 	n = dp_keys(dp, M_PORT_CHAIN, sizeof(__u32), &keys, e);
 	for (int i = 0; i < n; i++) {
@@ -419,9 +435,8 @@ int dp_chain_del(struct dp *dp, uint16_t chain, struct err *e)
 		if (!dp_get(dp, M_PORT_CHAIN, k, &pc) && pc.chain == chain)
 			dp_unset(dp, M_PORT_CHAIN, k);
 	}
-	path_replaced(dp, old);
 	dp_gen_bump(dp);
-	return n < 0 ? n : 0;
+	return n < 0 ? n : paths_orphan(dp, chain, e);
 }
 
 /* ---- collection ---- */

@@ -433,6 +433,17 @@ static void test_collect(void **state)
 	}
 }
 
+/* A chain number is used again: flows that the old chain kept are not the new one's. */
+static void test_number_again(void **state)
+{
+	set_chain("01", DP_FLIP_MOVE);
+	expect_both(1000, "01");
+	OK(dp_chain_del(lab.dp, CHAIN, &lab_err));
+	set_chain("2", DP_FLIP_KEEP);
+	expect_both(1000, "2");
+	assert_not_dropped(&lab);
+}
+
 static void test_sweep(void **state)
 {
 	set_chain("01", DP_FLIP_MOVE);
@@ -488,6 +499,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_mac_rewrite, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nat, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_collect, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_number_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_port_stats, setup, teardown),
 	};
