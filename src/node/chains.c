@@ -321,6 +321,7 @@ static void apply_one(struct node *n, const intent_object *o)
 	c->tried_version = o->version;
 	is_new = !c->in_force || c->in_force->version != o->version;
 	chain_evaluate(o->chain, is_new && c->in_force ? c->in_force->chain : NULL, pair_healthy, n, &v);
+	/* Only what is in force can be held. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	use = v.held ? c->in_force->chain : o->chain;
 	ret = path_of(n, o->id, use, &v, &path, &e);
 	if (ret == 0)

