@@ -53,17 +53,22 @@ static void prune_notes(struct node *n)
 
 static void plan_next(struct node *n);
 
-/* Traffic first, then functions, then papers. */
-static void pass(struct node *n)
+static void pass_traffic(struct node *n)
 {
-	if (n->stopping)
-		return;
 	if (n->fabric_dirty) {
 		n->fabric_dirty = false;
 		fabric_pass(n); /* chains are part of it */
 	} else {
 		chains_apply(n);
 	}
+}
+
+/* Traffic first, then functions, then papers. */
+static void pass(struct node *n)
+{
+	if (n->stopping)
+		return;
+	pass_traffic(n);
 	images_mark(n->images);
 	servers_pass(n);
 	if (!n->frozen) {
@@ -139,8 +144,11 @@ int node_intent(struct node *n, const Demarc__V1__Intent *m, struct err *e)
 	n->intent_ns = now;
 	if (m->full)
 		n->frozen = false;
+	/* At once: a chain change is in force, and reported, before this returns; the rest may wait for the disk. */
 	n->fabric_dirty = true;
-	pass(n); /* at once: a chain change is in force before this returns */
+	pass_traffic(n);
+	reports_flush(n);
+	node_kick(n);
 	return 0;
 }
 
