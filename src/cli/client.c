@@ -300,13 +300,24 @@ int client_call(struct client *c, const char *method, const char *service, const
 	return exchange(c, method, strbuf_cstr(&url), body, ret, e);
 }
 
-static int one_of(json_t *list, const char *singular, const char *what, json_t **ret, struct err *e)
+/* Some services take no name filter, or match parts of names: only equal ones count. Returns 1 found, 0 not. */
+static int one_named(const json_t *list, const char *singular, const char *what, json_t **ret, struct err *e)
 {
-	if (json_array_size(list) > 1)
-		return err_set(e, FAULT_CONFLICT, NULL, "%zu %ss are named \"%s\": use the id",
-			       json_array_size(list), singular, what);
-	*ret = json_incref(json_array_get(list, 0));
-	return 0;
+	json_t *found = NULL, *row;
+	size_t i, n = 0;
+
+	json_array_foreach(list, i, row) {
+		const char *name = json_str(row, "name");
+
+		if (name && strcmp(name, what) == 0) {
+			found = row;
+			n++;
+		}
+	}
+	if (n > 1)
+		return err_set(e, FAULT_CONFLICT, NULL, "%zu %ss are named \"%s\": use the id", n, singular, what);
+	*ret = json_incref(found);
+	return (int)n;
 }
 
 int client_find(struct client *c, const char *service, const char *path, const char *plural,
@@ -322,16 +333,16 @@ int client_find(struct client *c, const char *service, const char *path, const c
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
 	strbuf_addf(&url, "%s?name=%s", path, escaped);
 	rc = client_call(c, "GET", service, strbuf_cstr(&url), NULL, &answer, e);
-	if (rc == 0 && json_array_size(json_object_get(answer, plural))) {
+	if (rc == 0)
+		rc = one_named(json_object_get(answer, plural), singular, what, ret, e);
+	if (rc) {
 		curl_free(escaped);
-		return one_of(json_object_get(answer, plural), singular, what, ret, e);
+		return rc < 0 ? rc : 0;
 	}
 	strbuf_done(&url);
 	url = (struct strbuf){ 0 };
 	strbuf_addf(&url, "%s/%s", path, escaped);
 	curl_free(escaped);
-	if (rc < 0)
-		return rc;
 	json_decref(MOVE_PTR(answer));
 	rc = client_call(c, "GET", service, strbuf_cstr(&url), NULL, &answer, e);
 	if (rc < 0)

@@ -15,6 +15,7 @@
 #include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "dp.skel.h"
 
 #define MAX_FLOWS_DEFAULT 262144
@@ -115,13 +116,6 @@ void cidr_words(const struct ip_cidr *c, __u32 ret_ip[4], __u32 ret_mask[4])
 
 /* ---- opening ---- */
 
-static int make_dir(const char *path, struct err *e)
-{
-	if (mkdir(path, 0700) && errno != EEXIST)
-		return err_errno(e, errno, "pin directory %s", path);
-	return 0;
-}
-
 static int set_dirs(struct dp *dp, const char *pin_dir, struct err *e)
 {
 	int r;
@@ -130,8 +124,8 @@ static int set_dirs(struct dp *dp, const char *pin_dir, struct err *e)
 		return err_set(e, FAULT_BAD_REQUEST, "pin_dir", "pin directory is too long");
 	snprintf(dp->pin_dir, sizeof(dp->pin_dir), "%s", pin_dir);
 	snprintf(dp->dir, sizeof(dp->dir), "%s/v%d", pin_dir, ABI_VERSION);
-	r = make_dir(dp->pin_dir, e);
-	return r ? r : make_dir(dp->dir, e);
+	r = dir_make(dp->pin_dir, 0700, e);
+	return r ? r : dir_make(dp->dir, 0700, e);
 }
 
 /* A pinned map keeps the size it was made with: dp_remove() first to change it. */
