@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -273,5 +274,21 @@ int tree_remove(const char *path, struct err *e)
 		return err_wrap(e, "remove tree %s", path);
 	if (rmdir(path) < 0 && errno != ENOENT)
 		return err_errno(e, errno, "remove %s", path);
+	return 0;
+}
+
+int file_lock(const char *path, const char *what, int *ret_fd, struct err *e)
+{
+	int fd CLEANUP(close_fdp) = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return err_errno(e, errno, "open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno == EWOULDBLOCK)
+			return err_set(e, FAULT_IN_USE, NULL, "another %s uses %s: stop it first",
+				       what, path);
+		return err_errno(e, errno, "lock %s", path);
+	}
+	*ret_fd = MOVE_FD(fd);
 	return 0;
 }

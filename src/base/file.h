@@ -20,4 +20,11 @@ WARN_UNUSED int dir_make(const char *path, mode_t mode, struct err *e);
 /* rm -rf that never follows a link and never leaves the tree (openat, O_NOFOLLOW). Absent is success. */
 WARN_UNUSED int tree_remove(const char *path, struct err *e);
 
+/*
+ * Takes an exclusive lock on `path` (made 0600 when absent) that goes with the process, never waiting. *ret_fd keeps it; the
+ * caller closes it to let go. Fault IN_USE when another process has it: `what` ("node agent") is named in the message.
+ * Source: flock(2).
+ */
+WARN_UNUSED int file_lock(const char *path, const char *what, int *ret_fd, struct err *e);
+
 #endif

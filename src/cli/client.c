@@ -301,7 +301,8 @@ int client_call(struct client *c, const char *method, const char *service, const
 }
 
 /* Some services take no name filter, or match parts of names: only equal ones count. Returns 1 found, 0 not. */
-static int one_named(const json_t *list, const char *singular, const char *what, json_t **ret, struct err *e)
+static int one_named(const json_t *list, const char *singular, const char *what, json_t **ret,
+		     struct err *e)
 {
 	json_t *found = NULL, *row;
 	size_t i, n = 0;
@@ -315,7 +316,8 @@ static int one_named(const json_t *list, const char *singular, const char *what,
 		}
 	}
 	if (n > 1)
-		return err_set(e, FAULT_CONFLICT, NULL, "%zu %ss are named \"%s\": use the id", n, singular, what);
+		return err_set(e, FAULT_CONFLICT, NULL, "%zu %ss are named \"%s\": use the id", n,
+			       singular, what);
 	*ret = json_incref(found);
 	return (int)n;
 }

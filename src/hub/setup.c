@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,14 +65,9 @@ static int take_lock(const struct hub *h, struct setup *s, struct err *e)
 {
 	CLEANUP(free_charp) char *path = path_of(h, "lock");
 
-	s->lock_fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
-	if (s->lock_fd < 0)
-		return err_errno(e, errno, "open %s", path ? path : "lock");
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return err_set(e, FAULT_IN_USE, NULL,
-			       "Another demarc-hub runs on the data directory %s. Stop it, or use another --data-dir.",
-			       h->config->data_dir);
-	return 0;
+	if (!path)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a path");
+	return file_lock(path, "demarc-hub", &s->lock_fd, e);
 }
 
 /* What an unfinished first start left behind. Nobody has used it: its password was never handed out. */

@@ -228,6 +228,9 @@ static int open_dirs(struct node *n, struct err *e)
 	char path[PATH_MAX];
 	int r = absolute(n->cfg.state_dir, sizeof(n->cfg.state_dir), e);
 
+	(void)snprintf(path, sizeof(path), "%.4000s/lock", n->cfg.state_dir);
+	if (r == 0)
+		r = file_lock(path, "node agent", &n->lock_fd, e);
 	if (r == 0)
 		r = absolute(n->cfg.run_dir, sizeof(n->cfg.run_dir), e);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(in_run); i++) {
@@ -288,6 +291,7 @@ int node_open(struct node *n, const struct config *cfg, const char *node_id, str
 
 	memset(n, 0, sizeof(*n));
 	n->cfg = *cfg;
+	n->lock_fd = -1;
 	n->fabric_dirty = true;
 	n->started_ns = clock_mono_ns();
 	(void)str_copy(n->id, sizeof(n->id), str_of(node_id));
@@ -345,4 +349,5 @@ void node_close(struct node *n)
 	uv_walk(&n->loop, close_handle, NULL);
 	(void)uv_run(&n->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&n->loop);
+	close_fdp(&n->lock_fd);
 }

@@ -36,6 +36,7 @@ struct node {
 	char id[UUID_STR_SIZE];
 	char boot_id[UUID_STR_SIZE], run_id[UUID_STR_SIZE];
 	int64_t started_ns;
+	int lock_fd; /* one agent for one state directory */
 
 	struct intent *intent;
 	bool frozen; /* the stored intent was damaged: nothing is removed until the hub has sent it again */

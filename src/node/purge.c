@@ -125,8 +125,13 @@ int node_purge(const struct config *cfg, const char *node_id, struct err *e)
 	static const char *const state[] = { "servers", "images", "local.json", "events.log",
 					     "report.seq" };
 	char path[PATH_MAX];
-	int r = each_entry(cfg, cfg->run_dir, "runc", delete_container, e);
+	int lock CLEANUP(close_fdp) = -1;
+	int r;
 
+	(void)snprintf(path, sizeof(path), "%.4000s/lock", cfg->state_dir);
+	r = file_lock(path, "node agent", &lock, e);
+	if (r == 0)
+		r = each_entry(cfg, cfg->run_dir, "runc", delete_container, e);
 	if (r == 0)
 		r = each_entry(cfg, cfg->run_dir, "rootfs", unmount_rootfs, e);
 	node_pin_dir(cfg, node_id, path, sizeof(path));

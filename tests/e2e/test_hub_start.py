@@ -85,7 +85,7 @@ def test_port_in_use(unstarted_hub, tmp_path):
 def test_one_hub_for_one_directory(hub):
     done = run(hub, "--data-dir", hub.data_dir, "--listen", "127.0.0.1", "--port", "0")
     assert done.returncode == 1
-    assert "Another demarc-hub" in done.stderr
+    assert "another demarc-hub" in done.stderr
 
 
 @pytest.mark.parametrize("args", [["--port", "x"], ["--nonsense"], ["word"], ["--config", "/nonexistent"]])
