@@ -49,6 +49,8 @@ static __always_inline __u16 ctx_vlan(ctx_t *c)
 #include <stdint.h>
 #include <string.h>
 
+#undef __always_inline
+#undef __noinline
 #define __always_inline inline __attribute__((always_inline))
 #define __noinline __attribute__((noinline))
 #define bpf_ntohs(x) be16toh(x)

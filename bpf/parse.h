@@ -150,6 +150,8 @@ static __always_inline int parse_ipv6(ctx_t *c, struct pkt *p)
 	next = b[6];
 	for (int i = 0; i < ABI_IPV6_EXT && more > 0; i++)
 		more = parse_ext(c, p, &next);
+	if (p->l4_off > p->len)
+		return -DROP_MALFORMED;
 	if (more) /* truncated, or a longer list of headers than anybody sends */
 		return -DROP_MALFORMED;
 	p->key.proto = next;
