@@ -67,6 +67,24 @@ static int check_owner(const struct req *r, const struct row_plan *p, const json
 	return err_set(e, FAULT_FORBIDDEN, NULL, "The %s belongs to another project.", p->res->singular);
 }
 
+/* "If-Match: revision_number=5". Source: networking v2, "Revisions". */
+static int check_revision(const struct req *r, const json_t *row, struct err *e)
+{
+	struct str wanted, name = str_cut(str_trim(http_header(r->http, "if-match")), '=', &wanted);
+	int64_t now = json_int(row, "revision_number", -1);
+	uint64_t n;
+
+	if (name.len == 0 || now < 0)
+		return 0;
+	if (!str_eq_c(name, "revision_number") || str_to_u64(wanted, INT64_MAX, &n) < 0)
+		return err_set(e, FAULT_BAD_REQUEST, NULL, "If-Match must be revision_number=<number>.");
+	if ((int64_t)n != now)
+		return err_set(e, FAULT_PRECONDITION, NULL,
+			       "Constrained to %llu, but current revision is %lld",
+			       (unsigned long long)n, (long long)now);
+	return 0;
+}
+
 static int reload(struct req *r, const struct row_plan *p, const char *id, json_t **ret_row,
 		  struct err *e)
 {
@@ -233,6 +251,8 @@ int rest_update(struct req *r, struct err *e)
 	if (rc == 0)
 		rc = check_owner(r, p, old, e);
 	if (rc == 0)
+		rc = check_revision(r, old, e);
+	if (rc == 0)
 		rc = inner_body(r, res, &body, e);
 	if (rc == 0)
 		rc = change_row(r, p, old, body, &row, e);
@@ -248,5 +268,7 @@ int rest_delete(struct req *r, struct err *e)
 
 	if (rc == 0)
 		rc = check_owner(r, p, row, e);
+	if (rc == 0)
+		rc = check_revision(r, row, e);
 	return rc < 0 ? rc : remove_row(r, p, row, e);
 }

@@ -14,6 +14,8 @@
 #define REST_QUERY_ARGS_MAX 512 /* the 8 KiB target holds fewer useful ones */
 #define REST_PAGE_MAX 1000	/* rows of one answer of a service that always pages */
 #define REST_MODULES_MAX 16
+#define REST_LIST_MAX                                                                              \
+	10000	       /* rows of one answer of the other services: some 60 MB while it is made */
 #define REST_METHODS 7 /* HTTP_GET .. HTTP_OPTIONS */
 
 /* ---- routes (rest_route.c) ---- */

@@ -440,6 +440,23 @@ static void test_visibility(void **state)
 	assert_int_equal(call(HTTP_GET, BOXES, NULL), 403);
 }
 
+static void test_revision(void **state)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), BOXES "/%s", make("a", 1));
+	set_header("if-match", "revision_number=1");
+	assert_int_equal(call(HTTP_PUT, path, "{\"box\":{\"size\":2}}"), 200);
+	assert_int_equal(call(HTTP_PUT, path, "{\"box\":{\"size\":3}}"), 412);
+	assert_int_equal(call(HTTP_DELETE, path, NULL), 412);
+	world.n_headers = 0;
+	set_header("if-match", "\"etag\"");
+	assert_int_equal(call(HTTP_DELETE, path, NULL), 400);
+	world.n_headers = 0;
+	set_header("if-match", "revision_number=2");
+	assert_int_equal(call(HTTP_DELETE, path, NULL), 204);
+}
+
 static void test_refusals(void **state)
 {
 	assert_int_equal(call(HTTP_GET, "/nothing", NULL), 404);
@@ -547,6 +564,7 @@ int main(void)
 		IN_HUB(test_fields_and_brief),
 		IN_HUB(test_paging),
 		IN_HUB(test_visibility),
+		IN_HUB(test_revision),
 		IN_HUB(test_refusals),
 		IN_HUB(test_microversions),
 		IN_HUB(test_version_documents),

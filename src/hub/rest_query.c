@@ -108,11 +108,12 @@ int bool_parse(const char *s)
 	return -EINVAL;
 }
 
-/* Compute and image always page; network and identity page only when asked. */
+/* Compute and image always page; the clients of the others expect all rows, up to what an answer may cost. */
 static size_t default_limit(const struct module *m)
 {
-	return strcmp(m->service, "compute") == 0 || strcmp(m->service, "image") == 0 ? REST_PAGE_MAX :
-											0;
+	return strcmp(m->service, "compute") == 0 || strcmp(m->service, "image") == 0 ?
+		       REST_PAGE_MAX :
+		       REST_LIST_MAX;
 }
 
 int query_limit(const struct query *q, const struct module *m, size_t *ret, bool *ret_given,
@@ -131,7 +132,7 @@ int query_limit(const struct query *q, const struct module *m, size_t *ret, bool
 			       "integer of 0 or more",
 			       text);
 	/* A limit of 0 is "no limit" in network and compute's own maximum in compute. */
-	if (n > 0 && (*ret == 0 || n < *ret))
+	if (n > 0 && n < *ret)
 		*ret = (size_t)n;
 	if (n == 0)
 		*ret_given = false;

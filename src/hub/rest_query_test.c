@@ -100,7 +100,7 @@ static void test_limit(void **state)
 	size_t n;
 
 	assert_int_equal(limit("network", "", &n, &given), 0);
-	assert_int_equal(n, 0);
+	assert_int_equal(n, REST_LIST_MAX);
 	assert_int_equal(limit("compute", "", &n, &given), 0);
 	assert_int_equal(n, REST_PAGE_MAX);
 	assert_false(given);
