@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A full disk: changes are refused with 507, reads go on, and what was there stays whole."""
+
+import os
+import subprocess
+
+import pytest
+
+from conftest import Hub
+
+DISK_MB = 64
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own; unmounted at the end."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "demarc-test", str(path)], check=True)
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def fill(path):
+    """A file that takes all the space there is."""
+    with open(path, "wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(b"\0" * 65536)
+        except OSError:
+            pass
+
+
+def test_disk_full(build, small_disk, tmp_path):
+    hub = Hub(build, small_disk / "hub", tmp_path / "hub.log")
+    hub.allow_log("request_failed")
+    ballast = small_disk / "ballast"
+    try:
+        hub.start()
+        kept = hub.new_project("kept")["id"]
+        fill(ballast)
+        statuses = [hub.post("/identity/v3/projects", {"project": {"name": f"x-{i}"}}).status_code for i in range(5)]
+        assert set(statuses) <= {201, 507} and statuses[-1] == 507
+        body = hub.post("/identity/v3/projects", {"project": {"name": "y"}}, 507).json()
+        assert body["error"]["code"] == 507
+        hub.get(f"/identity/v3/projects/{kept}", 200)
+        hub.login()
+        n_before = len(hub.get("/identity/v3/projects", 200).json()["projects"])
+        assert n_before == 2 + statuses.count(201)
+        hub.delete(f"/identity/v3/projects/{kept}")  # may fail, must not break anything
+        os.unlink(ballast)
+        hub.post("/identity/v3/projects", {"project": {"name": "z"}}, 201)
+        hub.restart()
+        assert "z" in [p["name"] for p in hub.get("/identity/v3/projects", 200).json()["projects"]]
+        hub.stop()
+    finally:
+        hub.kill()
+        hub.http.close()
+    assert not hub.problems()
