@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compute v2.1 by the unmodified clients and by hand. Nodes are rows here: what a node reports is written as its report would be."""
+"""Compute v2.1 by the unmodified clients and by hand. Most nodes are rows here: what they report is written as a report
+leaves it; the tests at the end play a connected node."""
 
 import base64
 import contextlib
 import json
 import sqlite3
 import subprocess
+import threading
 import time
 import uuid
 
 import pytest
+from conftest import wait_for
+from site_lab import lab_node
 
 NOVA = "/compute/v2.1"
 NET = "/network/v2.0"
@@ -725,3 +729,96 @@ def test_durable(hub):
     hub.kill()
     hub.start()
     assert cloud.show(server)["OS-EXT-SRV-ATTR:host"] == "node-a" and cloud.slots(server) == slots
+
+
+# ---- with a node that is there ----
+
+
+@pytest.fixture
+def lab(build, hub, tmp_path):
+    cloud = Cloud(hub)
+    with lab_node(build, hub, tmp_path / "node") as node:
+        cloud.site = hub.get(f"/demarc/v1/sites/{node.site_id}", 200).json()["site"]["name"]
+        yield cloud, node
+
+
+def wanted(node, server):
+    return wait_for(lambda: node.held().get(("server", server)), "the server in the node's intent")
+
+
+def told(cloud, node, server, state, **status):
+    """The node reports the server in this state, at the version it holds; returns the shown status and task."""
+    version = wanted(node, server)["version"]
+    node.report(servers=[{"id": server, "state": f"SERVER_{state}", "version": version, **status}])
+    shown = cloud.show(server)
+    return shown["status"], shown["OS-EXT-STS:task_state"]
+
+
+def changed(node, server, check):
+    wait_for(lambda: check(node.held()[("server", server)]["server"]), "the change in the node's intent")
+
+
+def test_life_by_reports(lab):
+    cloud, node = lab
+    server = cloud.server(availability_zone=cloud.site, networks=[{"uuid": n} for n in cloud.nets], metadata={"demarc:probe": "tcp:80"})
+    body = wanted(node, server)["server"]
+    assert [v["port_id"] for v in body["vifs"]] == [cloud.slots(server)[0], cloud.slots(server)[1]]
+    assert body["probe"] == "tcp:80" and body["memory_mb"] == 64 and body["flavor_name"] == "nf.tiny" and body["image"]["size_bytes"] == 100
+    assert told(cloud, node, server, "BUILDING", task="fetching image 42 %") == ("BUILD", "spawning")
+    assert told(cloud, node, server, "RUNNING", healthy=True, started_us=1_790_000_000_000_000) == ("ACTIVE", None)
+    assert cloud.show(server)["OS-SRV-USG:launched_at"].startswith("2026-09-")
+    cloud.act(server, {"os-stop": None})
+    assert told(cloud, node, server, "RUNNING") == ("ACTIVE", "powering-off"), "an old state undoes nothing"
+    changed(node, server, lambda s: not s.get("power") or s["power"] in ("POWER_STOPPED", 0))
+    assert told(cloud, node, server, "STOPPED") == ("SHUTOFF", None)
+    cloud.act(server, {"os-start": None})
+    assert told(cloud, node, server, "STOPPED") == ("SHUTOFF", "powering-on")
+    assert told(cloud, node, server, "RUNNING") == ("ACTIVE", None)
+    cloud.act(server, {"reboot": {"type": "SOFT"}})
+    assert told(cloud, node, server, "RUNNING") == ("REBOOT", "rebooting")
+    assert told(cloud, node, server, "RUNNING", reboot_generation=1) == ("ACTIVE", None)
+    assert told(cloud, node, server, "FAILED", reboot_generation=1, fault="the archive is corrupt") == ("ERROR", None)
+    assert cloud.show(server)["fault"]["message"] == "the archive is corrupt"
+    assert told(cloud, node, server, "RUNNING", reboot_generation=1) == ("ACTIVE", None)
+    assert "fault" not in cloud.show(server)
+    cloud.delete(server)
+    wait_for(lambda: ("server", server) not in node.held(), "the tombstone")
+    node.report(servers=[{"id": server, "state": "SERVER_RUNNING", "version": 1}])  # late: changes nothing
+    cloud.show(server, status=404)
+
+
+def test_console_log(lab):
+    cloud, node = lab
+    server = cloud.server(availability_zone=cloud.site, networks="none")
+    observe(cloud.hub, server)
+    wanted(node, server)
+    text = b"one\ntwo\nthree \xff\xc3\xa9\x00\n"
+
+    def ask(count, **result):
+        got = []
+        body = {"os-getConsoleOutput": {"length": 2} if count == 1 else {}}
+        thread = threading.Thread(target=lambda: got.append(cloud.hub.post(f"{NOVA}/servers/{server}/action", body)))
+        thread.start()
+        call = node.answer("console_log", result, count)
+        assert call["server_id"] == server and call["max_bytes"] <= 1 << 18
+        thread.join()
+        return got[0]
+
+    r = ask(1, console_log={"data": text.hex()})
+    assert r.status_code == 200 and r.json()["output"] == "two\nthree ?\u00e9?\n"
+    assert ask(2, console_log={"data": text.hex()}).json()["output"].startswith("one\n")
+    assert ask(3, error="no such function", fault="NOT_FOUND").status_code == 404
+
+
+def test_hypervisor_up(lab):
+    cloud, node = lab
+    h = cloud.hub
+    shown = h.openstack("hypervisor", "show", node.name)
+    assert shown["state"] == "up" and shown["memory_mb"] == 4096 and shown["vcpus"] == 4
+    node.report(node={"memory_used_mb": 5, "uptime_s": 90061})
+    assert h.openstack("hypervisor", "show", node.name)["uptime"].startswith("1 days,  1:01")
+    assert {s["Host"]: s["State"] for s in h.openstack("compute", "service", "list")}[node.name] == "up"
+    detail = h.get(f"{NOVA}/os-availability-zone/detail", 200).json()["availabilityZoneInfo"]
+    zone = next(z for z in detail if z["zoneName"] == cloud.site)
+    assert zone["hosts"][node.name]["nova-compute"]["available"] is True
+    assert cloud.show(cloud.server(networks="none"))["OS-EXT-SRV-ATTR:host"] == node.name, "a connected node goes first"
