@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -74,11 +75,11 @@ def add_node(hub, **columns):
 class FakeNode:
     """fake-node as a process; lines() is what it said."""
 
-    def __init__(self, build, hub, identity, *options, url=None, ca=None, env=None):
+    def __init__(self, build, hub, identity, *options, url=None, ca=None, env=None, prefix=()):
         program = os.path.join(build, "tests/e2e/fake-node")
         self.output = []
         self.process = subprocess.Popen(
-            [program, *options, ca or hub.ca, identity.cert, identity.key, identity.node_id, url or hub.url],
+            [*prefix, program, *options, ca or hub.ca, identity.cert, identity.key, identity.node_id, url or hub.url],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, **(env or {})})
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -520,6 +521,86 @@ def test_network_process_dies(identity, start):
     os.kill(node.child(), signal.SIGKILL)
     node.wait("down")
     node.wait("hello", 2)
+
+
+class Premises:
+    """Two network namespaces with a link: the hub's side and the node's, which finds the hub by name."""
+
+    def __init__(self):
+        self.tag = uuid.uuid4().hex[:6]
+        self.hub_ns, self.node_ns = f"ch{self.tag}", f"cn{self.tag}"
+        self.etc = f"/etc/netns/{self.node_ns}"
+        os.makedirs(self.etc)
+        for ns in (self.hub_ns, self.node_ns):
+            run("ip", "netns", "add", ns)
+            run("ip", "-n", ns, "link", "set", "lo", "up")
+        run("ip", "link", "add", "up0", "netns", self.hub_ns, "type", "veth", "peer", "name", "up0", "netns", self.node_ns)
+        run("ip", "-n", self.node_ns, "address", "add", "192.0.2.2/24", "dev", "up0")
+        for ns in (self.hub_ns, self.node_ns):
+            run("ip", "-n", ns, "link", "set", "up0", "up")
+        self.move_hub("192.0.2.10")
+
+    def move_hub(self, address):
+        with open(f"{self.etc}/hosts", "w", encoding="ascii") as f:
+            f.write(f"{address} hub.test\n")
+        run("ip", "-n", self.hub_ns, "address", "flush", "dev", "up0")
+        run("ip", "-n", self.hub_ns, "address", "add", f"{address}/24", "dev", "up0")
+
+    def close(self):
+        for ns in (self.hub_ns, self.node_ns):
+            subprocess.run(["ip", "netns", "del", ns], check=False, capture_output=True)
+        shutil.rmtree(self.etc, ignore_errors=True)
+
+
+class Elsewhere:
+    """A hub in another namespace, as far as FakeNode asks for one."""
+
+    def __init__(self, build, path, premises):
+        self.data_dir = os.path.join(path, "hub")
+        self.ca, self.url = os.path.join(self.data_dir, "ca.crt"), "https://hub.test:8443"
+        self.log_path = os.path.join(path, "hub.log")
+        command = ["ip", "netns", "exec", premises.hub_ns, os.path.join(build, "src/hub/demarc-hub"), "--data-dir",
+                   self.data_dir, "--port", "8443", "--public-name", "hub.test"]
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_for(lambda: b"hub_started" in self._log() or self.process.poll() is not None, "hub_started", 60)
+
+    def _log(self):
+        with open(self.log_path, "rb") as f:
+            return f.read()
+
+    def file(self, name):
+        return os.path.join(self.data_dir, name)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
+def test_hub_moves_to_another_address(build, tmp_path):
+    """The old address is gone without a word; the name leads to the new one."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    with contextlib.ExitStack() as stack:
+        premises = Premises()
+        stack.callback(premises.close)
+        hub = Elsewhere(build, str(tmp_path), premises)
+        stack.callback(hub.stop)
+        identity = Identity(str(tmp_path), hub.file("ca"), add_node(hub))
+        node = FakeNode(build, hub, identity, prefix=["ip", "netns", "exec", premises.node_ns])
+        stack.callback(node.stop)
+        node.wait("hello")
+        premises.move_hub("192.0.2.20")
+        begin = time.monotonic()
+        node.wait("hello", 2, deadline_s=40)
+        assert time.monotonic() - begin < 15  # an idle channel: a heartbeat, two unanswered pings, a dial
+        # The node's own link goes and comes: the kernel's word makes it look at once.
+        run("ip", "-n", premises.node_ns, "link", "set", "up0", "down")
+        node.wait("down", 2, deadline_s=20)
+        run("ip", "-n", premises.node_ns, "link", "set", "up0", "up")
+        begin = time.monotonic()
+        node.wait("hello", 3, deadline_s=20)
+        assert time.monotonic() - begin < 10
 
 
 # ---- the network process ----
