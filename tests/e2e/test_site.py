@@ -330,3 +330,70 @@ def test_events(shared_hub, node, port):
     assert h.get(f"{V1}/events?since=yesterday").status_code == 400
     assert h.get(f"{V1}/events?limit=many").status_code == 400
     assert h.new_user("member").get(V1 + "/events", 200).json()["events"] == []
+
+
+# ---- a server's vNICs ----
+
+
+@pytest.fixture
+def server(shared_hub, node):
+    """A server with two ports on the node, on networks "inner" and "outer"."""
+    h = shared_hub
+    image = h.post("/image/v2/images", {"name": "f", "disk_format": "raw", "container_format": "docker"}, 201).json()
+    h.put(f"/image/v2/images/{image['id']}/file", status=204, data=b"x" * 1024, headers={"Content-Type": "application/octet-stream"})
+    ports = []
+    for i, name in enumerate(("inner", "outer")):
+        net = h.post(V2 + "/networks", {"network": {"name": name}}, 201).json()["network"]
+        h.post(V2 + "/subnets", {"subnet": {"network_id": net["id"], "cidr": f"10.{i}.0.0/24", "ip_version": 4}}, 201)
+        ports.append(h.post(V2 + "/ports", {"port": {"network_id": net["id"], "name": f"p-{name}"}}, 201).json()["port"])
+    flavor = h.get("/compute/v2.1/flavors", 200).json()["flavors"][0]["id"]
+    site = h.get(f"{V1}/sites/{node.site_id}", 200).json()["site"]["name"]
+    body = {"name": "fw", "imageRef": image["id"], "flavorRef": flavor, "availability_zone": f"{site}:{node.name}",
+            "networks": [{"port": p["id"]} for p in ports]}
+    made = h.post("/compute/v2.1/servers", {"server": body}, 202).json()["server"]
+    wait_for(lambda: node.held().get(("server", made["id"])), "the server in the intent")
+    return {"id": made["id"], "ports": ports}
+
+
+def test_server_bindings(shared_hub, node, server):
+    h = shared_hub
+    bindings = h.get(f"{V1}/servers/{server['id']}/bindings", 200).json()["bindings"]
+    assert [(b["wanted"]["name"], b["port_name"], b["network_name"], b["server_name"], b["verified"]) for b in bindings] == [
+        ("eth0", "p-inner", "inner", "fw", None), ("eth1", "p-outer", "outer", "fw", None)]
+    port = h.get(f"{V2}/ports/{server['ports'][0]['id']}", 200).json()["port"]
+    assert port["device_id"] == server["id"] and port["device_owner"].startswith("compute:")
+    assert (port["binding:host_id"], port["status"]) == (node.name, "BUILD")
+    node.report(ports=[port_status(node, p) for p in server["ports"]])
+    assert [b["verified"] for b in h.get(f"{V1}/servers/{server['id']}/bindings", 200).json()["bindings"]] == [True, True]
+
+
+def test_rewire_of_a_bound_port_reaches_the_node(shared_hub, node, server):
+    h, (inner, outer) = shared_hub, server["ports"]
+    h.put(f"{V2}/ports/{inner['id']}", {"port": {"network_id": outer["network_id"]}}, 200)
+    held = wait_for(lambda: (o := node.held()[("port", inner["id"])])["port"]["network_id"] == outer["network_id"] and o, "the new network")
+    assert held["port"]["mac"] == inner["mac_address"]
+    assert held["port"]["fixed_ips"][0]["ip"] == "10.1.0.3"
+
+
+def test_rule_reaches_the_node(shared_hub, node, server):
+    h, port = shared_hub, server["ports"][0]
+    group = port["security_groups"][0]
+    wait_for(lambda: node.held().get(("security_group", group)), "the group in the intent")
+    body = {"security_group_id": group, "direction": "ingress", "protocol": "tcp", "port_range_min": 8081, "port_range_max": 8081}
+    rule = h.post(V2 + "/security-group-rules", {"security_group_rule": body}, 201).json()["security_group_rule"]
+    wait_for(lambda: [r for r in node.held()[("security_group", group)]["security_group"]["rules"] if r["id"] == rule["id"]], "the rule")
+    h.delete(f"{V2}/security-group-rules/{rule['id']}", 204)
+    wait_for(lambda: not [r for r in node.held()[("security_group", group)]["security_group"]["rules"] if r["id"] == rule["id"]],
+             "the rule to go")
+
+
+def test_deleted_port_is_detached(shared_hub, node, server):
+    h, port = shared_hub, server["ports"][1]
+    h.delete(f"{V2}/ports/{port['id']}", 204)
+    wait_for(lambda: ("port", port["id"]) not in node.held(), "the port to leave the intent")
+    assert len(h.get(f"{V1}/servers/{server['id']}/bindings", 200).json()["bindings"]) == 1
+
+
+def test_node_with_servers_stays(shared_hub, node, server):
+    r = shared_hub.delete(f"{V1}/nodes/{node.id}")
+    assert r.status_code == 409 and "server" in r.json()["error"]["message"]

@@ -311,7 +311,7 @@ static int check_row(struct req *r, json_t *row, struct ip_cidr c, struct err *e
 static int check_create(struct req *r, json_t *row, struct err *e)
 {
 	const char *network_id = json_str(row, "network_id");
-	struct ip_cidr c;
+	struct ip_cidr c = { 0 };
 	int rc = check_network(r, network_id, e);
 
 	if (rc >= 0)
@@ -330,7 +330,7 @@ static int check_update(struct req *r, const json_t *old, json_t *changes, struc
 {
 	CLEANUP(json_freep) json_t *now = json_copy((json_t *)old);
 	static const char *const checked[] = { "gateway_ip", "allocation_pools" };
-	struct ip_cidr c;
+	struct ip_cidr c = { 0 };
 	int rc = net_begin(r, old, "update_subnet", e);
 
 	if (rc < 0)
