@@ -433,6 +433,33 @@ static void test_collect(void **state)
 	}
 }
 
+/* More flows than the table holds: old ones are forgotten, none is refused, a busy one goes on. */
+static void test_full_table(void **state)
+{
+	set_chain("0", DP_FLIP_MOVE);
+	expect_both(1000, "0");
+	for (unsigned int i = 0; i < 12000; i++) {
+		struct frame f, got;
+
+		packet(&f, false, true, (uint16_t)(2000 + i), i);
+		f.b[29] = (uint8_t)(100 + i % 100); /* another source as well */
+		tport_send(&lan, &f);
+		if (i % 64 == 0) {
+			pump();
+			while (tport_recv(&wan, &got, 0))
+				;
+			expect_path(false, true, 1000, "0");
+			expect_path(false, false, 1000, "0");
+		}
+	}
+	pump();
+	tport_drain(&wan);
+	assert_true(lab_entries(&lab, "flow4") <= 8192);
+	assert_true(lab_entries(&lab, "flow4") > 4096);
+	expect_both(1000, "0");
+	assert_not_dropped(&lab);
+}
+
 /* A chain number is used again: flows that the old chain kept are not the new one's. */
 static void test_number_again(void **state)
 {
@@ -499,6 +526,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_mac_rewrite, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nat, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_collect, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_number_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_port_stats, setup, teardown),

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Real TCP/IP stacks on both sides of the datapath: segmentation offload, checksums and neighbour discovery
+ * are the kernel's, and so are the functions (a router; bridges).
+ *
+ *   wired:    a --- network 1 --- [eth0 router eth1] --- network 2 --- b
+ *   steered:  a --- network 1 --- [bridge] --- [bridge] --- network 1 --- b
+ */
+
+#include "lab.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SG 3
+#define TCP_PORT 5001
+#define BULK (16 << 20)
+
+static const uint8_t mac[8][6] = { { 2, 0, 0, 0, 9, 0 }, { 2, 0, 0, 0, 9, 1 }, { 2, 0, 0, 0, 9, 2 },
+				   { 2, 0, 0, 0, 9, 3 }, { 2, 0, 0, 0, 9, 4 }, { 2, 0, 0, 0, 9, 5 },
+				   { 2, 0, 0, 0, 9, 6 }, { 2, 0, 0, 0, 9, 7 } };
+
+static struct lab lab;
+static struct tport port[8];
+static int n_ports;
+
+/* Runs ip(8) with words split at blanks, in the namespace; fails the test when it fails. */
+static void ip(int ns, const char *words)
+{
+	char name[] = "ip", buf[256], *argv[24] = { name }, *save;
+	int n = 1, status;
+	pid_t pid;
+
+	snprintf(buf, sizeof(buf), "%s", words);
+	for (char *w = strtok_r(buf, " ", &save); w && n < 23; w = strtok_r(NULL, " ", &save))
+		argv[n++] = w;
+	ns_enter(ns);
+	assert_int_equal(posix_spawnp(&pid, "ip", NULL, NULL, argv, environ), 0);
+	ns_home();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (status)
+		fail_msg("ip %s: status %d", words, status);
+}
+
+static void sysctl_one(int ns, const char *path)
+{
+	int fd;
+
+	ns_enter(ns);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ns_home();
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "1", 1), 1);
+	close(fd);
+}
+
+/* The interface stops being the test's and becomes the stack's. */
+static struct tport *add_port(int ns, const char *name)
+{
+	struct tport *p = &port[n_ports];
+
+	tport_make(p, 70000 + n_ports, mac[n_ports], ns, name);
+	close(p->sock);
+	p->sock = -1;
+	n_ports++;
+	ip(p->ns, "link set lo up");
+	return p;
+}
+
+/* Addresses of both families: 10.0.NET.HOST and fd00:NET::HOST. */
+static void addresses(struct tport *p, const char *dev, int net, int host)
+{
+	char s[128], path[128];
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", dev);
+	ns_enter(p->ns);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ns_home();
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "0", 1), 1);
+	close(fd);
+	snprintf(s, sizeof(s), "addr add 10.0.%d.%d/24 dev %s", net, host, dev);
+	ip(p->ns, s);
+	snprintf(s, sizeof(s), "addr add fd00:%d::%d/64 dev %s nodad", net, host, dev);
+	ip(p->ns, s);
+}
+
+static void route(struct tport *p, int net, int gw_net, int gw)
+{
+	char s[128];
+
+	snprintf(s, sizeof(s), "route add 10.0.%d.0/24 via 10.0.%d.%d", net, gw_net, gw);
+	ip(p->ns, s);
+	snprintf(s, sizeof(s), "-6 route add fd00:%d::/64 via fd00:%d::%d", net, gw_net, gw);
+	ip(p->ns, s);
+}
+
+static int setup(void **state)
+{
+	struct dp_sg_rule all[4] = { { .egress = true, .family = IP_V4 },
+				     { .egress = true, .family = IP_V6 },
+				     { .family = IP_V4 },
+				     { .family = IP_V6 } };
+
+	lab_open(&lab);
+	n_ports = 0;
+	OK(dp_sg_set(lab.dp, SG, all, 4, NULL, 0, &lab_err));
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	for (int i = 0; i < n_ports; i++) {
+		link_del(port[i].host);
+		tport_free(&port[i]);
+	}
+	lab_close(&lab);
+	return 0;
+}
+
+/* ---- one TCP transfer ---- */
+
+struct transfer {
+	struct tport *from, *to;
+	const char *addr; /* of `to` */
+	_Atomic size_t got;
+	_Atomic bool bad;
+	int listener;
+	pthread_t rx, tx;
+};
+
+static struct sockaddr_storage address(const char *text, socklen_t *size)
+{
+	struct sockaddr_storage ss = { 0 };
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&ss;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&ss;
+
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(TCP_PORT);
+		*size = sizeof(*v4);
+	} else {
+		assert_int_equal(inet_pton(AF_INET6, text, &v6->sin6_addr), 1);
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(TCP_PORT);
+		*size = sizeof(*v6);
+	}
+	return ss;
+}
+
+static void *receive(void *arg)
+{
+	struct transfer *t = arg;
+	int fd = accept(t->listener, NULL, NULL);
+	uint8_t buf[65536];
+	size_t at = 0;
+	ssize_t n;
+
+	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) > 0) {
+		for (ssize_t i = 0; i < n; i += 997)
+			if (buf[i] != (uint8_t)((at + (size_t)i) * 31))
+				t->bad = true;
+		at += (size_t)n;
+		t->got = at;
+	}
+	close(fd);
+	return NULL;
+}
+
+static void *transmit(void *arg)
+{
+	struct transfer *t = arg;
+	socklen_t size;
+	struct sockaddr_storage to = address(t->addr, &size);
+	struct timeval limit = { 20, 0 };
+	uint8_t buf[65536];
+	int fd;
+
+	ns_enter(t->from->ns); /* of this thread only */
+	fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (connect(fd, (struct sockaddr *)&to, size)) {
+		t->bad = true;
+		shutdown(t->listener, SHUT_RDWR);
+	}
+	for (size_t at = 0; at < BULK && !t->bad; at += sizeof(buf)) {
+		for (size_t i = 0; i < sizeof(buf); i++)
+			buf[i] = (uint8_t)((at + i) * 31);
+		if (write(fd, buf, sizeof(buf)) != (ssize_t)sizeof(buf))
+			t->bad = true;
+	}
+	close(fd);
+	return NULL;
+}
+
+static void transfer_start(struct transfer *t, struct tport *from, struct tport *to, const char *addr)
+{
+	socklen_t size;
+	struct sockaddr_storage ss = address(addr, &size);
+	int one = 1;
+
+	*t = (struct transfer){ .from = from, .to = to, .addr = addr };
+	ns_enter(to->ns);
+	t->listener = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ns_home();
+	assert_true(t->listener >= 0);
+	(void)setsockopt(t->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	assert_int_equal(bind(t->listener, (struct sockaddr *)&ss, size), 0);
+	assert_int_equal(listen(t->listener, 1), 0);
+	assert_int_equal(pthread_create(&t->rx, NULL, receive, t), 0);
+	assert_int_equal(pthread_create(&t->tx, NULL, transmit, t), 0);
+}
+
+static void transfer_wait(struct transfer *t)
+{
+	pthread_join(t->tx, NULL);
+	pthread_join(t->rx, NULL);
+	close(t->listener);
+	assert_false(t->bad);
+	assert_int_equal(t->got, BULK);
+}
+
+/* ---- the two styles ---- */
+
+static void test_wired(void **state)
+{
+	struct tport *a = add_port(-1, "eth0"), *r0 = add_port(-1, "eth0"),
+		     *r1 = add_port(r0->ns, "eth1"), *b = add_port(-1, "eth0");
+	static const char *const addr[] = { "10.0.2.2", "fd00:2::2" };
+	struct transfer t;
+
+	addresses(a, "eth0", 1, 2);
+	addresses(r0, "eth0", 1, 1);
+	addresses(r1, "eth1", 2, 1);
+	addresses(b, "eth0", 2, 2);
+	route(a, 2, 1, 1);
+	route(b, 1, 2, 1);
+	sysctl_one(r0->ns, "/proc/sys/net/ipv4/ip_forward");
+	sysctl_one(r0->ns, "/proc/sys/net/ipv6/conf/all/forwarding");
+	lab_port(&lab, a, 1, DP_PORT_SECURITY, SG, "10.0.1.2/24", "fd00:1::2/64", NULL);
+	lab_port(&lab, r0, 1, 0, 0, "10.0.1.1/24", "fd00:1::1/64", NULL);
+	lab_port(&lab, r1, 2, 0, 0, "10.0.2.1/24", "fd00:2::1/64", NULL);
+	lab_port(&lab, b, 2, DP_PORT_SECURITY, SG, "10.0.2.2/24", "fd00:2::2/64", NULL);
+	for (int i = 0; i < 2; i++) {
+		transfer_start(&t, a, b, addr[i]);
+		transfer_wait(&t);
+	}
+	assert_int_equal(lab_dropped(&lab, DROP_SG_INGRESS), 0);
+	assert_int_equal(lab_dropped(&lab, DROP_CT_INVALID), 0);
+}
+
+static void make_bridge(struct tport *in)
+{
+	ip(in->ns, "link add br0 type bridge");
+	ip(in->ns, "link set eth0 master br0");
+	ip(in->ns, "link set eth1 master br0");
+	ip(in->ns, "link set br0 up");
+}
+
+static void set_chain(const char *hops, struct tport *const fn[2][2], struct tport *a,
+		      struct tport *b, enum dp_flip_mode mode)
+{
+	struct dp_path p = { .chain = 1, .symmetric = true, .n_hops = strlen(hops), .n_classifiers = 1 };
+
+	for (size_t i = 0; i < p.n_hops; i++) {
+		p.hops[i].n_pairs = 1;
+		p.hops[i].pairs[0] = (struct dp_pair){
+			{ fn[hops[i] - '0'][0]->host }, { fn[hops[i] - '0'][1]->host }, 1, true
+		};
+	}
+	p.classifiers[0] = (struct dp_classifier){ .src_port = { a->host }, .dst_port = { b->host } };
+	OK(dp_chain_set(lab.dp, &p, mode, NULL, &lab_err));
+}
+
+static void test_steered(void **state)
+{
+	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0");
+	struct tport *f0 = add_port(-1, "eth0"), *f1 = add_port(f0->ns, "eth1");
+	struct tport *g0 = add_port(-1, "eth0"), *g1 = add_port(g0->ns, "eth1");
+	struct tport *const fn[2][2] = { { f0, f1 }, { g0, g1 } };
+	static const char *const order[] = { "01", "1", "10", "", "0", "01" };
+	struct dp_port_stats in;
+	struct timespec tick = { 0, 2000000 };
+	struct transfer t;
+
+	addresses(a, "eth0", 1, 2);
+	addresses(b, "eth0", 1, 3);
+	make_bridge(f0);
+	make_bridge(g0);
+	lab_port(&lab, a, 1, DP_PORT_SECURITY, SG, "10.0.1.2/24", "fd00:1::2/64", NULL);
+	lab_port(&lab, b, 1, DP_PORT_SECURITY, SG, "10.0.1.3/24", "fd00:1::3/64", NULL);
+	for (int i = 0; i < 2; i++)
+		for (int j = 0; j < 2; j++)
+			lab_port(&lab, fn[i][j], 1, 0, 0, NULL);
+	set_chain("01", fn, a, b, DP_FLIP_MOVE);
+	for (int i = 0; i < 2; i++) {
+		transfer_start(&t, a, b, i ? "fd00:1::3" : "10.0.1.3");
+		for (size_t j = 0; t.got < BULK && !t.bad && j < 5000; j++) {
+			set_chain(order[j % ARRAY_LEN(order)], fn, a, b,
+				  j & 8 ? DP_FLIP_KEEP : DP_FLIP_MOVE);
+			nanosleep(&tick, NULL); /* between two changes */
+		}
+		transfer_wait(&t);
+	}
+	OK(dp_port_stats(lab.dp, (ifindex){ f0->host }, &in, &lab_err));
+	assert_true(in.tx_bytes > 1 << 20); /* the stream did go through the bridge */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_wired, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_steered, setup, teardown),
+	};
+
+	lab_need_root();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
