@@ -161,7 +161,10 @@ class Node:
         self.process.send_signal(sig)
         self.process.wait(30)
         self.thread.join(10)
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass  # what was still to be sent died with it
         self.process.stdout.close()
         self.log.close()
         code, self.process = self.process.returncode, None
