@@ -374,8 +374,6 @@ void rest_handle(void *ctx, unsigned worker, struct http_request *http, struct h
 		reply_error(&r, &e);
 	add_headers(&r);
 	r.out.status = r.again ? HTTP_AGAIN : r.status;
-	if (http->method == HTTP_HEAD)
-		r.out.body = (struct str){ "", 0 };
 	json_decref(r.body);
 	json_decref(r.reply);
 	*reply = r.out;

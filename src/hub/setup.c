@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netdb.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -271,9 +272,22 @@ int setup_rows(struct hub *h, struct setup *s, const struct module *const *modul
 	return rc < 0 ? rc : 0;
 }
 
+/* Without a public name the host's own one is shown, if this machine at least knows it. */
+static const char *public_name(const struct hub *h)
+{
+	struct addrinfo *found = NULL;
+
+	if (h->config->n_public_names)
+		return h->names[0];
+	if (getaddrinfo(h->names[0], NULL, NULL, &found) != 0)
+		return "localhost";
+	freeaddrinfo(found);
+	return h->names[0];
+}
+
 int setup_finish(struct hub *h, struct setup *s, uint16_t port, char **ret_clouds, struct err *e)
 {
-	const char *name = h->names[0];
+	const char *name = public_name(h);
 	bool v6 = strchr(name, ':') != NULL;
 	char text[16];
 	int rc;

@@ -139,7 +139,8 @@ def test_validate_and_revoke(shared_hub):
     r = h.get(V3 + "/auth/tokens", 200, headers={"X-Subject-Token": token})
     assert r.json()["token"]["user"]["name"] == user.username
     assert r.headers["X-Subject-Token"] == token
-    h.head(V3 + "/auth/tokens", 200, headers={"X-Subject-Token": token})
+    head = h.head(V3 + "/auth/tokens", 200, headers={"X-Subject-Token": token})
+    assert head.content == b"" and int(head.headers["Content-Length"]) > 0
     user.get(V3 + "/auth/tokens", 200, headers={"X-Subject-Token": token})
     user.get(V3 + "/auth/tokens", 403, headers={"X-Subject-Token": h.token})
     user.delete(V3 + "/auth/tokens", 204, headers={"X-Subject-Token": token})
