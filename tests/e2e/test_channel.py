@@ -120,6 +120,7 @@ class FakeNode:
         self.process.stdin.close()
         self.reader.join(10)
         self.process.stdout.close()
+        assert self.process.returncode == 0, f"fake-node exited with {self.process.returncode}"  # a leak, with ASan
 
 
 @pytest.fixture
