@@ -150,7 +150,7 @@ static Demarc__V1__RestartPolicy restart_of(const char *text)
 	return DEMARC__V1__RESTART_POLICY__RESTART_ALWAYS;
 }
 
-/* The server's own metadata goes before the image's property. */
+/* The server's own metadata goes before the image's property, which may also be spelled with '_'. */
 static int hints_fill(struct intent_build *b, struct db_rows *q, Demarc__V1__Server *s)
 {
 	CLEANUP(json_freep)
@@ -158,8 +158,10 @@ static int hints_fill(struct intent_build *b, struct db_rows *q, Demarc__V1__Ser
 	const char *probe = json_str(metadata, "demarc:probe"),
 		   *restart = json_str(metadata, "demarc:restart");
 
-	s->probe = intent_dup(b, probe ? probe : json_str(properties, "demarc:probe"));
-	s->restart = restart_of(restart ? restart : json_str(properties, "demarc:restart"));
+	probe = probe ? probe : json_str(properties, "demarc:probe");
+	restart = restart ? restart : json_str(properties, "demarc:restart");
+	s->probe = intent_dup(b, probe ? probe : json_str(properties, "demarc_probe"));
+	s->restart = restart_of(restart ? restart : json_str(properties, "demarc_restart"));
 	return metadata_fill(b, metadata, s);
 }
 
