@@ -139,7 +139,8 @@ int dir_make(const char *path, mode_t mode, struct err *e)
 		if (at != '/' && at != '\0')
 			continue;
 		*p = '\0';
-		if (mkdir(part, mode) < 0 && errno != EEXIST)
+		/* The caller's mode, whatever the umask: a function's root must be open to its users. */
+		if (mkdir(part, mode) == 0 ? chmod(part, mode) < 0 : errno != EEXIST)
 			return err_errno(e, errno, "make directory %s", part);
 		if (at == '\0')
 			break;

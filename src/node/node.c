@@ -71,6 +71,10 @@ static void pass(struct node *n)
 	pass_traffic(n);
 	images_mark(n->images);
 	servers_pass(n);
+	if (n->settling && !servers_settling(n)) {
+		n->settling = false;
+		node_kick_fabric(n);
+	}
 	if (!n->frozen) {
 		images_sweep(n->images);
 		prune_notes(n);

@@ -25,6 +25,7 @@
 #define STEADY_NS (30 * NS_PER_S) /* a run this long ends the back-off */
 #define WIRE_RETRY_NS (2 * NS_PER_S)
 #define VERIFY_NS (10 * NS_PER_S)
+#define SETTLE_NS (3 * NS_PER_S)
 
 static void set_fault(struct server *s, const char *text)
 {
@@ -243,7 +244,20 @@ int server_take_over(struct server *s, const Demarc__V1__Server *pb, struct err 
 	s->phase = SERVER_UP;
 	s->started_us = clock_wall_us();
 	s->up_ns = clock_mono_ns();
+	s->settle_ns = s->up_ns + SETTLE_NS;
+	s->n->settling = s->verify_due = true;
 	return 0;
+}
+
+bool servers_settling(const struct node *n)
+{
+	int64_t now = clock_mono_ns();
+
+	for (const struct server *s = n->servers; s; s = s->next)
+		if (s->settle_ns > now && s->phase == SERVER_UP && s->pidfd >= 0 &&
+		    !server_healthy(s, NULL, 0))
+			return true;
+	return false;
 }
 
 /* ---- jobs ---- */
@@ -667,6 +681,8 @@ int64_t servers_next_ns(const struct node *n)
 	for (const struct server *s = n->servers; s; s = s->next) {
 		if (s->job)
 			continue; /* its end brings the pass */
+		if (s->phase == SERVER_UP && n->settling)
+			next = MIN_OF(next, s->settle_ns);
 		if (s->phase == SERVER_UP)
 			next = MIN_OF(next, s->wire_due ? s->wire_retry_ns : s->recheck_ns);
 		else if (s->retry_ns)
