@@ -60,7 +60,7 @@ ssize_t http_read(struct http_request *r, void *buf, size_t size);
 
 /* Reply status of a handler that found what it needs taken: the request goes to the end of the queue and is handled again, as if
  * new. Not for streamed bodies. */
-#define HTTP_AGAIN 0
+#define HTTP_AGAIN (-1) /* not 0: that is a handler that forgot, and answered with 500 */
 #define HTTP_REPLY_HEADERS_MAX 24
 struct http_header_row {
 	const char *name, *value;
