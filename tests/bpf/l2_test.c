@@ -299,6 +299,91 @@ static void test_vlan_uplink(void **state)
 	tport_free(&c);
 }
 
+/* A host moves from one uplink to another: its first frame there takes its flows along. */
+static void test_mac_moves(void **state)
+{
+	static const uint8_t mac_v[6] = { 2, 0, 0, 0, 0, 0xd };
+	struct tport v;
+	struct frame f, arp, got;
+
+	tport_make(&v, 65541, mac_v, -1, "eth0");
+	lab_uplink(&lab, &v, 1, 0);
+	frame_arp(&arp, mac_w, bcast, 1, mac_w, "10.0.0.9", "10.0.0.9");
+	assert_true(lab_passes(&u, &arp, &a, &got));
+	tport_drain(&v);
+	udp(&f, mac_a, mac_w, "10.0.0.1", "10.0.0.9");
+	for (int i = 0; i < 2; i++)
+		assert_true(lab_passes(&a, &f, &u, &got));
+	tport_send(&v, &arp);
+	tport_drain(&u);
+	for (int i = 0; i < 2; i++)
+		assert_true(lab_passes(&a, &f, &v, &got));
+	assert_false(tport_recv(&u, &got, 0));
+	/* The answer comes from there, and is of the connection that went out elsewhere. */
+	udp(&f, mac_w, mac_a, "10.0.0.9", "10.0.0.1");
+	assert_true(lab_passes(&v, &f, &a, &got));
+	assert_not_dropped(&lab);
+	link_del(v.host);
+	tport_free(&v);
+}
+
+/* Unknown unicast goes to uplinks and unsecured ports, never to a secured one. */
+static void test_unknown_unicast(void **state)
+{
+	static const uint8_t mac_c[6] = { 2, 0, 0, 0, 0, 0xc }, mac_z[6] = { 2, 0, 0, 0, 0xff, 0xff };
+	struct tport c;
+	struct frame f, got;
+
+	tport_make(&c, 65542, mac_c, -1, "eth0");
+	lab_port(&lab, &c, 1, 0, 0, NULL);
+	udp(&f, mac_a, mac_z, "10.0.0.1", "10.0.0.77");
+	assert_true(lab_passes(&a, &f, &u, &got));
+	assert_true(tport_recv(&c, &got, 200));
+	assert_false(tport_recv(&b, &got, 0));
+	assert_false(lab_record(&lab, a.host, &f, &(struct flow_rec){ 0 }));
+	/* Somebody behind the unsecured port; the loop guard does not take him for an echo. */
+	udp(&f, mac_z, mac_a, "10.0.0.77", "10.0.0.1");
+	assert_true(lab_passes(&c, &f, &a, &got));
+	udp(&f, mac_a, mac_z, "10.0.0.1", "10.0.0.77");
+	assert_true(lab_passes(&a, &f, &c, &got));
+	assert_false(tport_recv(&u, &got, 0));
+	/* Our own port's MAC from elsewhere is a loop or a lie. */
+	udp(&f, mac_b, mac_a, "10.0.0.2", "10.0.0.1");
+	assert_int_equal(lab_run(&lab, u.host, &f, NULL), TC_ACT_SHOT);
+	assert_dropped(&lab, L2_LOOP);
+	assert_not_dropped(&lab);
+	link_del(c.host);
+	tport_free(&c);
+}
+
+/* Multicast obeys the rules of who sends and of who would receive; what makes IPv6 work does not need them. */
+static void test_multicast(void **state)
+{
+	static const uint8_t group4[6] = { 1, 0, 0x5e, 1, 1, 1 }, all6[6] = { 0x33, 0x33, 0, 0, 0, 1 };
+	struct dp_sg_rule out[2] = { { .egress = true, .family = IP_V4 },
+				     { .egress = true, .family = IP_V6 } };
+	struct frame f, got;
+
+	udp(&f, mac_a, group4, "10.0.0.1", "224.1.1.1");
+	assert_true(lab_passes(&a, &f, &u, &got));
+	assert_true(tport_recv(&b, &got, 200));
+	OK(dp_sg_set(lab.dp, SG_ALL, out, 2, NULL, 0, &lab_err)); /* nothing may come in */
+	assert_true(lab_passes(&a, &f, &u, &got));
+	assert_false(tport_recv(&b, &got, 0));
+	OK(dp_sg_set(lab.dp, SG_ALL, NULL, 0, NULL, 0, &lab_err));
+	tport_send(&a, &f);
+	assert_false(tport_recv(&u, &got, 0));
+	assert_dropped(&lab, SG_EGRESS);
+	frame_nd(&f, mac_a, all6, "fd00::1", "ff02::1", 136, "fd00::1", mac_a);
+	assert_true(lab_passes(&a, &f, &u, &got));
+	assert_true(tport_recv(&b, &got, 200));
+	/* An advertisement of a router behind the uplink reaches everybody. */
+	frame_nd(&f, mac_w, all6, "fe80::f", "ff02::1", 134, "fd00::1", NULL);
+	assert_true(lab_passes(&u, &f, &a, &got));
+	assert_true(tport_recv(&b, &got, 200));
+	assert_not_dropped(&lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +393,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_spoof, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_uplink, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vlan_uplink, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mac_moves, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unknown_unicast, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_multicast, setup, teardown),
 	};
 
 	lab_need_root();

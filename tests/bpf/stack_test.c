@@ -39,13 +39,17 @@ static int n_ports;
 /* Runs ip(8) with words split at blanks, in the namespace; fails the test when it fails. */
 static void ip(int ns, const char *words)
 {
-	char name[] = "ip", buf[256], *argv[24] = { name }, *save;
+	char name[] = "ip", buf[256], *argv[24] = { name };
 	int n = 1, status;
 	pid_t pid;
 
 	snprintf(buf, sizeof(buf), "%s", words);
-	for (char *w = strtok_r(buf, " ", &save); w && n < 23; w = strtok_r(NULL, " ", &save))
+	for (char *w = buf; *w && n < 23;) {
 		argv[n++] = w;
+		w += strcspn(w, " ");
+		if (*w)
+			*w++ = 0;
+	}
 	ns_enter(ns);
 	assert_int_equal(posix_spawnp(&pid, "ip", NULL, NULL, argv, environ), 0);
 	ns_home();
