@@ -200,7 +200,7 @@ static int path_put(struct dp *dp, __u32 id, const struct path_blob *b, __u32 pr
 				.symmetric = b->symmetric,
 				.prev = prev,
 				.content_hash = hash };
-	int r = 0;
+	int r = dp_put(dp, M_PATHS, &id, &rec, e); /* first, so that a half-made path can be found */
 
 	for (__u16 i = 0; i < b->n_hops && !r; i++) {
 		struct path_hop_key k = { .path = id, .hop = i };
@@ -209,8 +209,6 @@ static int path_put(struct dp *dp, __u32 id, const struct path_blob *b, __u32 pr
 		for (int j = 0; j < b->hops[i].n_pairs && !r; j++)
 			r = path_pair_put(dp, id, i, &b->hops[i].pairs[j], e);
 	}
-	if (!r)
-		r = dp_put(dp, M_PATHS, &id, &rec, e);
 	for (__u16 i = 0; i < b->n_hops && !r; i++)
 		for (int j = 0; j < b->hops[i].n_pairs && !r; j++)
 			r = port_chain_put(dp, id, b->chain, &b->hops[i].pairs[j], e);
@@ -495,4 +493,66 @@ int dp_path_collect(struct dp *dp, struct dp_path_info *ret, size_t max, struct 
 			ret[len++] = (struct dp_path_info){ id, rec.chain, current, flows >> 32 };
 	}
 	return n < 0 ? n : (int)len;
+}
+
+/* ---- what a killed process left half done ---- */
+
+static int sweep_port_chain(struct dp *dp, struct err *e)
+{
+	CLEANUP(free_voidp) void *keys = NULL;
+	int n = dp_keys(dp, M_PORT_CHAIN, sizeof(__u32), &keys, e);
+
+	for (int i = 0; i < n; i++) {
+		struct port_chain pc;
+		__u32 *k = (__u32 *)keys + i;
+
+		if (!dp_get(dp, M_PORT_CHAIN, k, &pc) && !dp->chains[pc.chain % ABI_CHAINS].path)
+			dp_unset(dp, M_PORT_CHAIN, k);
+	}
+	return n < 0 ? n : 0;
+}
+
+static int sweep_classifiers(struct dp *dp, struct err *e)
+{
+	CLEANUP(free_voidp) void *keys = NULL;
+	int n = dp_keys(dp, M_PORT_CLASS, sizeof(struct port_key), &keys, e), r = 0;
+
+	for (int i = 0; i < n && r >= 0; i++) {
+		struct port_key *k = (struct port_key *)keys + i;
+		struct port_classifiers pc;
+
+		if (dp_get(dp, M_PORT_CLASS, k, &pc))
+			continue;
+		for (__u32 j = 0; j < pc.n && r >= 0; j++)
+			if (!dp->chains[pc.c[j].chain % ABI_CHAINS].path)
+				r = class_sync_port(dp, k, pc.c[j].chain, NULL, e);
+	}
+	return n < 0 ? n : r < 0 ? r : 0;
+}
+
+/* Both maps have keys of two words, the first of which is the path. */
+static int sweep_path_map(struct dp *dp, enum dp_map m, struct err *e)
+{
+	CLEANUP(free_voidp) void *keys = NULL;
+	int n = dp_keys(dp, m, sizeof(struct path_hop_key), &keys, e);
+
+	for (int i = 0; i < n; i++) {
+		struct path_hop_key *k = (struct path_hop_key *)keys + i;
+		struct path_rec rec;
+
+		if (dp_get(dp, M_PATHS, &k->path, &rec))
+			dp_unset(dp, m, k);
+	}
+	return n < 0 ? n : 0;
+}
+
+int chain_sweep(struct dp *dp, struct err *e)
+{
+	int r = sweep_port_chain(dp, e);
+
+	if (!r)
+		r = sweep_classifiers(dp, e);
+	if (!r)
+		r = sweep_path_map(dp, M_PATH_HOPS, e);
+	return r ? r : sweep_path_map(dp, M_PATH_PORTS, e);
 }

@@ -91,6 +91,11 @@ void tc_detach(int ifx);
 /* Runs the walk program. */
 WARN_UNUSED int dp_walk_run(struct dp *dp, struct walk_args *a, struct err *e);
 
+/* Entries that only a killed process can have left. */
+WARN_UNUSED int port_sweep(struct dp *dp, struct err *e);
+WARN_UNUSED int sg_sweep(struct dp *dp, struct err *e);
+WARN_UNUSED int chain_sweep(struct dp *dp, struct err *e);
+
 WARN_UNUSED int port_del_key(struct dp *dp, const struct port_key *k, struct err *e);
 void ip_words(const struct ip_addr *a, __u32 ret[4]);
 void cidr_words(const struct ip_cidr *c, __u32 ret_ip[4], __u32 ret_mask[4]);

@@ -81,6 +81,20 @@ static int member_put(struct dp *dp, const struct port_key *k, const struct port
 	return dp_put(dp, M_NETS, &id, &n, e);
 }
 
+/* The network may have been swept and made again while its ports stayed. */
+static bool is_listed(struct dp *dp, const struct port_key *k, __u16 net)
+{
+	struct net_rec n;
+	__u32 id = net;
+
+	if (dp_get(dp, M_NETS, &id, &n))
+		return false;
+	for (int i = 0; i < n.n_members; i++)
+		if (member_is(&n.members[i], k))
+			return true;
+	return false;
+}
+
 static void member_drop(struct dp *dp, const struct port_key *k, __u16 net)
 {
 	struct net_rec n;
@@ -280,7 +294,7 @@ int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *e)
 		return r;
 	port_rec_of(p, &now);
 	had = !dp_get(dp, M_PORTS, &k, &old);
-	if (had && !memcmp(&now, &old, sizeof(now)))
+	if (had && !memcmp(&now, &old, sizeof(now)) && is_listed(dp, &k, now.net))
 		return port_attach(dp, &k, now.flags, e);
 	r = derived_put(dp, &k, &now, e);
 	if (!r)
@@ -340,4 +354,82 @@ int dp_port_del(struct dp *dp, ifindex port, struct err *e)
 	dp_unset(dp, M_PORT_COUNTS, &ifx);
 	dp_unset(dp, M_ATTACHED, &ifx);
 	return 0;
+}
+
+/* ---- what a killed process left half done ---- */
+
+static bool rec_at(struct dp *dp, __u32 ifx, __u16 vlan, struct port_rec *ret)
+{
+	struct port_key k = { .ifindex = ifx, .vlan = vlan };
+
+	return !dp_get(dp, M_PORTS, &k, ret);
+}
+
+static int sweep_fdb(struct dp *dp, struct err *e)
+{
+	CLEANUP(free_voidp) void *keys = NULL;
+	int n = dp_keys(dp, M_FDB, sizeof(struct fdb_key), &keys, e);
+
+	for (int i = 0; i < n; i++) {
+		struct fdb_key *k = (struct fdb_key *)keys + i;
+		struct port_rec p;
+		struct fdb_rec rec;
+
+		if (!dp_get(dp, M_FDB, k, &rec) &&
+		    !(rec_at(dp, rec.ifindex, rec.vlan, &p) && has_mac(&p, k->net, k->mac)))
+			dp_unset(dp, M_FDB, k);
+	}
+	return n < 0 ? n : 0;
+}
+
+/* Fixed IPs are of functions, whose VLAN is 0. */
+static int sweep_addrs(struct dp *dp, struct err *e)
+{
+	CLEANUP(free_voidp) void *keys = NULL;
+	int n = dp_keys(dp, M_ADDRS, sizeof(struct addr_key), &keys, e);
+
+	for (int i = 0; i < n; i++) {
+		struct addr_key *k = (struct addr_key *)keys + i;
+		struct port_addr a = { .family = (__u8)k->family };
+		struct port_rec p;
+		struct addr_rec rec;
+
+		memcpy(a.ip, k->ip, sizeof(a.ip));
+		if (!dp_get(dp, M_ADDRS, k, &rec) &&
+		    !(rec_at(dp, rec.ifindex, 0, &p) && has_own(&p, k->net, &a)))
+			dp_unset(dp, M_ADDRS, k);
+	}
+	return n < 0 ? n : 0;
+}
+
+static int sweep_members_of(struct dp *dp, __u32 id, struct err *e)
+{
+	struct net_rec n, now;
+
+	if (dp_get(dp, M_NETS, &id, &n))
+		return 0;
+	now = n;
+	for (int i = 0; i < n.n_members; i++) {
+		struct port_key k = { .ifindex = n.members[i].ifindex, .vlan = n.members[i].vlan };
+		struct port_rec p;
+
+		if (dp_get(dp, M_PORTS, &k, &p) || p.net != n.net)
+			member_remove(&now, &k);
+	}
+	return now.n_members == n.n_members ? 0 : dp_put(dp, M_NETS, &id, &now, e);
+}
+
+int port_sweep(struct dp *dp, struct err *e)
+{
+	CLEANUP(free_voidp) void *keys = NULL;
+	int n, r = sweep_fdb(dp, e);
+
+	if (!r)
+		r = sweep_addrs(dp, e);
+	if (r)
+		return r;
+	n = dp_keys(dp, M_NETS, sizeof(__u32), &keys, e);
+	for (int i = 0; i < n && !r; i++)
+		r = sweep_members_of(dp, ((__u32 *)keys)[i], e);
+	return n < 0 ? n : r;
 }

@@ -139,3 +139,21 @@ int dp_sg_del(struct dp *dp, uint32_t sg, struct err *e)
 	dp_gen_bump(dp);
 	return members_drop(dp, sg, NULL, 0, e);
 }
+
+/* Members of groups that are not there: a process was killed between the two. */
+int sg_sweep(struct dp *dp, struct err *e)
+{
+	CLEANUP(free_voidp) struct sg_rec *rec = malloc(sizeof(*rec));
+	CLEANUP(free_voidp) void *keys = NULL;
+	int n = dp_keys(dp, M_SG_MEMBERS, sizeof(struct sg_member_key), &keys, e);
+
+	if (!rec)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
+	for (int i = 0; i < n; i++) {
+		struct sg_member_key *k = (struct sg_member_key *)keys + i;
+
+		if (dp_get(dp, M_SGS, &k->sg, rec))
+			dp_unset(dp, M_SG_MEMBERS, k);
+	}
+	return n < 0 ? n : 0;
+}

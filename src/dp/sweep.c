@@ -118,6 +118,12 @@ int dp_sweep(struct dp *dp, struct err *e)
 		r = sweep_map(dp, M_NETS, NAME_NET, e);
 	if (!r)
 		r = sweep_map(dp, M_SGS, NAME_SG, e);
+	if (!r)
+		r = port_sweep(dp, e);
+	if (!r)
+		r = sg_sweep(dp, e);
+	if (!r)
+		r = chain_sweep(dp, e);
 	if (r)
 		return r;
 	sweep_abi(dp);

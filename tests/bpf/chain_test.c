@@ -13,6 +13,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
 
 static const uint8_t mac_x[6] = { 2, 0, 0, 0, 0, 0x11 }, mac_y[6] = { 2, 0, 0, 0, 0, 0x22 },
 		     mac_l[6] = { 2, 0, 0, 0, 0, 1 }, mac_w[6] = { 2, 0, 0, 0, 0, 2 };
@@ -44,16 +47,20 @@ static void fn_make(int i)
 
 static void pump(void);
 
-/* Everybody learns where x and y are; what the functions send round on this occasion ends as a loop. */
-static void introduce(void)
+static void introduce_one(const uint8_t *mac, struct tport *p)
 {
 	static const uint8_t bcast[6] = { 255, 255, 255, 255, 255, 255 };
 	struct frame f;
 
-	frame_arp(&f, mac_x, bcast, 1, mac_x, "10.0.0.11", "10.0.0.200");
-	tport_send(&lan, &f);
-	frame_arp(&f, mac_y, bcast, 1, mac_y, "10.0.0.22", "10.0.0.200");
-	tport_send(&wan, &f);
+	frame_arp(&f, mac, bcast, 1, mac, "10.0.0.11", "10.0.0.200");
+	tport_send(p, &f);
+}
+
+/* Everybody learns where x and y are; what the functions send round on this occasion ends as a loop. */
+static void introduce(void)
+{
+	introduce_one(mac_x, &lan);
+	introduce_one(mac_y, &wan);
 	pump();
 	tport_drain(&lan);
 	tport_drain(&wan);
@@ -490,6 +497,61 @@ static void test_sweep(void **state)
 	expect_both(1000, "");
 }
 
+static void junk(const char *map, const void *key, const void *value)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/v%d/%s", lab.pin, ABI_VERSION, map);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_map_update_elem(fd, key, value, BPF_ANY), 0);
+	close(fd);
+}
+
+/* What a process leaves that is killed between two steps of a call; the sweep finds all of it. */
+static void test_sweep_halves(void **state)
+{
+	static struct port_classifiers pc = { .n = 1, .c = { { .chain = 77 } } };
+	static struct net_rec net = { .net = 1, .n_members = 1, .members = { { .ifindex = 4444 } } };
+	struct fdb_key fk = { .net = 1, .mac = { 2, 9, 9, 9, 9, 9 } };
+	struct fdb_rec fr = { .ifindex = (uint32_t)lan.host };
+	struct addr_key ak = { .net = 1, .family = 4, .ip = { 1 } };
+	struct addr_rec ar = { .ifindex = 4444 };
+	struct sg_member_key mk = { .sg = 99, .family = 4 };
+	struct path_hop_key hk = { .path = 4000 };
+	struct path_port_key pk = { .path = 4000, .ifindex = 4444 };
+	struct port_chain ch = { .chain = 77, .last_path = 4000 };
+	struct port_key at = { .ifindex = (uint32_t)lan.host };
+	struct path_hop hop = { 0 };
+	struct path_port pp = { 0 };
+	uint32_t one = 1, ifx = 4444;
+	struct frame f;
+
+	junk("fdb", &fk, &fr);
+	junk("addrs", &ak, &ar);
+	junk("sg_members", &mk, &one);
+	junk("path_hops", &hk, &hop);
+	junk("path_ports", &pk, &pp);
+	junk("port_chain", &ifx, &ch);
+	junk("port_class", &at, &pc);
+	junk("nets", &one, &net);
+	dp_mark(lab.dp);
+	lab_uplink(&lab, &lan, 1, 0);
+	OK(dp_sweep(lab.dp, &lab_err));
+	assert_int_equal(lab_entries(&lab, "fdb"), 0);
+	assert_int_equal(lab_entries(&lab, "addrs"), 0);
+	assert_int_equal(lab_entries(&lab, "sg_members"), 0);
+	assert_int_equal(lab_entries(&lab, "path_hops"), 0);
+	assert_int_equal(lab_entries(&lab, "path_ports"), 0);
+	assert_int_equal(lab_entries(&lab, "port_chain"), 0);
+	assert_int_equal(lab_entries(&lab, "port_class"), 0);
+	lab_uplink(&lab, &wan, 1, 0);
+	lab_uplink(&lab, &lan, 1, 0);
+	introduce_one(mac_x, &lan);
+	assert_true(tport_recv(&wan, &f, 200)); /* both are members of the network again */
+}
+
 static void test_port_stats(void **state)
 {
 	struct dp_port_stats in[2], out[2];
@@ -529,6 +591,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_number_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sweep_halves, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_port_stats, setup, teardown),
 	};
 
