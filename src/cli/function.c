@@ -133,7 +133,7 @@ static int make_server(struct cli *c, const char *image, const struct place *at,
 	return make(c, "compute", "/v2.1/servers", "server", MOVE_PTR(server), &f->server, e);
 }
 
-/* One look: 1 when the server runs and every vNIC is verified, 0 not yet, < 0 never. */
+/* One look: 1 when the server runs, every vNIC is verified and its probe passes; 0 not yet, < 0 never. */
 static int look_at_server(struct cli *c, const struct function *f, struct err *e)
 {
 	struct strbuf url CLEANUP(strbuf_done) = { 0 };
@@ -162,14 +162,16 @@ static int look_at_server(struct cli *c, const struct function *f, struct err *e
 	strbuf_done(&url);
 	url = (struct strbuf){ 0 };
 	strbuf_addf(&url, "/v1/servers/%s/bindings", f->server);
-	rc = cli_get(c, strbuf_cstr(&url), "bindings", &bindings, e);
+	rc = client_call(c->client, "GET", "demarc", strbuf_cstr(&url), NULL, &bindings, e);
 	if (rc < 0)
 		return rc;
-	progress_tick(&c->progress, "checking its vNICs");
-	json_array_foreach(bindings, i, b)
-		if (!json_bool(b, "verified", false))
+	json_array_foreach(json_object_get(bindings, "bindings"), i, b)
+		if (!json_bool(b, "verified", false)) {
+			progress_tick(&c->progress, "checking its vNICs");
 			return 0;
-	return 1;
+		}
+	progress_tick(&c->progress, "waiting for its probe");
+	return json_bool(bindings, "healthy", false);
 }
 
 static int wait_verified(struct cli *c, const struct function *f, struct err *e)
@@ -229,7 +231,7 @@ int function_make(struct cli *c, const char *image, const struct place *at, stru
 		rc = make_server(c, image, at, f, e);
 	if (step(c, rc) < 0)
 		return rc;
-	progress_begin(&c->progress, "start the function, verify its vNICs");
+	progress_begin(&c->progress, "start the function, verify its vNICs, probe it");
 	rc = step(c, wait_verified(c, f, e));
 	if (rc < 0)
 		return rc;

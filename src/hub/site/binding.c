@@ -77,12 +77,12 @@ int binding_of_port(struct req *r, struct err *e)
 }
 
 /* The caller sees its project's servers, an admin all. */
-static int need_server(struct req *r, const char *id, struct err *e)
+static int need_server(struct req *r, const char *id, int64_t *ret_healthy, struct err *e)
 {
-	int64_t one;
-	int rc = db_get_int(r->db, &one, e,
-			    "SELECT 1 FROM server WHERE id = ?1 AND (?2 OR project_id = ?3)", "sbs",
-			    id, (int)r->auth.is_admin, r->auth.project_id ? r->auth.project_id : "");
+	int rc = db_get_int(r->db, ret_healthy, e,
+			    "SELECT healthy FROM server WHERE id = ?1 AND (?2 OR project_id = ?3)",
+			    "sbs", id, (int)r->auth.is_admin,
+			    r->auth.project_id ? r->auth.project_id : "");
 
 	return rc == 0 ? err_set(e, FAULT_NOT_FOUND, NULL, "Server %.64s could not be found.", id) : rc;
 }
@@ -92,7 +92,8 @@ int bindings_of_server(struct req *r, struct err *e)
 	CLEANUP(json_freep) json_t *list = json_array();
 	CLEANUP(db_donep) struct db_rows *q = NULL;
 	const char *id = req_param(r, "id");
-	int rc = need_server(r, id, e);
+	int64_t healthy = 0;
+	int rc = need_server(r, id, &healthy, e);
 
 	if (rc >= 0)
 		rc = db_query(r->db, &q, e, BINDING_SQL "WHERE v.server_id = ? ORDER BY v.idx", "s", id);
@@ -106,6 +107,6 @@ int bindings_of_server(struct req *r, struct err *e)
 			break;
 	}
 	if (rc >= 0)
-		req_reply(r, json_pack("{s:O}", "bindings", list));
+		req_reply(r, json_pack("{s:O, s:b}", "bindings", list, "healthy", (int)healthy));
 	return rc < 0 ? rc : 0;
 }
