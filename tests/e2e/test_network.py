@@ -258,6 +258,9 @@ BAD_PORTS = [
     (dict(security_groups=[str(uuid.uuid4())]), 404, "SecurityGroupNotFound", "does not exist"),
     (dict(security_groups=[7]), 404, "SecurityGroupNotFound", "7"),
     (dict(extra_dhcp_opts=[{"value": "x"}]), 400, "HTTPBadRequest", "extra_dhcp_opts"),
+    (dict(dns_name="a_b"), 400, "HTTPBadRequest", "dns_name"),
+    (dict(dns_name="-a"), 400, "HTTPBadRequest", "dns_name"),
+    (dict(device_owner="network:uplink"), 403, "PolicyNotAuthorized", "device_owner"),
     (dict(dns_name="x" * 64), 400, "HTTPBadRequest", "dns_name"),
     (dict(network_id="net"), 400, "HTTPBadRequest", "network_id"),
     (dict(network_id=str(uuid.uuid4())), 404, "NetworkNotFound", "could not be found"),
@@ -326,6 +329,22 @@ def test_shared_network(shared_hub, member):
     for name in ("provider:network_type", "provider:physical_network"):
         assert name not in member.get(f"{V2}/networks/{network['id']}", 200).json()["network"]
     delete(member, "port", port)
+    delete(shared_hub, "network", network)
+
+
+def test_trust_on_a_shared_network(shared_hub, member, net):
+    """On somebody else's network a port may not pretend to be another one."""
+    network = create(shared_hub, "network", shared=True)
+    create(shared_hub, "subnet", network_id=network["id"], cidr="10.3.0.0/24", ip_version=4)
+    for attrs in (dict(mac_address="fa:16:3e:00:00:09"), dict(port_security_enabled=False), dict(fixed_ips=[{"ip_address": "10.3.0.9"}]),
+                  dict(allowed_address_pairs=[{"ip_address": "10.3.0.0/24"}])):
+        assert create(member, "port", 403, network_id=network["id"], **attrs)["type"] == "PolicyNotAuthorized"
+        port = create(member, "port", network_id=network["id"])
+        assert update(member, "port", port, 403, **attrs)["type"] == "PolicyNotAuthorized"
+        delete(member, "port", port)
+    for attrs in (dict(port_security_enabled=False, security_groups=[]), dict(allowed_address_pairs=[{"ip_address": "10.3.0.0/24"}])):
+        own = create(member, "port", network_id=net["id"], **attrs)
+        assert update(member, "port", own, 403, network_id=network["id"])["type"] == "PolicyNotAuthorized"
     delete(shared_hub, "network", network)
 
 

@@ -86,6 +86,53 @@ static int check_dhcp_opts(struct req *r, const json_t *row, struct err *e)
 	return 0;
 }
 
+/* Source: RFC 1123 2.1, as a label or labels joined by '.'. */
+static int check_dns_name(struct req *r, const json_t *row, struct err *e)
+{
+	const char *name = json_str(row, "dns_name");
+	char before = '.';
+
+	for (const char *c = name; c && *c; before = *c++) {
+		bool word = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
+			    (*c >= '0' && *c <= '9');
+
+		if (!word && !(*c == '-' && before != '.') &&
+		    !(*c == '.' && before != '.' && before != '-'))
+			return neutron_err(e, NEUTRON_INVALID_FOR, "dns_name", "dns_name",
+					   arena_printf(r->arena, "'%s' not a valid PQDN or FQDN", name));
+	}
+	return 0;
+}
+
+/* On somebody else's shared network a port may not pretend to be another one.
+ * Source: neutron policies create_port:mac_address and so on (ADMIN_OR_NET_OWNER). */
+static int check_trust(struct req *r, const json_t *network, const json_t *given, struct err *e)
+{
+	static const char *const names[] = { "mac_address", "port_security_enabled" };
+	const char *owner = json_str(network, "project_id"), *device = json_str(given, "device_owner");
+	json_t *item;
+	size_t i;
+
+	if (r->auth.is_admin)
+		return 0;
+	if (device && strncmp(device, "network:", 8) == 0)
+		return neutron_err(e, NEUTRON_NOT_ALLOWED, "device_owner", "create_port:device_owner");
+	if (owner && r->auth.project_id && strcmp(owner, r->auth.project_id) == 0)
+		return 0;
+	for (i = 0; i < ARRAY_LEN(names); i++)
+		if (json_object_get(given, names[i]))
+			return neutron_err(e, NEUTRON_NOT_ALLOWED, names[i],
+					   arena_printf(r->arena, "create_port:%s", names[i]));
+	if (json_array_size(json_object_get(given, "allowed_address_pairs")))
+		return neutron_err(e, NEUTRON_NOT_ALLOWED, "allowed_address_pairs",
+				   "create_port:allowed_address_pairs");
+	json_array_foreach(json_object_get(given, "fixed_ips"), i, item)
+		if (json_object_get(item, "ip_address"))
+			return neutron_err(e, NEUTRON_NOT_ALLOWED, "fixed_ips",
+					   "create_port:fixed_ips:ip_address");
+	return 0;
+}
+
 /* binding:host_id: a node's name or id; "" and null: none. Sets node_id in the row when the attribute is there. */
 static int check_host(struct req *r, json_t *row, struct err *e)
 {
@@ -177,12 +224,17 @@ static int check_create(struct req *r, json_t *row, struct err *e)
 	if (rc < 0)
 		return rc;
 	nulls_to_empty(row);
+	rc = check_trust(r, network, row, e);
+	if (rc < 0)
+		return rc;
 	if (!json_object_get(row, "port_security_enabled"))
 		(void)json_object_set_new(
 			row, "port_security_enabled",
 			json_boolean(!is_uplink(row) &&
 				     json_bool(network, "port_security_enabled", true)));
 	rc = check_host(r, row, e);
+	if (rc == 0)
+		rc = check_dns_name(r, row, e);
 	if (rc == 0)
 		rc = check_uplink(r, row, "", network, e);
 	if (rc == 0)
@@ -313,6 +365,26 @@ static int check_update_security(struct req *r, const json_t *old, const json_t 
 	return n < 0 ? n : check_security(now, e);
 }
 
+/* A port that is moved takes what it was allowed elsewhere along: the new network's owner has to agree to that as well. */
+static int update_trust(struct req *r, const json_t *old, const json_t *now, const json_t *changes,
+			struct err *e)
+{
+	const char *id = json_str(now, "network_id");
+	CLEANUP(json_freep) json_t *network = NULL, *given = json_copy((json_t *)changes);
+	int rc = rest_load(r, &network_resource, id, &network, e);
+
+	/* A network that is not there is refused when the port is moved to it. */
+	if (rc <= 0)
+		return rc;
+	if (strcmp(id, json_str(old, "network_id")) != 0) {
+		(void)json_object_set(given, "allowed_address_pairs",
+				      json_object_get(now, "allowed_address_pairs"));
+		if (!json_bool(now, "port_security_enabled", true))
+			(void)json_object_set_new(given, "port_security_enabled", json_false());
+	}
+	return check_trust(r, network, given, e);
+}
+
 /* Members are touched before and after: an address that goes concerns the rules that knew it. */
 static int check_update(struct req *r, const json_t *old, json_t *changes, struct err *e)
 {
@@ -326,7 +398,11 @@ static int check_update(struct req *r, const json_t *old, json_t *changes, struc
 	rc = check_host(r, changes, e);
 	if (rc < 0 || json_object_update(now, changes) < 0)
 		return rc < 0 ? rc : err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
-	rc = update_mac(r, old, changes, e);
+	rc = update_trust(r, old, now, changes, e);
+	if (rc == 0)
+		rc = update_mac(r, old, changes, e);
+	if (rc == 0)
+		rc = check_dns_name(r, changes, e);
 	if (rc == 0)
 		rc = check_dhcp_opts(r, changes, e);
 	if (rc == 0)
@@ -382,33 +458,52 @@ static int deleting(struct req *r, const json_t *row, struct err *e)
 
 /* ---- how a port is shown ---- */
 
+/* Many of these are made for each page: no format is parsed and no constant checked. Texts come from the store and are ASCII. */
+static json_t *text_pair(const char *key_a, const char *a, const char *key_b, const char *b)
+{
+	json_t *o = json_object();
+
+	(void)json_object_set_new_nocheck(o, key_a, json_string_nocheck(a));
+	(void)json_object_set_new_nocheck(o, key_b, json_string_nocheck(b));
+	return o;
+}
+
+#define DNS_DOMAIN ".openstacklocal."
+#define HOST_SIZE 80
+
 static void add_dns(json_t *row, const char *ip)
 {
 	const char *name = json_str(row, "dns_name");
-	char host[80];
+	char host[HOST_SIZE], fqdn[HOST_SIZE + sizeof(DNS_DOMAIN)];
+	bool named = name && *name;
+	json_t *o;
 
-	(void)snprintf(host, sizeof(host), name && *name ? "%.63s" : "host-%.63s",
-		       name && *name ? name : ip);
-	for (char *c = host; *c; c++)
+	(void)snprintf(host, sizeof(host), "%s%.63s", named ? "" : "host-", named ? name : ip);
+	for (char *c = host; !named && *c; c++)
 		if (*c == '.' || *c == ':')
 			*c = '-';
-	(void)json_array_append_new(json_object_get(row, "dns_assignment"),
-				    json_pack("{s:s, s:s, s:o}", "ip_address", ip, "hostname", host,
-					      "fqdn", json_sprintf("%s.openstacklocal.", host)));
+	(void)snprintf(fqdn, sizeof(fqdn), "%s" DNS_DOMAIN, host);
+	o = text_pair("ip_address", ip, "hostname", host);
+	(void)json_object_set_new(o, "fqdn", json_string(fqdn));
+	(void)json_array_append_new(json_object_get(row, "dns_assignment"), o);
 }
 
 static void begin_row(json_t *row)
 {
 	bool bound = json_str(row, "node_id") != NULL;
+	json_t *details = json_object();
 
-	json_object_set_new(row, "fixed_ips", json_array());
-	json_object_set_new(row, "security_groups", json_array());
-	json_object_set_new(row, "dns_assignment", json_array());
-	json_object_set_new(row, "binding:host_id", json_string(""));
-	json_object_set_new(row, "binding:vif_type", json_string(bound ? "demarc" : "unbound"));
-	json_object_set_new(row, "binding:vif_details",
-			    bound ? json_pack("{s:b, s:s}", "port_filter", 1, "connectivity", "l2") :
-				    json_object());
+	if (bound) {
+		(void)json_object_set_new_nocheck(details, "port_filter", json_true());
+		(void)json_object_set_new_nocheck(details, "connectivity", json_string_nocheck("l2"));
+	}
+	(void)json_object_set_new_nocheck(row, "fixed_ips", json_array());
+	(void)json_object_set_new_nocheck(row, "security_groups", json_array());
+	(void)json_object_set_new_nocheck(row, "dns_assignment", json_array());
+	(void)json_object_set_new_nocheck(row, "binding:host_id", json_string_nocheck(""));
+	(void)json_object_set_new_nocheck(row, "binding:vif_type",
+					  json_string_nocheck(bound ? "demarc" : "unbound"));
+	(void)json_object_set_new_nocheck(row, "binding:vif_details", details);
 }
 
 enum child_kind { CHILD_IP, CHILD_GROUP, CHILD_HOST };
@@ -417,10 +512,11 @@ static void add_child(json_t *row, int64_t kind, const char *a, const char *b)
 {
 	if (kind == CHILD_IP) {
 		(void)json_array_append_new(json_object_get(row, "fixed_ips"),
-					    json_pack("{s:s, s:s}", "subnet_id", a, "ip_address", b));
+					    text_pair("subnet_id", a, "ip_address", b));
 		add_dns(row, b);
 	} else if (kind == CHILD_GROUP) {
-		(void)json_array_append_new(json_object_get(row, "security_groups"), json_string(a));
+		(void)json_array_append_new(json_object_get(row, "security_groups"),
+					    json_string_nocheck(a));
 	} else {
 		(void)json_object_set_new(row, "binding:host_id", json_string(a));
 	}

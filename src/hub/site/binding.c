@@ -7,12 +7,12 @@
  * belongs to an older version of the port than the node is to have now says nothing about the binding: verified is null.
  */
 
-#define BINDING_SQL                                                                                                                      \
-	"SELECT p.id, p.name, p.network_id, n.name, p.mac_address, p.device_id, s.name, p.node_id, d.name, v.idx, v.tag, "               \
-	"p.verified, p.differences, p.observed, p.checked_us, p.status, "                                                                \
-	"p.seen_version >= coalesce((SELECT version FROM intent_object o WHERE o.node_id = p.node_id AND o.kind = 'port' AND "           \
-	"o.id = p.id AND o.deleted = 0), 0) FROM port p JOIN network n ON n.id = p.network_id LEFT JOIN server s ON s.id = p.device_id " \
-	"LEFT JOIN node d ON d.id = p.node_id LEFT JOIN server_vif v ON v.port_id = p.id "
+#define BINDING_SQL                                                                                                                        \
+	"SELECT p.id, p.name, p.network_id, n.name, p.mac_address, p.device_id, s.name, p.node_id, d.name, v.idx, v.tag, "                 \
+	"p.verified, p.differences, p.observed, p.checked_us, p.status, "                                                                  \
+	"p.seen_version >= coalesce((SELECT version FROM intent_object o WHERE o.node_id = p.node_id AND o.kind = 'port' AND "             \
+	"o.id = p.id AND o.deleted = 0), 0) FROM port p JOIN network n ON n.id = p.network_id LEFT JOIN server_vif v ON v.port_id = p.id " \
+	"LEFT JOIN server s ON s.id = v.server_id LEFT JOIN node d ON d.id = p.node_id "
 
 static int wanted_addresses(struct req *r, const char *port_id, json_t *list, struct err *e)
 {

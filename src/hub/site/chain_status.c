@@ -33,10 +33,11 @@ static json_t *or_null(const json_t *obj, const char *key)
 static int hop_servers(struct req *r, const char *group_id, json_t *names, struct err *e)
 {
 	CLEANUP(db_donep) struct db_rows *q = NULL;
-	int rc = db_query(r->db, &q, e,
-			  "SELECT coalesce(s.name, pp.name) FROM sfc_port_pair pp JOIN port p ON p.id = pp.ingress LEFT JOIN server s "
-			  "ON s.id = p.device_id WHERE pp.group_id = ? ORDER BY pp.ord",
-			  "s", group_id);
+	int rc = db_query(
+		r->db, &q, e,
+		"SELECT coalesce(s.name, pp.name) FROM sfc_port_pair pp LEFT JOIN server_vif v ON v.port_id = pp.ingress "
+		"LEFT JOIN server s ON s.id = v.server_id WHERE pp.group_id = ? ORDER BY pp.ord",
+		"s", group_id);
 
 	while (rc >= 0 && (rc = db_step(q, e)) == 1)
 		(void)json_array_append_new(names, json_string(db_text(q, 0)));
