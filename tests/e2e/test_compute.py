@@ -173,6 +173,24 @@ def test_cli_flavors(cloud):
         h.openstack("flavor", "delete", name, parse=False)
 
 
+def test_flavor_access(cloud):
+    h, user = cloud.hub, cloud.hub.new_user()
+    user.login()
+    h.openstack("flavor", "create", "--private", "--project", user.project_id, "--ram", "32", "--vcpus", "1", "--disk", "0", "--id", "acc", "acc")
+    assert h.openstack("flavor", "show", "acc")["access_project_ids"] == [user.project_id]
+    assert "acc" in [f["Name"] for f in user.openstack("flavor", "list")]
+    user.get(f"{NOVA}/flavors/acc", 200)
+    user.post(f"{NOVA}/flavors/acc/action", {"addTenantAccess": {"tenant": "x"}}, 403)
+    h.post(f"{NOVA}/flavors/acc/action", {"addTenantAccess": {"tenant": user.project_id}}, 409)
+    h.post(f"{NOVA}/flavors/nf.tiny/action", {"addTenantAccess": {"tenant": user.project_id}}, 409)
+    h.post(f"{NOVA}/flavors/acc/action", {"addTenantAccess": {}}, 400)
+    h.post(f"{NOVA}/flavors/acc/action", {"other": {}}, 400)
+    h.openstack("flavor", "unset", "--project", user.project_id, "acc", parse=False)
+    h.post(f"{NOVA}/flavors/acc/action", {"removeTenantAccess": {"tenant": user.project_id}}, 404)
+    user.get(f"{NOVA}/flavors/acc", 404)
+    h.delete(f"{NOVA}/flavors/acc", 202)
+
+
 def test_cli_hosts(cloud):
     h = cloud.hub
     assert "node-a" in [v["Hypervisor Hostname"] for v in h.openstack("hypervisor", "list")]

@@ -130,6 +130,42 @@ def test_visibility(shared_hub):
     reader.post(f"{V2}/images", {"name": "x"}, 403)
 
 
+def test_members(shared_hub):
+    """A shared image: offered by its owner, seen by id at once, listed when the member has accepted."""
+    owner, member, other = shared_hub.new_user(), shared_hub.new_user(), shared_hub.new_user()
+    for user in (owner, member, other):
+        user.login()
+    image = new_image(owner, visibility="shared", name="for-friends")["id"]
+    url = f"{V2}/images/{image}/members"
+    member.get(f"{V2}/images/{image}", 404)
+    owner.openstack("image", "add", "project", image, member.project_id)
+    owner.post(url, {"member": member.project_id}, 409)
+    assert show(member, image)["name"] == "for-friends"
+    other.get(f"{V2}/images/{image}", 404)
+
+    def listed(query=""):
+        return [i["id"] for i in member.get(f"{V2}/images?limit=1000{query}", 200).json()["images"]]
+
+    assert image not in listed() and image in listed("&visibility=shared&member_status=pending")
+    owner.put(f"{url}/{member.project_id}", {"status": "accepted"}, 403)
+    member.put(f"{url}/{member.project_id}", {"status": "maybe"}, 400)
+    member.openstack("image", "set", "--accept", image, parse=False)
+    assert image in listed()
+    assert [m["status"] for m in owner.get(url, 200).json()["members"]] == ["accepted"]
+    assert member.get(f"{url}/{member.project_id}", 200).json()["member_id"] == member.project_id
+    member.post(url, {"member": other.project_id}, 403)
+    patch(member, image, [{"op": "replace", "path": "/name", "value": "mine"}], 403)
+    for bad in ({}, {"member": 5}, {"member": ""}, {"member": "x", "colour": "red"}, []):
+        owner.post(url, bad, 400)
+    shared_hub.get(f"{V2}/images?member_status=maybe", 200)  # admins see all
+    member.get(f"{V2}/images?member_status=maybe", 400)
+    owner.openstack("image", "remove", "project", image, member.project_id, parse=False)
+    member.get(f"{V2}/images/{image}", 404)
+    owner.delete(f"{url}/{member.project_id}", 404)
+    private = new_image(owner, visibility="private")["id"]
+    owner.post(f"{V2}/images/{private}/members", {"member": member.project_id}, 403)
+
+
 def test_hidden_images_are_not_listed(shared_hub):
     user = shared_hub.new_user()
     hidden = new_image(user, os_hidden=True)["id"]

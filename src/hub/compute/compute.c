@@ -27,7 +27,8 @@ const struct resource flavor_resource = {
 	.table = "flavor",
 	.policy = "compute:flavor",
 	.attrs = flavor_attrs,
-	.visible_sql = "is_public = 1",
+	.visible_sql = "is_public = 1 OR id IN (SELECT flavor_id FROM flavor_access WHERE project_id = "
+		       ":project)",
 	.not_found = "Flavor %s could not be found.",
 };
 
@@ -70,6 +71,7 @@ static const struct route routes[] = {
 	  FLAVOR },
 	{ HTTP_DELETE, "/flavors/{id}/os-extra_specs/{key}", flavor_spec_delete, 200,
 	  "flavor:update", 0, FLAVOR },
+	{ HTTP_POST, "/flavors/{id}/action", flavor_action, 200, "flavor:access", 0, FLAVOR },
 	{ HTTP_GET, "/flavors/{id}/os-flavor-access", flavor_access_list, 200, "flavor:access", 0,
 	  FLAVOR },
 

@@ -34,6 +34,18 @@ static void flavor_of_row(struct db_rows *q, struct flavor *ret)
 	};
 }
 
+/* 1 or 0. A private flavor is there for admins and for the projects on its access list. */
+static int visible(struct req *r, const struct flavor *f, struct err *e)
+{
+	int64_t there;
+
+	if (f->is_public || r->auth.is_admin)
+		return 1;
+	return db_get_int(r->db, &there, e,
+			  "SELECT 1 FROM flavor_access WHERE flavor_id = ? AND project_id = ?",
+			  "ss", f->id, r->auth.project_id);
+}
+
 int flavor_need(struct req *r, const char *id, enum fault missing, struct flavor *ret, struct err *e)
 {
 	CLEANUP(db_donep) struct db_rows *q = NULL;
@@ -43,9 +55,13 @@ int flavor_need(struct req *r, const char *id, enum fault missing, struct flavor
 		rc = db_step(q, e);
 	if (rc < 0)
 		return rc;
-	if (rc == 1)
+	if (rc == 1) {
 		flavor_of_row(q, ret);
-	if (rc == 0 || (!ret->is_public && !r->auth.is_admin))
+		rc = visible(r, ret, e);
+	}
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
 		return err_set(e, missing, "flavor_id", "Flavor %.64s could not be found.", id);
 	ret->id = arena_strdup(r->arena, ret->id);
 	ret->name = arena_strdup(r->arena, ret->name);
@@ -113,7 +129,10 @@ static void list_public(struct req *r, struct filter *f)
 	const char *word = req_query(r, "is_public");
 
 	if (!r->auth.is_admin || !word || !*word) {
-		filter_cond(f, "is_public = 1");
+		filter_str(f,
+			   "(is_public = 1 OR EXISTS (SELECT 1 FROM flavor_access a WHERE "
+			   "a.flavor_id = f.id AND a.project_id = ?))",
+			   r->auth.project_id ? r->auth.project_id : "");
 		return;
 	}
 	if (strcasecmp(word, "none") == 0)
@@ -501,18 +520,4 @@ int flavor_spec_delete(struct req *r, struct err *e)
 	if (json_object_del(specs, req_param(r, "key")) < 0)
 		return spec_missing(r, e);
 	return specs_save(r, req_param(r, "id"), specs, e);
-}
-
-int flavor_access_list(struct req *r, struct err *e)
-{
-	struct flavor f;
-	int rc = flavor_need(r, req_param(r, "id"), FAULT_NOT_FOUND, &f, e);
-
-	if (rc < 0)
-		return rc;
-	if (f.is_public)
-		return err_set(e, FAULT_NOT_FOUND, NULL,
-			       "Access list not available for public flavors.");
-	req_reply(r, json_pack("{s:[]}", "flavor_access"));
-	return 0;
 }

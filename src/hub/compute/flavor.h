@@ -2,7 +2,7 @@
 #ifndef DEMARC_HUB_COMPUTE_FLAVOR_H
 #define DEMARC_HUB_COMPUTE_FLAVOR_H
 
-/* Flavors. A private flavor is seen by admins alone. */
+/* Flavors. A private flavor is seen by admins and by the projects on its access list. */
 
 #include "hub/rest.h"
 
@@ -33,5 +33,6 @@ int flavor_spec_show(struct req *r, struct err *e);
 int flavor_spec_set(struct req *r, struct err *e);
 int flavor_spec_delete(struct req *r, struct err *e);
 int flavor_access_list(struct req *r, struct err *e);
+int flavor_action(struct req *r, struct err *e);
 
 #endif

@@ -57,10 +57,19 @@ static bool owned(const struct req *r, const struct image *i)
 	       (r->auth.project_id && strcmp(i->project_id, r->auth.project_id) == 0);
 }
 
-static bool visible(const struct req *r, const struct image *i)
+/* 1 or 0. A shared image is there for its members, whether they accepted it or not. */
+static int visible(struct req *r, const struct image *i, struct err *e)
 {
-	return owned(r, i) || strcmp(i->visibility, "public") == 0 ||
-	       strcmp(i->visibility, "community") == 0;
+	int64_t there;
+
+	if (owned(r, i) || strcmp(i->visibility, "public") == 0 ||
+	    strcmp(i->visibility, "community") == 0)
+		return 1;
+	if (strcmp(i->visibility, "shared") != 0 || !r->auth.project_id)
+		return 0;
+	return db_get_int(r->db, &there, e,
+			  "SELECT 1 FROM image_member WHERE image_id = ? AND member_id = ?", "ss",
+			  i->id, r->auth.project_id);
 }
 
 int image_find(struct req *r, const char *id, struct image *ret, struct err *e)
@@ -73,8 +82,9 @@ int image_find(struct req *r, const char *id, struct image *ret, struct err *e)
 	if (rc <= 0)
 		return rc;
 	image_of_row(q, ret);
-	if (!visible(r, ret))
-		return 0;
+	rc = visible(r, ret, e);
+	if (rc <= 0)
+		return rc;
 	to_arena(r->arena, ret);
 	return arena_failed(r->arena) ? err_set(e, FAULT_NO_MEMORY, NULL, "out of memory") : 1;
 }
@@ -187,7 +197,9 @@ const struct resource image_resource = {
 	.table = "image",
 	.policy = "image:image",
 	.attrs = attrs,
-	.visible_sql = "project_id = :project OR visibility IN ('public', 'community')",
+	.visible_sql = "project_id = :project OR visibility IN ('public', 'community') OR "
+		       "(visibility = 'shared' AND id IN (SELECT image_id FROM image_member WHERE "
+		       "member_id = :project))",
 	.not_found = "No image found with ID %s",
 };
 
@@ -208,6 +220,11 @@ static const struct route routes[] = {
 	{ HTTP_PUT, "/images/{id}/tags/{tag}", image_tag_put, 204, "image:update", ROUTE_NO_BODY, IMAGE },
 	{ HTTP_DELETE, "/images/{id}/tags/{tag}", image_tag_delete, 204, "image:update", 0, IMAGE },
 	{ HTTP_GET, "/images/{id}/members", image_members, 200, "image:show", 0, IMAGE },
+	{ HTTP_POST, "/images/{id}/members", image_member_add, 200, "image:update", 0, IMAGE },
+	{ HTTP_GET, "/images/{id}/members/{member}", image_member_show, 200, "image:show", 0, IMAGE },
+	{ HTTP_PUT, "/images/{id}/members/{member}", image_member_set, 200, "image:update", 0, IMAGE },
+	{ HTTP_DELETE, "/images/{id}/members/{member}", image_member_remove, 204, "image:update", 0,
+	  IMAGE },
 	{ HTTP_GET, "/schemas/{name}", image_schema, 200, "image:schema" },
 	{ HTTP_GET, "/info/stores", image_stores, 200, "image:schema" },
 	{ HTTP_GET, "/info/import", image_import_info, 200, "image:schema" },

@@ -141,11 +141,29 @@ static int filter_bool(struct req *r, struct filter *f, const char *name, const 
 	return 0;
 }
 
-/* Without a filter: what is the project's own, and what is public. Community images are found by id or by asking for them. */
+/* Shared with the caller's project: by default only what it accepted. */
+static int filter_members(struct req *r, struct filter *f, struct err *e)
+{
+	const char *status = req_query(r, "member_status");
+
+	status = status ? status : "accepted";
+	if (strcmp(status, "all") != 0 && strcmp(status, "accepted") != 0 &&
+	    strcmp(status, "pending") != 0 && strcmp(status, "rejected") != 0)
+		return err_set(e, FAULT_BAD_REQUEST, "member_status",
+			       "Invalid status: %.32s. It must be accepted, pending, rejected or all.",
+			       status);
+	strbuf_adds(&f->sql,
+		    " OR (i.visibility = 'shared' AND EXISTS (SELECT 1 FROM image_member m "
+		    "WHERE m.image_id = i.id AND m.member_id = ? AND ? IN (m.status, 'all'))))");
+	filter_arg_str(f, r->auth.project_id ? r->auth.project_id : "");
+	filter_arg_str(f, status);
+	return 0;
+}
+
+/* Without a filter: the project's own, what it accepted, what is public. Community images are found by id or by asking. */
 static int filter_visible(struct req *r, struct filter *f, struct err *e)
 {
 	const char *value = req_query(r, "visibility");
-	const char *project = r->auth.project_id ? r->auth.project_id : "";
 	bool all = value && strcmp(value, "all") == 0;
 	bool known = all;
 
@@ -159,10 +177,10 @@ static int filter_visible(struct req *r, struct filter *f, struct err *e)
 	if (r->auth.is_admin)
 		return 0;
 	filter_str(f,
-		   value ? "(i.project_id = ? OR i.visibility IN ('public', 'community'))" :
-			   "(i.project_id = ? OR i.visibility = 'public')",
-		   project);
-	return 0;
+		   value ? "(i.project_id = ? OR i.visibility IN ('public', 'community')" :
+			   "(i.project_id = ? OR i.visibility = 'public'",
+		   r->auth.project_id ? r->auth.project_id : "");
+	return filter_members(r, f, e);
 }
 
 static int filter_tags(struct req *r, struct filter *f)

@@ -411,14 +411,3 @@ int image_tag_delete(struct req *r, struct err *e)
 	json_array_remove(tags, (size_t)at);
 	return save_tags(r, &i, tags, e);
 }
-
-/* Images are shared by visibility alone: no image has members. */
-int image_members(struct req *r, struct err *e)
-{
-	struct image i;
-	int rc = image_need(r, false, &i, e);
-
-	if (rc == 0)
-		req_reply(r, json_pack("{s:[], s:s}", "members", "schema", "/v2/schemas/members"));
-	return rc;
-}
