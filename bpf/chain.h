@@ -268,10 +268,12 @@ static __always_inline int chain_enter(struct pkt *p, union chain_ptr *c)
 	path = bpf_map_lookup_elem(&paths, &id);
 	if (!path)
 		return -DROP_INTERNAL;
-	if (!path->n_hops)
-		return STAGE_NEXT;
 	p->path = id;
 	p->entry = 1;
+	if (!path->n_hops) { /* nothing in it at present; the flow is the chain's all the same */
+		TRACE2(p, CHAIN_END, id, 0);
+		return STAGE_NEXT;
+	}
 	p->hop = p->dir == DIR_FORWARD ? 0 : path->n_hops;
 	if (p->dir == DIR_FORWARD)
 		return chain_to_hop(0, SIDE_IN);

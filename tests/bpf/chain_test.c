@@ -263,6 +263,24 @@ static void test_keep_first_chain(void **state)
 	expect_both(1000, "01");
 }
 
+/* A chain whose hops are all bypassed is a path like any other. */
+static void test_keep_empty(void **state)
+{
+	struct dp_flip_result r;
+
+	set_chain("0", DP_FLIP_MOVE);
+	set_chain("", DP_FLIP_MOVE);
+	expect_both(1000, "");
+	r = set_chain("01", DP_FLIP_KEEP);
+	assert_int_equal(r.n_kept, 2);
+	expect_both(1000, "");
+	expect_both(1001, "01");
+	r = set_chain("1", DP_FLIP_MOVE);
+	assert_int_equal(r.n_moved, 4);
+	expect_both(1000, "1");
+	expect_both(1001, "1");
+}
+
 /* Packets inside a function while its hop, or the next one, goes away. */
 static void test_in_flight(void **state)
 {
@@ -581,6 +599,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_same_is_no_change, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_keep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_keep_first_chain, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_keep_empty, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_in_flight, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_agent_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_hop, setup, teardown),
