@@ -4,11 +4,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -116,6 +118,20 @@ void cidr_words(const struct ip_cidr *c, __u32 ret_ip[4], __u32 ret_mask[4])
 
 /* ---- opening ---- */
 
+/* Says what to do, where the kernel would only say "invalid argument". */
+static int check_bpffs(const char *dir, struct err *e)
+{
+	struct statfs fs;
+
+	if (statfs(dir, &fs))
+		return err_errno(e, errno, "pin directory %s", dir);
+	if (fs.f_type == BPF_FS_MAGIC)
+		return 0;
+	(void)rmdir(dir);
+	return err_set(e, FAULT_UNAVAILABLE, "pin_dir",
+		       "%s is not in a BPF file system: mount -t bpf bpf /sys/fs/bpf", dir);
+}
+
 static int set_dirs(struct dp *dp, const char *pin_dir, struct err *e)
 {
 	int r;
@@ -125,6 +141,8 @@ static int set_dirs(struct dp *dp, const char *pin_dir, struct err *e)
 	snprintf(dp->pin_dir, sizeof(dp->pin_dir), "%s", pin_dir);
 	snprintf(dp->dir, sizeof(dp->dir), "%s/v%d", pin_dir, ABI_VERSION);
 	r = dir_make(dp->pin_dir, 0700, e);
+	if (!r)
+		r = check_bpffs(dp->pin_dir, e);
 	return r ? r : dir_make(dp->dir, 0700, e);
 }
 

@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -570,6 +571,34 @@ static void test_sweep_halves(void **state)
 	assert_true(tport_recv(&wan, &f, 200)); /* both are members of the network again */
 }
 
+/* The pins of a release with another ABI go when everything has been set in this one. */
+static void test_other_abi(void **state)
+{
+	char dir[96], path[128];
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "old", 4, 4, 1, NULL);
+
+	snprintf(dir, sizeof(dir), "%s/v0", lab.pin);
+	snprintf(path, sizeof(path), "%s/ports", dir);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(bpf_obj_pin(fd, path), 0);
+	close(fd);
+	dp_mark(lab.dp);
+	OK(dp_sweep(lab.dp, &lab_err));
+	assert_int_equal(access(dir, F_OK), -1);
+}
+
+static void test_not_bpffs(void **state)
+{
+	struct dp_config c = { .pin_dir = "/tmp/demarc-not-bpffs" };
+	struct dp *dp = NULL;
+
+	assert_true(dp_open(&c, &dp, &lab_err) < 0);
+	assert_int_equal(lab_err.fault, FAULT_UNAVAILABLE);
+	assert_non_null(strstr(lab_err.msg, "mount -t bpf"));
+	assert_null(dp);
+	assert_int_equal(access(c.pin_dir, F_OK), -1);
+}
+
 static void test_port_stats(void **state)
 {
 	struct dp_port_stats in[2], out[2];
@@ -611,6 +640,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_number_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sweep_halves, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_other_abi, setup, teardown),
+		cmocka_unit_test(test_not_bpffs),
 		cmocka_unit_test_setup_teardown(test_port_stats, setup, teardown),
 	};
 

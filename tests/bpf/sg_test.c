@@ -332,6 +332,65 @@ static void test_fragments(void **state)
 	assert_dropped(&lab, FRAGMENT);
 }
 
+/* IPv6: the header of the fragment, with the L4 header in the first one only. */
+static void fragment6(struct frame *f, uint16_t offset, bool more, uint8_t id)
+{
+	uint8_t header[8] = { 17, 0, (uint8_t)(offset >> 8), (uint8_t)(offset | more), 0, 0, 0, id };
+
+	seg(f, true, true, 17, 0);
+	memmove(f->b + 62, f->b + 54, f->len - 54);
+	memcpy(f->b + 54, header, 8);
+	f->b[20] = 44;
+	f->b[19] += 8;
+	f->len += 8;
+}
+
+static void test_fragments6(void **state)
+{
+	struct dp_sg_rule r = {
+		.egress = true, .family = IP_V6, .proto = 17, .has_ports = true, .port_min = 80, .port_max = 80
+	};
+	struct frame first, later, got;
+
+	rules(SG_A, &r, 1);
+	fragment6(&first, 0, true, 1);
+	fragment6(&later, 16, false, 1);
+	assert_int_equal(lab_run(&lab, a.host, &later, NULL), TC_ACT_SHOT);
+	assert_dropped(&lab, FRAGMENT);
+	assert_true(lab_passes(&a, &first, &u, &got));
+	assert_true(lab_passes(&a, &later, &u, &got));
+	assert_memory_equal(got.b, later.b, later.len);
+}
+
+/* Extension headers are skipped to find the ports, and bounded. */
+static void test_extensions(void **state)
+{
+	struct dp_sg_rule r = {
+		.egress = true, .family = IP_V6, .proto = 17, .has_ports = true, .port_min = 80, .port_max = 80
+	};
+	struct frame f, got;
+
+	rules(SG_A, &r, 1);
+	for (int n = 1; n <= 9; n++) {
+		seg(&f, true, true, 17, 0);
+		memmove(f.b + 54 + 8 * n, f.b + 54, f.len - 54);
+		for (int i = 0; i < n; i++) {
+			memset(f.b + 54 + 8 * i, 0, 8);
+			f.b[54 + 8 * i] = i == n - 1 ? 17 : 60; /* destination options */
+		}
+		f.b[20] = 60;
+		f.b[19] += (uint8_t)(8 * n);
+		f.len += (size_t)(8 * n);
+		if (n < ABI_IPV6_EXT) {
+			assert_true(lab_passes(&a, &f, &u, &got));
+			assert_memory_equal(got.b, f.b, f.len);
+		} else {
+			assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_SHOT);
+			assert_dropped(&lab, MALFORMED);
+		}
+	}
+}
+
 static void test_allowed_pairs(void **state)
 {
 	static const uint8_t vmac[6] = { 2, 0, 0x5e, 0, 1, 1 };
@@ -422,6 +481,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_icmp_echo, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_icmp_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fragments, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fragments6, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_extensions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_allowed_pairs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_admin_down, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rewire, setup, teardown),
