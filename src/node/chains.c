@@ -370,8 +370,6 @@ void chains_name_all(struct node *n)
 {
 	const intent_object *o;
 
-	if (servers_settling(n))
-		return;
 	for (struct chain_rec *c = n->chains->first; c; c = c->next)
 		c->seen = false;
 	for (size_t pos = 0; (o = intent_next(n->intent, "chain", &pos));)

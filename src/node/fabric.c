@@ -266,7 +266,7 @@ void fabric_pass(struct node *n)
 	const intent_object *o;
 	struct err e = { 0 };
 
-	f->incomplete = n->frozen || servers_settling(n);
+	f->incomplete = n->frozen;
 	dp_mark(n->dp);
 	for (size_t pos = 0; (o = intent_next(n->intent, "network", &pos));)
 		set_network(n, o);

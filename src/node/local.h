@@ -48,7 +48,8 @@ ifindex local_port_index(struct local *l, const char *port_id); /* 0: none left 
 void local_port_name(const char *port_id, char ret[static IF_NAMESIZE]);
 
 /* Notes: short texts under (topic, id). Topics: "reboot" carried-out generation of a server, "image" SHA-512 a
- * server's disk was made from, "chain" the change in force (packed Object in hex). NULL removes. */
+ * server's disk was made from, "chain" the change in force (packed Object in hex), "run" what a server's run was made from, "wiring" hash of its
+ * vNICs, "healthy" when it was at the end of the last pass. NULL removes. */
 const char *local_note(const struct local *l, const char *topic, const char *id); /* NULL: none. Borrowed. */
 void local_note_set(struct local *l, const char *topic, const char *id, const char *text);
 void local_note_prune(struct local *l, const char *topic, bool (*keep)(void *ctx, const char *id),

@@ -45,7 +45,7 @@ static bool keep_server(void *ctx, const char *id)
 
 static void prune_notes(struct node *n)
 {
-	static const char *const topics[] = { "run", "image", "wiring", "reboot" };
+	static const char *const topics[] = { "run", "image", "wiring", "reboot", "healthy" };
 
 	for (size_t i = 0; i < ARRAY_LEN(topics); i++)
 		local_note_prune(n->local, topics[i], keep_server, n);
@@ -71,10 +71,6 @@ static void pass(struct node *n)
 	pass_traffic(n);
 	images_mark(n->images);
 	servers_pass(n);
-	if (n->settling && !servers_settling(n)) {
-		n->settling = false;
-		node_kick_fabric(n);
-	}
 	if (!n->frozen) {
 		images_sweep(n->images);
 		prune_notes(n);
@@ -322,10 +318,11 @@ int node_open(struct node *n, const struct config *cfg, const char *node_id, str
 	return r;
 }
 
+/* The parts have closed what is theirs; a child process of a probe closes its own handle when it has ended. */
 static void close_handle(uv_handle_t *h, void *ctx)
 {
 	(void)ctx;
-	if (!uv_is_closing(h))
+	if (!uv_is_closing(h) && (h->type == UV_TIMER || h->type == UV_SIGNAL))
 		uv_close(h, NULL);
 }
 
@@ -348,8 +345,6 @@ void node_close(struct node *n)
 	nl_close(n->nl_watch);
 	if (n->dp)
 		dp_close(n->dp);
-	/* Twice: closing lets the handles of the parts run to their end, then only ours are left. */
-	(void)uv_run(&n->loop, UV_RUN_NOWAIT);
 	uv_walk(&n->loop, close_handle, NULL);
 	(void)uv_run(&n->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&n->loop);

@@ -39,7 +39,6 @@ struct node {
 	int lock_fd; /* one agent for one state directory */
 
 	struct intent *intent;
-	bool settling; /* see servers_settling() */
 	bool frozen; /* the stored intent was damaged: nothing is removed until the hub has sent it again */
 	int64_t intent_ns; /* when the newest intent came; 0: not in this run */
 	struct local *local;

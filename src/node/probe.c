@@ -280,6 +280,7 @@ int probe_start(uv_loop_t *loop, const struct probe_spec *s, void (*changed)(voi
 	p->timer.data = p->timeout.data = p;
 	if (strncmp(p->what, "tcp:", 4) == 0 && str_to_u64(str_of(p->what + 4), 65535, &port) == 0)
 		p->port = (uint16_t)port;
+	p->healthy = s->assume_healthy;
 	if (p->port || strncmp(p->what, "exec:", 5) == 0) {
 		attempt(p);
 	} else {

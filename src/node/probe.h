@@ -9,6 +9,7 @@
  * Thread: the loop's.
  */
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/err.h"
@@ -22,6 +23,7 @@ struct probe_spec {
 	const struct runtime *rt; /* borrowed */
 	const char *id;		  /* of the container; copied */
 	int netns_fd;		  /* borrowed while the probe lives */
+	bool assume_healthy; /* until two failures: a function that an agent before this one had in path */
 	struct ip_addr addr; /* fixed IP to try when nothing answers on the loopback; family 0: none */
 };
 

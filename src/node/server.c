@@ -25,7 +25,6 @@
 #define STEADY_NS (30 * NS_PER_S) /* a run this long ends the back-off */
 #define WIRE_RETRY_NS (2 * NS_PER_S)
 #define VERIFY_NS (10 * NS_PER_S)
-#define SETTLE_NS (3 * NS_PER_S)
 
 static void set_fault(struct server *s, const char *text)
 {
@@ -204,14 +203,43 @@ static int attach_process(struct server *s, struct err *e)
 	return s->pid_watch ? 0 : err_set(e, FAULT_NO_MEMORY, NULL, "watch of the function");
 }
 
-static int attach_probe(struct server *s, const Demarc__V1__Server *pb, struct err *e)
+static int attach_probe(struct server *s, const Demarc__V1__Server *pb, bool assume_healthy,
+			struct err *e)
 {
-	struct probe_spec spec = { .what = pb->probe, .rt = &s->n->rt, .id = s->id, .netns_fd = s->netns_fd };
+	struct probe_spec spec = { .what = pb->probe,
+				   .rt = &s->n->rt,
+				   .id = s->id,
+				   .netns_fd = s->netns_fd,
+				   .assume_healthy = assume_healthy };
 
 	for (size_t i = 0; i < s->want.n && !spec.addr.family; i++)
 		if (s->want.slot[i].n_addrs)
 			spec.addr = s->want.slot[i].addrs[0].addr;
 	return probe_start(&s->n->loop, &spec, on_probe, s, &s->probe, e);
+}
+
+static void verify(struct server *s)
+{
+	struct err e = { 0 };
+	bool before = s->verified;
+	int r;
+
+	s->verify_due = false;
+	if (!s->seen)
+		s->seen = calloc(VNICS_MAX, sizeof(*s->seen));
+	r = s->seen ? vnics_verify(s->in, &s->want, s->seen, &e) : -ENOMEM;
+	s->checked_us = clock_wall_us();
+	s->recheck_ns = clock_mono_ns() + VERIFY_NS;
+	s->verified = r == 0 && fabric_verify(s->n, s);
+	for (size_t i = 0; r > 0 && i < s->want.n; i++)
+		if (s->want.slot[i].present && !s->seen[i].found && clock_mono_ns() >= s->repair_ns) {
+			s->repair_ns = clock_mono_ns() + WIRE_RETRY_NS;
+			s->wire_due = true; /* an interface is gone: that is ours to repair */
+			node_kick(s->n);
+		}
+	if (before && !s->verified)
+		node_event(s->n, "binding_differs", "error", s->id,
+			   "vNICs of server %s are not as declared", s->id);
 }
 
 /* Tells whether the wiring is the same after a restart of the agent (FNV-1a). */
@@ -233,7 +261,8 @@ int server_take_over(struct server *s, const Demarc__V1__Server *pb, struct err 
 	if (r == 0)
 		r = attach_netns(s, e);
 	if (r == 0)
-		r = attach_probe(s, pb, e);
+		/* As the agent before this one last knew it: in path or not, it is to stay so. */
+		r = attach_probe(s, pb, local_note(s->n->local, "healthy", s->id) != NULL, e);
 	if (r < 0) {
 		detach(s);
 		return r;
@@ -244,20 +273,12 @@ int server_take_over(struct server *s, const Demarc__V1__Server *pb, struct err 
 	s->phase = SERVER_UP;
 	s->started_us = clock_wall_us();
 	s->up_ns = clock_mono_ns();
-	s->settle_ns = s->up_ns + SETTLE_NS;
-	s->n->settling = s->verify_due = true;
+	/* Now, not in a later pass: a function that is in path must not leave it because its agent is new. */
+	if (s->want_known && !s->wire_due)
+		verify(s);
+	else
+		s->verified = local_note(s->n->local, "healthy", s->id) != NULL;
 	return 0;
-}
-
-bool servers_settling(const struct node *n)
-{
-	int64_t now = clock_mono_ns();
-
-	for (const struct server *s = n->servers; s; s = s->next)
-		if (s->settle_ns > now && s->phase == SERVER_UP && s->pidfd >= 0 &&
-		    !server_healthy(s, NULL, 0))
-			return true;
-	return false;
 }
 
 /* ---- jobs ---- */
@@ -318,7 +339,7 @@ static void started(struct server *s, struct server_job *j)
 	s->phase = SERVER_UP;
 	s->started_us = clock_wall_us();
 	s->up_ns = clock_mono_ns();
-	if (attach_process(s, &e) < 0 || (pb && attach_probe(s, pb, &e) < 0)) {
+	if (attach_process(s, &e) < 0 || (pb && attach_probe(s, pb, false, &e) < 0)) {
 		set_fault(s, e.msg);
 		detach(s);
 		s->phase = SERVER_OFF;
@@ -529,35 +550,11 @@ static void step_off(struct server *s, const Demarc__V1__Server *pb)
 		job_begin(s, job_new(s, JOB_PREPARE), "wiring");
 }
 
-static void verify(struct server *s)
-{
-	struct err e = { 0 };
-	bool before = s->verified;
-	int r;
-
-	s->verify_due = false;
-	if (!s->seen)
-		s->seen = calloc(VNICS_MAX, sizeof(*s->seen));
-	r = s->seen ? vnics_verify(s->in, &s->want, s->seen, &e) : -ENOMEM;
-	s->checked_us = clock_wall_us();
-	s->recheck_ns = clock_mono_ns() + VERIFY_NS;
-	s->verified = r == 0 && fabric_verify(s->n, s);
-	for (size_t i = 0; r > 0 && i < s->want.n; i++)
-		if (s->want.slot[i].present && !s->seen[i].found && clock_mono_ns() >= s->repair_ns) {
-			s->repair_ns = clock_mono_ns() + WIRE_RETRY_NS;
-			s->wire_due = true; /* an interface is gone: that is ours to repair */
-			node_kick(s->n);
-		}
-	if (before && !s->verified)
-		node_event(s->n, "binding_differs", "error", s->id,
-			   "vNICs of server %s are not as declared", s->id);
-}
-
 static void step_up(struct server *s, const Demarc__V1__Server *pb)
 {
 	if (!s->probe || strcmp(probe_what(s->probe), pb->probe) != 0) {
 		probe_stop(MOVE_PTR(s->probe));
-		(void)!attach_probe(s, pb, NULL);
+		(void)!attach_probe(s, pb, false, NULL);
 	}
 	if (!s->want_known) {
 		set_fault(s, s->want_missing);
@@ -651,6 +648,8 @@ void servers_pass(struct node *n)
 
 		if (pb) {
 			step_wanted(s, pb);
+			local_note_set(n->local, "healthy", s->id,
+				       server_healthy(s, NULL, 0) ? "yes" : NULL);
 		} else if (step_unwanted(s)) {
 			*p = s->next;
 			reports_server_gone(n, s->id);
@@ -681,8 +680,6 @@ int64_t servers_next_ns(const struct node *n)
 	for (const struct server *s = n->servers; s; s = s->next) {
 		if (s->job)
 			continue; /* its end brings the pass */
-		if (s->phase == SERVER_UP && n->settling)
-			next = MIN_OF(next, s->settle_ns);
 		if (s->phase == SERVER_UP)
 			next = MIN_OF(next, s->wire_due ? s->wire_retry_ns : s->recheck_ns);
 		else if (s->retry_ns)

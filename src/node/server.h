@@ -56,7 +56,6 @@ struct server {
 	struct vnic_observed *seen; /* want.n rows after a verification */
 	bool verified, verify_due;
 	int64_t checked_us, recheck_ns;
-	int64_t settle_ns; /* taken over from an earlier agent: until then an unknown health is not a bad one */
 
 	struct metasrv *meta;
 	struct probe *probe;
@@ -73,11 +72,6 @@ WARN_UNUSED int server_take_over(struct server *s, const Demarc__V1__Server *pb,
 WARN_UNUSED int servers_adopt(struct node *n, struct err *e);
 /* Step of every server; makes new ones for new intent. */
 void servers_pass(struct node *n);
-/*
- * A running function that was taken over is not yet verified and probed. Until it is, or a few seconds have passed, chains stay
- * as the earlier agent left them: a restart of the agent moves no traffic.
- */
-bool servers_settling(const struct node *n);
 /* Waits for jobs; containers go on running. */
 void servers_close(struct node *n);
 struct server *server_find(struct node *n, const char *id);

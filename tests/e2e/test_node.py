@@ -384,6 +384,29 @@ def test_chain_insert_holds_until_healthy(site):
     assert 0 < site.chains[cid]["build_us"] < 50_000
 
 
+@pytest.mark.parametrize("probe", ["", "exec:/bin/true", "tcp:8080"])
+def test_agent_restart_leaves_the_path_alone(site, probe):
+    site.start()
+    net, _ = site.network("10.5.0.0/24", physical_network="lan")
+    up = [site.port(net[1], uplink=True), site.port(net[1], uplink=True)]
+    sid = str(uuid.uuid4())
+    ports = [site.port(net[1], server=sid), site.port(net[1], server=sid)]
+    image = Image(oci_archive([busybox_layer()], cmd=["/bin/sh", "-c", "exec httpd -f -p 8080"]))
+    cid = str(uuid.uuid4())
+    site.apply(net, *up, *ports, site.server(sid, image, [p[1] for p in ports], probe=probe))
+    site.wait_healthy(sid)
+    site.apply(("chain", cid, chain_body([hop("only", [p[1] for p in ports], "ON_FAILURE_DROP")], *[u[1] for u in up])))
+    wait_for("active", lambda: in_path(site, cid) == ["only"])
+    flips = site.logged().count("chain_flipped")
+    path = site.chains[cid]["path"]
+    site.kill()
+    site.forget()
+    site.start()
+    site.wait_healthy(sid)
+    wait_for("reported", lambda: in_path(site, cid) == ["only"])
+    assert site.chains[cid]["path"] == path and site.logged().count("chain_flipped") == flips
+
+
 @pytest.mark.parametrize("policy,event", [("ON_FAILURE_BYPASS", "hop_bypassed"), ("ON_FAILURE_DROP", "hop_dropped")])
 def test_function_dies_in_path(site, policy, event):
     _, up, fid, ports, cid = chain_site(site)
