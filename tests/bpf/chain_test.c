@@ -589,9 +589,11 @@ static void test_other_abi(void **state)
 
 static void test_not_bpffs(void **state)
 {
-	struct dp_config c = { .pin_dir = "/tmp/demarc-not-bpffs" };
+	char dir[64];
+	struct dp_config c = { .pin_dir = dir };
 	struct dp *dp = NULL;
 
+	snprintf(dir, sizeof(dir), "/tmp/demarc-not-bpffs-%d", (int)getpid());
 	assert_true(dp_open(&c, &dp, &lab_err) < 0);
 	assert_int_equal(lab_err.fault, FAULT_UNAVAILABLE);
 	assert_non_null(strstr(lab_err.msg, "mount -t bpf"));
