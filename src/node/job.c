@@ -142,7 +142,7 @@ static int write_resolv_conf(const struct server_job *j, const char *path, struc
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	size_t n = strlen(j->resolv_conf);
 
-	if (fd < 0 || write(fd, j->resolv_conf, n) != (ssize_t)n)
+	if (fd < 0 || fchmod(fd, 0644) < 0 || write(fd, j->resolv_conf, n) != (ssize_t)n)
 		return err_errno(e, errno, "%s", path);
 	return 0;
 }

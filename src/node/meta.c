@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -336,7 +337,8 @@ static int write_doc(const char *path, const struct meta_doc *m, struct err *e)
 	CLEANUP(close_fdp)
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0444);
 
-	if (fd < 0 || write(fd, m->content, m->size) != (ssize_t)m->size)
+	/* The mode whatever the umask: the function may run as any user. */
+	if (fd < 0 || fchmod(fd, 0444) < 0 || write(fd, m->content, m->size) != (ssize_t)m->size)
 		return err_errno(e, errno, "%s", path);
 	return 0;
 }

@@ -376,7 +376,7 @@ static int add_layers(const char *scratch, const struct oci_manifest *m, const c
 	CLEANUP(close_fdp) int root = -1;
 	struct layer_budget budget = { .bytes = limit, .entries = LAYER_ENTRIES_MAX };
 
-	if (mkdir(rootfs_dir, 0755) < 0)
+	if (mkdir(rootfs_dir, 0755) < 0 || chmod(rootfs_dir, 0755) < 0)
 		return err_errno(e, errno, "%s", rootfs_dir);
 	root = open(rootfs_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (root < 0)

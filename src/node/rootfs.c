@@ -62,7 +62,8 @@ static int open_dir_making(int root, const char *dir)
 			if (base)
 				*base++ = '\0';
 			up = open_in(root, base ? part : ".", O_PATH | O_DIRECTORY);
-			if (up < 0 || (mkdirat(up, base ? base : part, 0755) < 0 && errno != EEXIST))
+			if (up < 0 || mkdirat(up, base ? base : part, 0755) < 0 ||
+			    fchmodat(up, base ? base : part, 0755, 0) < 0)
 				return -1;
 		} else if (fd < 0) {
 			return -1;

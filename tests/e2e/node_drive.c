@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -161,6 +162,7 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 	int r = 0;
 
+	(void)umask(0077); /* as the real program */
 	log_init("node-drive", LOG_DEBUG_);
 	if (argc < 6)
 		return 2;

@@ -76,6 +76,23 @@ def test_metadata_leaves_port_80_to_the_function(node):
     wait_for("served again", lambda: node.inside(sid, "/bin/wget", "-qO-", url, check=False) == sid)
 
 
+def test_function_of_an_ordinary_user(node):
+    """The agent's own umask closes nothing to it: root directory, implied directories, config drive, resolv.conf."""
+    node.start()
+    image = Image(oci_archive([busybox_layer(), layer([lambda t: add_file(t, "opt/a/b/file", b"seen")])],
+                              cmd=["/bin/sh", "-c", "id -u; cat /opt/a/b/file /etc/resolv.conf; exec sleep 100000"],
+                              User="1000:1000"))
+    net, sub = node.network("10.1.0.0/24")
+    net[2]["subnets"][0]["dns"] = ["10.1.0.2"]
+    sid = str(uuid.uuid4())
+    port = node.port(net[1], sub, "10.1.0.5", sid)
+    node.apply(net, port, node.server(sid, image, [port[1]], user_data=b"#!/bin/sh".hex()))
+    node.wait_healthy(sid)
+    assert node.inside(sid, "/bin/cat", "/config-drive/openstack/latest/user_data") == "#!/bin/sh"
+    wait_for("console", lambda: bytes.fromhex(node.call(console_log={"server_id": sid})["console_log"]["data"]) ==
+             b"1000\nseennameserver 10.1.0.2\n")
+
+
 def test_function_is_confined(node):
     node.start()
     sid, _, _ = one_server(node)
