@@ -51,18 +51,23 @@ static json_t *status_json(const Demarc__V1__ChainStatus *s, json_t *hops)
 			 "reported_us", (json_int_t)clock_wall_us(), "hops", hops);
 }
 
+/* Figures belong to the moment of the change: a later report, of an agent that was restarted since, does not know them. */
 static int confirm(struct db *db, const Demarc__V1__ChainStatus *s, const json_t *hops, struct err *e)
 {
 	int rc = db_exec(db, e,
-			 "UPDATE chain_change SET status = 'confirmed', reason = ?, confirmed_us = coalesce(confirmed_us, ?), "
-			 "flipped_us = ?, build_us = ?, flows_moved = ?, flows_kept = ?, flows_draining = ?, path = ?, hops = ? "
-			 "WHERE id = ? AND chain_id = ?",
+			 "UPDATE chain_change SET status = 'confirmed', reason = ?, confirmed_us = ?, flipped_us = ?, "
+			 "build_us = ?, flows_moved = ?, flows_kept = ?, flows_draining = ?, path = ?, hops = ? "
+			 "WHERE id = ? AND chain_id = ? AND confirmed_us IS NULL",
 			 "siiiiiiijss", s->reason, clock_wall_us(), s->flipped_us,
 			 (int64_t)s->build_us, (int64_t)s->flows_moved, (int64_t)s->flows_kept,
 			 (int64_t)s->flows_draining, (int64_t)s->path, hops, s->change_id, s->id);
 
-	if (rc <= 0)
+	if (rc < 0)
 		return rc;
+	if (rc == 0)
+		return db_exec(db, e,
+			       "UPDATE chain_change SET flows_draining = ?1 WHERE id = ?2 AND chain_id = ?3 AND flows_draining <> ?1",
+			       "iss", (int64_t)s->flows_draining, s->change_id, s->id);
 	return db_exec(db, e,
 		       "UPDATE chain_change SET status = 'superseded' WHERE chain_id = ?1 AND status IN ('pending', 'held') AND "
 		       "requested_us < (SELECT requested_us FROM chain_change WHERE id = ?2)",
