@@ -283,9 +283,13 @@ static void flipped(struct chain_rec *c, const struct dp_flip_result *r)
 	c->build_us = c->received_ns && (int64_t)r->flip_ns > c->received_ns ?
 			      (uint64_t)((int64_t)r->flip_ns - c->received_ns) / NS_PER_US :
 			      0;
+}
+
+static void log_flip(const struct chain_rec *c)
+{
 	log_info("chain_flipped", "chain=%s path=%u build_us=%llu moved=%llu kept=%llu", c->id,
-		 r->path, (unsigned long long)c->build_us, (unsigned long long)r->n_moved,
-		 (unsigned long long)r->n_kept);
+		 c->path, (unsigned long long)c->build_us, (unsigned long long)c->n_moved,
+		 (unsigned long long)c->n_kept);
 }
 
 static void now_in_force(struct node *n, struct chain_rec *c, const intent_object *o)
@@ -336,8 +340,10 @@ static void apply_one(struct node *n, const intent_object *o)
 		log_limited(LOG_WARN_, "chain_refused", "chain=%s error=\"%s\"", o->id, e.msg);
 		return;
 	}
-	if (ret > 0)
+	if (ret > 0) {
 		flipped(c, &r);
+		log_flip(c);
+	}
 	c->path = r.path;
 	if (is_new && !v.held) {
 		if (ret == 0)

@@ -299,7 +299,8 @@ def test_image_fetch_goes_on_where_it_stopped(node):
     node.start()
     sid, _, _ = one_server(node, Image(oci_archive([busybox_layer(), layer([lambda t: add_file(t, "big", os.urandom(3 << 20))])],
                                                    compress=False)))
-    wait_for("cut", lambda: len(asked) >= 2)
+    images = f"{node.dir}/state/images"
+    wait_for("cut", lambda: len(asked) >= 2 and any(os.path.getsize(f"{images}/{f}") for f in os.listdir(images)))
     node.kill()
     n_asked = len(asked)
     node.start()
