@@ -29,7 +29,7 @@ static __always_inline int ctx_load(ctx_t *c, __u32 off, void *to, __u32 len)
 
 static __always_inline int ctx_store(ctx_t *c, __u32 off, const void *from, __u32 len)
 {
-	return bpf_skb_store_bytes(c, off, from, len, BPF_F_INVALIDATE_HASH);
+	return bpf_skb_store_bytes(c, off, from, len, 0);
 }
 
 static __always_inline __u32 ctx_len(ctx_t *c)

@@ -15,6 +15,9 @@
 _Static_assert(DP_CHAIN_HOPS_MAX == ABI_CHAIN_HOPS && DP_HOP_PAIRS_MAX == ABI_HOP_PAIRS,
 	       "limits differ");
 
+/* Connections per path may be this old: well below the grace time. */
+#define COUNT_FRESH_NS (500 * 1000000LL)
+
 /* Packets that were inside a function when its hop was removed leave within this time. */
 #define PATH_GRACE_NS (5 * 1000000000LL)
 
@@ -453,22 +456,11 @@ static void path_forget_ports(struct dp *dp, __u32 path)
 	}
 }
 
-static int count_path_flows(struct dp *dp, struct err *e)
-{
-	CLEANUP(free_voidp) void *keys = NULL;
-	struct walk_args a = { .op = WALK_AGE };
-	int n = dp_keys(dp, M_PATH_FLOWS, sizeof(__u32), &keys, e);
-
-	for (int i = 0; i < n; i++)
-		dp_unset(dp, M_PATH_FLOWS, (__u32 *)keys + i);
-	return n < 0 ? n : dp_walk_run(dp, &a, e);
-}
-
 int dp_path_collect(struct dp *dp, struct dp_path_info *ret, size_t max, struct err *e)
 {
 	CLEANUP(free_voidp) void *keys = NULL;
 	size_t len = 0;
-	int r = count_path_flows(dp, e), n;
+	int r = dp_walk_fresh(dp, COUNT_FRESH_NS, e), n;
 
 	if (r < 0)
 		return r;

@@ -88,6 +88,8 @@ WARN_UNUSED int tc_attach(struct dp *dp, int ifx, struct err *e);
 bool tc_is_attached(struct dp *dp, int ifx);
 void tc_detach(int ifx);
 
+/* Ages, and brings all counters up to date, unless that was done less than max_age_ns ago. */
+WARN_UNUSED int dp_walk_fresh(struct dp *dp, int64_t max_age_ns, struct err *e);
 /* Runs the walk program. */
 WARN_UNUSED int dp_walk_run(struct dp *dp, struct walk_args *a, struct err *e);
 

@@ -30,30 +30,43 @@ int dp_walk_run(struct dp *dp, struct walk_args *a, struct err *e)
 	return 0;
 }
 
+static int walk_age(struct dp *dp, struct err *e)
+{
+	CLEANUP(free_voidp) void *keys = NULL;
+	struct walk_args a = { .op = WALK_AGE };
+	int n = dp_keys(dp, M_PATH_FLOWS, sizeof(__u32), &keys, e);
+
+	for (int i = 0; i < n; i++)
+		dp_unset(dp, M_PATH_FLOWS, (__u32 *)keys + i);
+	return n < 0 ? n : dp_walk_run(dp, &a, e);
+}
+
+int dp_walk_fresh(struct dp *dp, int64_t max_age_ns, struct err *e)
+{
+	if (dp->walked_ns && clock_mono_ns() - dp->walked_ns < max_age_ns)
+		return 0;
+	return walk_age(dp, e);
+}
+
 int dp_age(struct dp *dp, struct err *e)
 {
-	struct walk_args a = { .op = WALK_AGE };
-
 	if (__atomic_exchange_n(&dp->g->move_pending, 0, __ATOMIC_SEQ_CST))
 		dp_gen_bump(dp);
-	return dp_walk_run(dp, &a, e);
+	return walk_age(dp, e);
 }
 
 int dp_port_stats(struct dp *dp, ifindex port, struct dp_port_stats *ret, struct err *e)
 {
 	CLEANUP(free_voidp) struct port_count *v = calloc((size_t)dp->n_cpus, sizeof(*v));
-	struct walk_args a = { .op = WALK_AGE };
 	__u32 k = (__u32)port.num;
 	struct dp_port_stats sum = { 0 };
 	int r;
 
 	if (!v)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
-	if (!dp->walked_ns || clock_mono_ns() - dp->walked_ns > WALK_FRESH_NS) {
-		r = dp_walk_run(dp, &a, e);
-		if (r)
-			return r;
-	}
+	r = dp_walk_fresh(dp, WALK_FRESH_NS, e);
+	if (r)
+		return r;
 	if (dp_get(dp, M_PORT_COUNTS, &k, v))
 		return err_set(e, FAULT_NOT_FOUND, NULL, "interface %d is no port", port.num);
 	for (int i = 0; i < dp->n_cpus; i++) {

@@ -21,11 +21,11 @@ void lab_need_root(void)
 
 	if (geteuid()) {
 		printf("1..0 # SKIP needs root\n");
-		exit(77);
+		exit(0);
 	}
 	if (stat("/sys/fs/bpf", &st) || access("/sys/fs/bpf", W_OK)) {
 		printf("1..0 # SKIP no writable /sys/fs/bpf\n");
-		exit(77);
+		exit(0);
 	}
 	net_start();
 }

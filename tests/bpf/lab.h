@@ -24,7 +24,7 @@ struct lab {
 	uint64_t drops[DROP_N];
 };
 
-/* Exits the process with 77 and a reason when the tests cannot run here. */
+/* Ends the process with TAP's "skip all" and a reason when the tests cannot run here. */
 void lab_need_root(void);
 void lab_open(struct lab *l);
 void lab_reopen(struct lab *l); /* as a new agent process would */
