@@ -285,7 +285,7 @@ __noinline int stage_chain(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
 	struct port_chain *pc;
-	union chain_ptr *c;
+	union chain_ptr *c, now;
 	__u32 id;
 
 	if (!p)
@@ -300,11 +300,12 @@ __noinline int stage_chain(ctx_t *ctx)
 	c = bpf_map_lookup_elem(&chains, &id);
 	if (!c)
 		return STAGE_NEXT;
+	now.word = *(volatile __u64 *)&c->word; /* path and floor of the same instant */
 	if (pc)
-		return chain_transit(p, pc, c);
-	if (!c->path)
+		return chain_transit(p, pc, &now);
+	if (!now.path)
 		return STAGE_NEXT;
-	return chain_enter(p, c);
+	return chain_enter(p, &now);
 }
 
 #endif

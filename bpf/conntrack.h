@@ -283,8 +283,7 @@ static __always_inline void record_finish(struct pkt *p, struct flow_rec *r)
 /* Everything but the counters; the generation last, so that no other CPU uses a half-written record. */
 static __always_inline void record_overwrite(struct flow_rec *f, const struct flow_rec *r)
 {
-	f->gen = 0;
-	barrier();
+	__sync_lock_test_and_set(&f->gen, 0); /* a full barrier, as is the one at the end */
 	f->last = r->last;
 	f->out = r->out;
 	mac_copy(f->dmac, r->dmac);
@@ -302,8 +301,7 @@ static __always_inline void record_overwrite(struct flow_rec *f, const struct fl
 	f->reason = r->reason;
 	f->net = r->net;
 	f->hop = r->hop;
-	barrier();
-	f->gen = r->gen;
+	__sync_lock_test_and_set(&f->gen, r->gen);
 }
 
 static __always_inline void record_put(struct pkt *p)
@@ -335,8 +333,7 @@ static __always_inline void partner_put(struct pkt *p)
 		if (o->out == p->in.ifindex && o->path == p->path)
 			return;
 		flow_account(p->rkey.ifindex, o);
-		o->gen = 0;
-		barrier();
+		__sync_lock_test_and_set(&o->gen, 0);
 		o->out = p->in.ifindex;
 		o->out_vlan = p->in.vlan;
 		o->path = p->path;
@@ -370,7 +367,7 @@ __noinline int stage_store(ctx_t *ctx)
 	v = record_build(p);
 	if (v)
 		return v;
-	p->rec.gen = dp_globals.gen;
+	p->rec.gen = p->gen;
 	record_finish(p, &p->rec);
 	record_put(p);
 	partner_put(p);
@@ -387,7 +384,7 @@ __noinline int record_denied(__u32 reason)
 		return 0;
 	r = &p->rec;
 	__builtin_memset(r, 0, sizeof(*r));
-	r->gen = dp_globals.gen;
+	r->gen = p->gen;
 	r->last = p->jiffies;
 	r->created_ns = p->now;
 	mac_copy(r->dmac, p->dmac);

@@ -57,6 +57,7 @@ struct pkt {
 	__u64 jiffies;
 
 	/* stage_port */
+	__u32 gen; /* before anything that it stands for was read */
 	__u16 net, port_flags;
 
 	/* stage_flow: the record as it was */

@@ -24,6 +24,11 @@ __noinline int stage_port(ctx_t *ctx)
 
 	if (!p)
 		return -DROP_INTERNAL;
+	/*
+	 * The generation that the record will carry is the one of now: if something changes while the stages
+	 * run, the record is old at once. Adding 0 is a read with a full barrier.
+	 */
+	p->gen = __sync_fetch_and_add(&dp_globals.gen, 0);
 	p->in.ifindex = p->key.ifindex;
 	p->in.vlan = p->key.vlan;
 	port = bpf_map_lookup_elem(&ports, &p->in);
