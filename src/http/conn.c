@@ -109,7 +109,7 @@ static void on_closed(uv_handle_t *handle)
 	strbuf_done(&c->out);
 	close_fdp(&c->out_fd);
 	free(c);
-	s->n_conns--;
+	s->n_handles--;
 }
 
 void conn_drop(struct conn *c)
@@ -118,6 +118,7 @@ void conn_drop(struct conn *c)
 		return;
 	bool was_ws = c->ws.conn != NULL;
 	c->state = CONN_DEAD;
+	c->server->n_conns--;
 	if (was_ws)
 		ws_done(c);
 	if (c->exchange)
@@ -335,6 +336,10 @@ static void on_ssl_stop(struct conn *c, int n)
 
 static void handshake(struct conn *c)
 {
+	/* The poll stays ready, so the next turn comes back to the rest. */
+	if (c->server->n_handshakes >= HTTP_HANDSHAKES_PER_TURN)
+		return;
+	c->server->n_handshakes++;
 	ERR_clear_error();
 	int n = SSL_do_handshake(c->ssl);
 
@@ -443,6 +448,7 @@ void conn_accept(struct http_server *s, int fd, bool over_limit)
 		c->next->prev = c;
 	s->conns = c;
 	s->n_conns++;
+	s->n_handles++;
 	c->last_rx_ms = uv_now(s->loop);
 	conn_set_deadline(c, s->c.handshake_ms);
 	conn_arm(c);

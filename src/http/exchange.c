@@ -75,6 +75,7 @@ void exchange_free(struct exchange *x)
 {
 	if (!x)
 		return;
+	x->server->body_bytes -= x->n_counted;
 	close_fdp(&x->reply.body_fd);
 	http_pipe_done(&x->pipe);
 	strbuf_done(&x->body);

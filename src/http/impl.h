@@ -26,6 +26,9 @@
 #define HTTP_PEER_SIZE 46	       /* INET6_ADDRSTRLEN */
 #define HTTP_SCRATCH_BYTES (16u << 10) /* one TLS record */
 #define HTTP_ARENA_MAX (64u << 20)
+#define HTTP_BODIES_MAX (64u << 20) /* bytes of all buffered bodies together; more get 503 */
+#define HTTP_HANDSHAKES_PER_TURN                                                                   \
+	32 /* about 10 ms: what a request may wait behind a storm of nodes */
 
 struct conn;
 
@@ -41,6 +44,7 @@ struct exchange {
 	struct http_pipe pipe; /* when streamed */
 	struct strbuf body;    /* when buffered; req.body is a view of it */
 	struct exchange *next; /* in a queue of the pool */
+	size_t n_counted;      /* of the server's body_bytes */
 	struct exchange *notice_next;
 	bool noticed; /* is in the pool's list of notices */
 	uint64_t seq; /* order of arrival */
@@ -124,9 +128,14 @@ struct http_server {
 	uv_poll_t listener;
 	uv_async_t wake;
 	uv_timer_t tick;
+	uv_check_t turn;
 	uint64_t grace_until_ms;
 	struct conn *conns;
-	unsigned n_conns, n_closing_handles;
+	unsigned n_conns;   /* in the list */
+	unsigned n_handles; /* of connections, until the loop has closed them */
+	unsigned n_closing_handles;
+	unsigned n_handshakes; /* steps in this turn of the loop */
+	size_t body_bytes;     /* buffered now */
 	struct pool pool;
 	bool stopping, finishing, free_when_closed;
 	void (*stopped)(void *ctx);

@@ -29,7 +29,8 @@ void http_pipe_done(struct http_pipe *p)
 size_t http_pipe_room(struct http_pipe *p)
 {
 	pthread_mutex_lock(&p->lock);
-	size_t room = HTTP_PIPE_BYTES - p->len;
+	/* Before the first read nothing is taken: a body that waits for a worker waits in the client. */
+	size_t room = p->asked ? HTTP_PIPE_BYTES - p->len : 0;
 	p->starved = room == 0;
 	pthread_mutex_unlock(&p->lock);
 	return room;

@@ -196,6 +196,12 @@ static void on_data(struct conn *c, struct str data)
 		(void)http_pipe_write(&x->pipe, data.ptr, data.len); /* fits: room() said so */
 		return;
 	}
+	if (c->server->body_bytes + data.len > HTTP_BODIES_MAX) {
+		refuse_busy(c);
+		return;
+	}
+	c->server->body_bytes += data.len;
+	x->n_counted += data.len;
 	strbuf_add(&x->body, data.ptr, data.len);
 	if (x->body.error == -EMSGSIZE)
 		reply_error(c, 413, "the request's body is too long");

@@ -131,6 +131,19 @@ static void refuse_one(struct http_server *s)
 	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+/* Idle connections are only a saving for their clients: the one that has been idle longest makes room. */
+static void make_room(struct http_server *s)
+{
+	struct conn *oldest = NULL;
+
+	for (struct conn *c = s->conns; c; c = c->next)
+		if (c->state == CONN_HEAD && !c->head_started &&
+		    (!oldest || c->last_rx_ms < oldest->last_rx_ms))
+			oldest = c;
+	if (oldest)
+		conn_drop(oldest);
+}
+
 static void on_accept(uv_poll_t *handle, int status, int events)
 {
 	struct http_server *s = handle->data;
@@ -141,6 +154,8 @@ static void on_accept(uv_poll_t *handle, int status, int events)
 			refuse_one(s);
 		if (fd < 0)
 			return;
+		if (s->n_conns >= s->c.n_conns)
+			make_room(s);
 		if (s->n_conns >= s->c.n_conns + OVER_LIMIT_MAX)
 			close(fd);
 		else
@@ -200,6 +215,7 @@ static void finish_stop(struct http_server *s)
 	pool_stop(&s->pool);
 	close_handle(s, (uv_handle_t *)&s->wake);
 	close_handle(s, (uv_handle_t *)&s->tick);
+	close_handle(s, (uv_handle_t *)&s->turn);
 	s->finishing = true;
 }
 
@@ -224,7 +240,7 @@ static void on_tick(uv_timer_t *handle)
 		return;
 	if (now_ms >= s->grace_until_ms)
 		for_all_conns(s, conn_drop);
-	if (!s->n_conns && !s->finishing)
+	if (!s->n_handles && !s->finishing)
 		finish_stop(s);
 }
 
@@ -240,20 +256,29 @@ static unsigned tick_ms(const struct http_config *c)
 	return MAX_OF(ms / 4, 5u);
 }
 
+static void on_turn(uv_check_t *handle)
+{
+	struct http_server *s = handle->data;
+
+	s->n_handshakes = 0;
+}
+
 /* On failure nothing is left open, or what is left frees the server when the loop has closed it. */
 static int open_handles(struct http_server *s, struct err *e)
 {
-	s->wake.data = s->listener.data = s->tick.data = s;
+	s->wake.data = s->listener.data = s->tick.data = s->turn.data = s;
 	int rc = uv_async_init(s->loop, &s->wake, on_wake);
 	if (rc < 0)
 		return err_errno(e, rc, "loop");
-	(void)uv_timer_init(s->loop, &s->tick); /* cannot fail */
+	(void)uv_timer_init(s->loop, &s->tick); /* cannot fail, nor can this */
+	(void)uv_check_init(s->loop, &s->turn);
 	rc = uv_poll_init(s->loop, &s->listener, s->listen_fd);
 	if (rc == 0)
 		return 0;
 	s->free_when_closed = true;
 	close_handle(s, (uv_handle_t *)&s->wake);
 	close_handle(s, (uv_handle_t *)&s->tick);
+	close_handle(s, (uv_handle_t *)&s->turn);
 	return err_errno(e, rc, "loop");
 }
 
@@ -293,6 +318,7 @@ int http_server_start(uv_loop_t *loop, const struct http_config *c, struct http_
 	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	unsigned ms = tick_ms(&s->c);
 	(void)uv_timer_start(&s->tick, on_tick, ms, ms);
+	(void)uv_check_start(&s->turn, on_turn);
 	(void)uv_poll_start(&s->listener, UV_READABLE, on_accept);
 	*ret = s;
 	return 0;

@@ -437,7 +437,7 @@ static void streamed_upload(void **state)
 		test_client_say(&client, "2710\r\n");
 		test_client_send(&client, piece, sizeof(piece));
 		test_client_say(&client, "\r\n");
-		if (i == 60) {
+		if (i == 3) {
 			gate_wait_blocked(1);
 			gate_open();
 		}
@@ -640,6 +640,22 @@ static void full_queue_and_full_house(void **state)
 	finish();
 }
 
+static void idle_connection_makes_room(void **state)
+{
+	struct http_config c = config();
+	struct test_client idle;
+
+	c.n_conns = 1;
+	start_with(&c);
+	idle = client;
+	assert_true(test_client_open(&client, http_server_port(server.server), NULL, NULL, NULL));
+	assert_true(test_client_at_end(&idle));
+	test_client_close(&idle);
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, "{\"hello\": 1}");
+	finish();
+}
+
 static void slow_uploads_leave_workers_free(void **state)
 {
 	struct test_client uploads[3];
@@ -742,6 +758,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_tls),
 		cmocka_unit_test(slow_clients_are_timed_out),
 		cmocka_unit_test(full_queue_and_full_house),
+		cmocka_unit_test(idle_connection_makes_room),
 		cmocka_unit_test(slow_uploads_leave_workers_free),
 		cmocka_unit_test(stop_lets_requests_finish),
 		cmocka_unit_test(stop_does_not_wait_forever),
