@@ -55,6 +55,7 @@ static void run(struct pool *p, struct exchange *x, unsigned index)
 	c->handle(c->ctx, index, &x->req, &x->reply);
 	pthread_mutex_lock(&p->lock);
 	if (x->reply.status == HTTP_AGAIN && !x->streamed && !p->stopping) {
+		x->reply = (struct http_reply){ .body_fd = -1 };
 		p->n_queued++;
 		x->seq = p->next_seq++;
 		exchange_list_add(&p->plain, x);
