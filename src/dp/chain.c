@@ -195,6 +195,17 @@ static int port_chain_put(struct dp *dp, __u32 path, __u16 chain, const struct h
 	return r ? r : dp_put(dp, M_PORT_CHAIN, &pair->out, &v, e);
 }
 
+/* Members of a path know their chain. Also for a path that is there: a port may have gone and come back. */
+static int members_put(struct dp *dp, __u32 id, const struct path_blob *b, struct err *e)
+{
+	int r = 0;
+
+	for (__u16 i = 0; i < b->n_hops && !r; i++)
+		for (int j = 0; j < b->hops[i].n_pairs && !r; j++)
+			r = port_chain_put(dp, id, b->chain, &b->hops[i].pairs[j], e);
+	return r;
+}
+
 static int path_put(struct dp *dp, __u32 id, const struct path_blob *b, __u32 prev, uint64_t hash,
 		    struct err *e)
 {
@@ -212,10 +223,7 @@ static int path_put(struct dp *dp, __u32 id, const struct path_blob *b, __u32 pr
 		for (int j = 0; j < b->hops[i].n_pairs && !r; j++)
 			r = path_pair_put(dp, id, i, &b->hops[i].pairs[j], e);
 	}
-	for (__u16 i = 0; i < b->n_hops && !r; i++)
-		for (int j = 0; j < b->hops[i].n_pairs && !r; j++)
-			r = port_chain_put(dp, id, b->chain, &b->hops[i].pairs[j], e);
-	return r;
+	return r ? r : members_put(dp, id, b, e);
 }
 
 static void path_free(struct dp *dp, __u32 id)
@@ -400,6 +408,9 @@ int dp_chain_set(struct dp *dp, const struct dp_path *p, enum dp_flip_mode mode,
 	hash = blob_hash(b);
 	res.path = dp->chains[p->chain].path;
 	if (res.path && !dp_get(dp, M_PATHS, &res.path, &cur) && cur.content_hash == hash) {
+		r = members_put(dp, res.path, b, e);
+		if (r < 0)
+			return r;
 		r = class_sync(dp, p->chain, b, e); /* a crash may have come between pointer and classifiers */
 		if (r > 0)
 			dp_gen_bump(dp);
