@@ -29,8 +29,8 @@ int metadata(struct bpf_sk_lookup *ctx)
 	__u32 zero = 0;
 	struct bpf_sock *sk;
 
-	if (ctx->family != AF_INET || ctx->protocol != IPPROTO_TCP || ctx->local_port != METADATA_PORT ||
-	    ctx->local_ip4 != bpf_htonl(METADATA_IP))
+	if (ctx->family != AF_INET || ctx->protocol != IPPROTO_TCP ||
+	    ctx->local_port != METADATA_PORT || ctx->local_ip4 != bpf_htonl(METADATA_IP))
 		return SK_PASS;
 	sk = bpf_map_lookup_elem(&service, &zero);
 	if (!sk)

@@ -246,7 +246,7 @@ static void stop(void)
 
 static void report(const char *what)
 {
-	print_message("%s: sent %u + %u, lost %u, duplicated %u, reordered %u\n", what, up.sent,
+	print_message("# %s: sent %u + %u, lost %u, duplicated %u, reordered %u\n", what, up.sent,
 		      down.sent, up.sent - up.got + down.sent - down.got, up.dup + down.dup,
 		      up.reordered + down.reordered);
 }

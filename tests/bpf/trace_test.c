@@ -219,9 +219,9 @@ static void test_verifier_cost(void **state)
 		assert_true(fd >= 0);
 		assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
 		close(fd);
-		print_message("%s: %u instructions verified, %u instructions, %u bytes of machine code\n",
-			      name[i], info.verified_insns, info.xlated_prog_len / 8,
-			      info.jited_prog_len);
+		print_message(
+			"# %s: %u instructions verified, %u instructions, %u bytes of machine code\n",
+			name[i], info.verified_insns, info.xlated_prog_len / 8, info.jited_prog_len);
 		assert_true(info.verified_insns < 250000);
 	}
 }
