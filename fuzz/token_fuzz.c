@@ -23,6 +23,16 @@ static const struct token_keys *keys(void)
 	return k;
 }
 
+/* Two tokens are the same when they sign to the same text. */
+static void same_token(const struct token *a, const struct token *b)
+{
+	char text_a[TOKEN_TEXT_SIZE], text_b[TOKEN_TEXT_SIZE];
+
+	token_sign(keys(), a, text_a);
+	token_sign(keys(), b, text_b);
+	FUZZ_CHECK(strcmp(text_a, text_b) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct token t, back;
@@ -40,6 +50,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (token_verify(keys(), str_of(text), INT64_MIN, &back, &e) < 0)
 		FUZZ_CHECK(t.expires_us == INT64_MIN);
 	else
-		FUZZ_CHECK(memcmp(&t, &back, sizeof(t)) == 0);
+		same_token(&t, &back);
 	return 0;
 }

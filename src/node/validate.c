@@ -266,13 +266,14 @@ static int hostname(const char *s, struct err *e)
 
 static int probe(const char *s, struct err *e)
 {
+	struct str value, kind = str_cut(str_of(s), ':', &value);
 	uint64_t number;
 
 	if (!*s || strcmp(s, "process") == 0)
 		return 0;
-	if (strncmp(s, "tcp:", 4) == 0 && str_to_u64(str_of(s + 4), 65535, &number) == 0 && number > 0)
+	if (str_eq_c(kind, "tcp") && str_to_u64(value, 65535, &number) == 0 && number > 0)
 		return 0;
-	if (strncmp(s, "exec:", 5) == 0 && s[5])
+	if (str_eq_c(kind, "exec") && value.len)
 		return text(s, TEXT_MAX_BYTES, "probe", e);
 	return bad(e, "probe", "'process', 'tcp:PORT' or 'exec:COMMAND'", s);
 }
