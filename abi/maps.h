@@ -139,15 +139,18 @@ struct port_addr {
 };
 
 struct port_rec {
+	__u64 moved_ns; /* when it left prev_net; monotonic */
+	__u16 prev_net;
 	__u16 net;
 	__u16 flags;
 	__u8 mac[6];
 	__u8 n_addrs;
 	__u8 n_sgs;
+	__u8 pad[2];
 	__u32 sgs[ABI_PORT_SGS];
 	struct port_addr addrs[ABI_PORT_ADDRS];
 };
-ABI_SIZE(struct port_rec, 12 + 32 + 40 * ABI_PORT_ADDRS);
+ABI_SIZE(struct port_rec, 24 + 32 + 40 * ABI_PORT_ADDRS);
 
 /* Interfaces that carry our tc filter. */
 struct attach_rec {
@@ -176,7 +179,7 @@ struct fdb_rec {
 	__u32 ifindex;
 	__u16 vlan;
 	__u16 pad;
-	__u64 last_ns; /* learned entries: last slow-path packet */
+	__u64 last_ns; /* learned: last slow-path packet; in the future: nobody else may claim it yet */
 };
 
 struct addr_key {

@@ -107,7 +107,7 @@ static __always_inline __u8 next_state(struct pkt *p, __u8 state)
 
 static __always_inline int rec_fresh(const struct flow_rec *f, __u64 now)
 {
-	return !(f->flags & FLOW_DROP) && now - f->last <= f->timeout;
+	return !(f->flags & FLOW_DROP) && !rec_idle(f, now);
 }
 
 /* A SYN on a connection that is over opens a new one: RFC 9293 section 3.6.1. */

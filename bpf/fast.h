@@ -113,7 +113,7 @@ static __always_inline void key_to_pkt(const struct flow_key *k)
 static __always_inline int fast_valid(struct flow_rec *f, struct fast *m, __u64 now)
 {
 	return f->gen == dp_globals.gen && *(__u64 *)f->dmac == m->mac_hi &&
-	       *(__u32 *)(f->smac + 2) == m->mac_lo && now - f->last <= f->timeout;
+	       *(__u32 *)(f->smac + 2) == m->mac_lo && !rec_idle(f, now);
 }
 
 static __always_inline int fast_go(ctx_t *ctx, struct flow_rec *f, __u64 now)

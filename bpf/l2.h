@@ -47,6 +47,19 @@ __noinline int l2_sinks(ctx_t *ctx)
 	return (int)n;
 }
 
+#define REWIRE_GRACE_NS 2000000000ULL
+
+/*
+ * A function taken out of a wired chain still has packets in it, for a port that has just left the network.
+ * Between unsecured function ports they reach it for a moment longer.
+ */
+static __always_inline int l2_just_left(struct pkt *p, struct port_rec *q)
+{
+	if ((p->port_flags & (PORT_UPLINK | PORT_SECURITY)) || (q->flags & PORT_SECURITY))
+		return 0;
+	return q->prev_net == p->net && p->now < q->moved_ns + REWIRE_GRACE_NS;
+}
+
 /* Where the connection went so far, when that is still in this network. */
 static __always_inline int l2_pinned(struct pkt *p)
 {
@@ -56,7 +69,7 @@ static __always_inline int l2_pinned(struct pkt *p)
 	if (!p->had || p->had_out == p->in.ifindex)
 		return 0;
 	q = bpf_map_lookup_elem(&ports, &k);
-	return q && q->net == p->net;
+	return q && (q->net == p->net || l2_just_left(p, q));
 }
 
 static __always_inline int l2_unknown(ctx_t *ctx, struct pkt *p)

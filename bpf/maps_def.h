@@ -125,6 +125,12 @@ static __always_inline void count_drop(__u32 reason)
 		(*n)++;
 }
 
+/* Signed, because another CPU may have a newer jiffy than the one read here. */
+static __always_inline int rec_idle(const struct flow_rec *f, __u64 now)
+{
+	return (__s64)(now - f->last) > (__s64)f->timeout;
+}
+
 /*
  * Two calls that clang must not merge into one with a selected map: the verifier inlines a lookup only where
  * it knows the map. The move to itself makes the branches differ.

@@ -7,7 +7,7 @@
 #include "maps_def.h"
 
 #define MOVE_HOLD_NS                                                                               \
-	100000000ULL /* a flapping MAC invalidates the flow records at most ten times a second */
+	10000000ULL /* a flapping MAC invalidates the records at most 100 times a second */
 
 #define LOOP_HOLD_NS 1000000000ULL
 
@@ -55,7 +55,7 @@ __noinline int stage_port(ctx_t *ctx)
 
 static __always_inline void learn_moved(struct pkt *p)
 {
-	if (p->now - dp_globals.last_move_ns < MOVE_HOLD_NS) {
+	if (p->now < dp_globals.last_move_ns + MOVE_HOLD_NS) {
 		dp_globals.move_pending = 1;
 		return;
 	}
@@ -73,7 +73,7 @@ static __always_inline int is_loop(struct pkt *p, struct fdb_rec *seen)
 	struct port_key at = { .ifindex = seen->ifindex, .vlan = seen->vlan };
 	struct port_rec *port;
 
-	if ((p->port_flags & PORT_UPLINK) || p->now - seen->last_ns > LOOP_HOLD_NS)
+	if ((p->port_flags & PORT_UPLINK) || p->now > seen->last_ns + LOOP_HOLD_NS)
 		return 0;
 	port = bpf_map_lookup_elem(&ports, &at);
 	return port && (port->flags & PORT_UPLINK);
@@ -98,10 +98,12 @@ __noinline int stage_learn(ctx_t *ctx)
 		return old->ifindex == p->in.ifindex ? STAGE_NEXT : -DROP_L2_LOOP;
 	old = bpf_map_lookup_elem(&fdb_learned, &p->fdb);
 	if (old && old->ifindex == p->in.ifindex && old->vlan == p->in.vlan) {
-		if (!p->trace)
+		if (!p->trace && old->last_ns < p->now)
 			old->last_ns = p->now;
 		return STAGE_NEXT;
 	}
+	if (old && old->last_ns > p->now) /* re-wired a moment ago: this was still inside a function */
+		return STAGE_NEXT;
 	if (old && is_loop(p, old))
 		return -DROP_L2_LOOP;
 	if (p->trace)

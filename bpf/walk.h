@@ -34,7 +34,7 @@ static __always_inline int walk_idle(struct flow_key *k, struct flow_rec *f, __u
 	struct flow_key r = {};
 	struct flow_rec *o;
 
-	if (now - f->last <= f->timeout)
+	if (!rec_idle(f, now))
 		return 0;
 	if (f->flags & FLOW_DROP)
 		return 1;

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 _Static_assert(DP_CHAIN_HOPS_MAX == ABI_CHAIN_HOPS && DP_HOP_PAIRS_MAX == ABI_HOP_PAIRS,
 	       "limits differ");
@@ -20,15 +19,6 @@ _Static_assert(DP_CHAIN_HOPS_MAX == ABI_CHAIN_HOPS && DP_HOP_PAIRS_MAX == ABI_HO
 
 /* Packets that were inside a function when its hop was removed leave within this time. */
 #define PATH_GRACE_NS (5 * 1000000000LL)
-
-/* CLOCK_MONOTONIC itself, not the loop's clock: it is compared with times written by the kernel. */
-static uint64_t kernel_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
-}
 
 /* ---- content ---- */
 

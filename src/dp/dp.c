@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -96,6 +97,15 @@ void dp_gen_bump(struct dp *dp)
 {
 	if (!__atomic_add_fetch(&dp->g->gen, 1, __ATOMIC_SEQ_CST)) /* 0 marks a reserved record */
 		__atomic_add_fetch(&dp->g->gen, 1, __ATOMIC_SEQ_CST);
+}
+
+/* CLOCK_MONOTONIC itself, not the loop's clock: it is compared with times written by the kernel. */
+uint64_t kernel_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
 }
 
 void ip_words(const struct ip_addr *a, __u32 ret[4])

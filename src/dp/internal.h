@@ -75,6 +75,7 @@ struct dp {
 };
 
 void dp_gen_bump(struct dp *dp);
+uint64_t kernel_ns(void);
 
 /* Map operations with errors that name the map. */
 WARN_UNUSED int dp_put(struct dp *dp, enum dp_map m, const void *key, const void *value, struct err *e);

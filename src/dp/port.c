@@ -18,6 +18,8 @@ _Static_assert((int)DP_PORT_SECURITY == PORT_SECURITY && (int)DP_PORT_UPLINK == 
 	       "port flags differ");
 _Static_assert(DP_PORT_ADDRS_MAX == ABI_PORT_ADDRS && DP_PORT_SGS_MAX == ABI_PORT_SGS, "limits differ");
 
+#define REWIRE_HOLD_NS 1000000000ULL
+
 /* ---- networks ---- */
 
 int dp_net_set(struct dp *dp, const struct dp_net *n, struct err *e)
@@ -79,20 +81,6 @@ static int member_put(struct dp *dp, const struct port_key *k, const struct port
 	if (i == n.n_members)
 		n.n_members++;
 	return dp_put(dp, M_NETS, &id, &n, e);
-}
-
-/* The network may have been swept and made again while its ports stayed. */
-static bool is_listed(struct dp *dp, const struct port_key *k, __u16 net)
-{
-	struct net_rec n;
-	__u32 id = net;
-
-	if (dp_get(dp, M_NETS, &id, &n))
-		return false;
-	for (int i = 0; i < n.n_members; i++)
-		if (member_is(&n.members[i], k))
-			return true;
-	return false;
 }
 
 static void member_drop(struct dp *dp, const struct port_key *k, __u16 net)
@@ -206,19 +194,28 @@ static void derived_drop(struct dp *dp, const struct port_key *k, const struct p
 		member_drop(dp, k, old->net);
 }
 
-/* Forgets who was learned behind a port that left its network. */
-static void learned_drop(struct dp *dp, const struct port_key *k)
+/*
+ * Who was learned behind a port goes with it to its new network (0: is forgotten). For a moment nobody else may
+ * claim these MACs: frames that were inside a function may still come out of it.
+ */
+static void learned_follow(struct dp *dp, const struct port_key *k, __u16 net)
 {
 	CLEANUP(free_voidp) void *keys = NULL;
 	int n = dp_keys(dp, M_FDB_LEARNED, sizeof(struct fdb_key), &keys, NULL);
+	struct err e;
 
 	for (int i = 0; i < n; i++) {
-		struct fdb_key *fk = (struct fdb_key *)keys + i;
+		struct fdb_key *fk = (struct fdb_key *)keys + i, to = *fk;
 		struct fdb_rec rec;
 
-		if (!dp_get(dp, M_FDB_LEARNED, fk, &rec) && rec.ifindex == k->ifindex &&
-		    rec.vlan == k->vlan)
-			dp_unset(dp, M_FDB_LEARNED, fk);
+		if (dp_get(dp, M_FDB_LEARNED, fk, &rec) || rec.ifindex != k->ifindex ||
+		    rec.vlan != k->vlan || fk->net == net)
+			continue;
+		to.net = net;
+		rec.last_ns = kernel_ns() + REWIRE_HOLD_NS;
+		if (net)
+			(void)!dp_put(dp, M_FDB_LEARNED, &to, &rec, &e);
+		dp_unset(dp, M_FDB_LEARNED, fk);
 	}
 }
 
@@ -263,6 +260,17 @@ static void port_rec_of(const struct dp_port *p, struct port_rec *ret)
 	}
 }
 
+/* Where it was before, for packets that are still on their way there. */
+static void port_rec_inherit(struct port_rec *now, const struct port_rec *old)
+{
+	now->prev_net = old->prev_net;
+	now->moved_ns = old->moved_ns;
+	if (now->net == old->net)
+		return;
+	now->prev_net = old->net;
+	now->moved_ns = kernel_ns();
+}
+
 static int port_attach(struct dp *dp, const struct port_key *k, __u16 flags, struct err *e)
 {
 	struct attach_rec a = { .flags = flags & PORT_UPLINK };
@@ -294,17 +302,21 @@ int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *e)
 		return r;
 	port_rec_of(p, &now);
 	had = !dp_get(dp, M_PORTS, &k, &old);
-	if (had && !memcmp(&now, &old, sizeof(now)) && is_listed(dp, &k, now.net))
-		return port_attach(dp, &k, now.flags, e);
+	if (had)
+		port_rec_inherit(&now, &old);
 	r = derived_put(dp, &k, &now, e);
-	if (!r)
-		r = dp_put(dp, M_PORTS, &k, &now, e);
 	if (r)
 		return r;
+	if (had && !memcmp(&now, &old, sizeof(now)))
+		return port_attach(dp, &k, now.flags, e);
+	/* Gone from the old network before it speaks in the new one: no frame of its own is taken for a loop. */
 	if (had)
 		derived_drop(dp, &k, &old, &now);
 	if (had && old.net != now.net)
-		learned_drop(dp, &k);
+		learned_follow(dp, &k, now.flags & PORT_SECURITY ? 0 : now.net);
+	r = dp_put(dp, M_PORTS, &k, &now, e);
+	if (r)
+		return r;
 	dp_gen_bump(dp);
 	return port_attach(dp, &k, now.flags, e);
 }
@@ -317,7 +329,7 @@ int port_del_key(struct dp *dp, const struct port_key *k, struct err *e)
 		return 0;
 	dp_unset(dp, M_PORTS, k);
 	derived_drop(dp, k, &old, NULL);
-	learned_drop(dp, k);
+	learned_follow(dp, k, 0);
 	dp_unset(dp, M_PORT_CLASS, k);
 	dp_gen_bump(dp);
 	return 0;

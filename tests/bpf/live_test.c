@@ -249,6 +249,13 @@ static void report(const char *what)
 	print_message("# %s: sent %u + %u, lost %u, duplicated %u, reordered %u\n", what, up.sent,
 		      down.sent, up.sent - up.got + down.sent - down.got, up.dup + down.dup,
 		      up.reordered + down.reordered);
+	for (int i = 1; i < DROP_N; i++) {
+		uint64_t n = lab_dropped(&lab, (enum drop_reason)i);
+
+		if (n)
+			print_message("# dropped as %s: %lu\n", dp_drop_reason_name((size_t)i),
+				      (unsigned long)n);
+	}
 }
 
 static void expect_nothing_lost(void)
@@ -316,12 +323,39 @@ static void test_restart(void **state)
 	assert_int_equal(up.reordered + down.reordered, 0);
 }
 
+/*
+ * Wired: F1 is put between F0 and the WAN, and taken out again, by re-wiring one port of F0. F0 and F1 bridge.
+ *
+ *   [lan] -1- in F0 out -2- [wan]          [lan] -1- in F0 out -3- in F1 out -2- [wan]
+ */
+static void test_rewire(void **state)
+{
+	static const uint16_t net[2] = { 2, 3 };
+
+	lab_uplink(&lab, &wan, 2, 0);
+	lab_port(&lab, &fn[0].out, 2, 0, 0, NULL);
+	lab_port(&lab, &fn[1].in, 3, 0, 0, NULL);
+	lab_port(&lab, &fn[1].out, 2, 0, 0, NULL);
+	lab_port(&lab, &fn[2].in, 4, 0, 0, NULL);
+	lab_port(&lab, &fn[2].out, 4, 0, 0, NULL);
+	start(false);
+	more(PER_CHANGE);
+	for (size_t i = 0; i < CHANGES / 2; i++) {
+		lab_port(&lab, &fn[0].out, net[(i + 1) % 2], 0, 0, NULL);
+		more(2 * PER_CHANGE);
+	}
+	stop();
+	report("re-wired");
+	expect_nothing_lost();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_keep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_move, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rewire, setup, teardown),
 	};
 
 	lab_need_root();
