@@ -19,7 +19,10 @@ struct nl {
 	unsigned seq;
 	size_t buf_size;
 	char *buf;
+	bool passed_over;
 };
+
+#define DUMP_TRIES 8
 
 int nl_open(struct nl **ret, struct err *e)
 {
@@ -91,6 +94,14 @@ int nl_drain(struct nl *nl)
 	return n;
 }
 
+/* Belongs to the request of this number? Else it is a notification, or the rest of a dump that was given up. */
+static bool is_answer(const struct nl *nl, ssize_t size, unsigned seq)
+{
+	const struct nlmsghdr *h = (const void *)nl->buf;
+
+	return mnl_nlmsg_ok(h, (int)size) && h->nlmsg_seq == seq;
+}
+
 /* Sends and reads until the answer is complete. Returns 0 or the kernel's negative errno. */
 static int nl_talk(struct nl *nl, struct nlmsghdr *h, mnl_cb_t cb, void *ctx)
 {
@@ -109,12 +120,24 @@ static int nl_talk(struct nl *nl, struct nlmsghdr *h, mnl_cb_t cb, void *ctx)
 				continue;
 			return -errno;
 		}
+		if (!is_answer(nl, size, seq)) {
+			nl->passed_over = true;
+			continue;
+		}
 		r = mnl_cb_run(nl->buf, (size_t)size, seq, portid, cb, ctx);
 		if (r < 0)
 			return -errno;
 		if (r == MNL_CB_STOP)
 			return 0;
 	}
+}
+
+bool nl_passed_over(struct nl *nl)
+{
+	bool was = nl->passed_over;
+
+	nl->passed_over = false;
+	return was;
 }
 
 static struct nlmsghdr *message(char *buf, uint16_t type, uint16_t flags, size_t extra, void *ret_extra)
@@ -199,6 +222,18 @@ static int on_link(const struct nlmsghdr *h, void *ctx)
 	return MNL_CB_OK;
 }
 
+/* The kernel says EINTR when the table changed under a dump: what was read may lack rows. */
+static int dump_all(struct nl *nl, struct nlmsghdr *h, mnl_cb_t cb, struct dump *d)
+{
+	int r = -EINTR;
+
+	for (int i = 0; r == -EINTR && i < DUMP_TRIES; i++) {
+		d->n = 0;
+		r = nl_talk(nl, h, cb, d);
+	}
+	return r;
+}
+
 static int dump_done(struct dump *d, int r, const char *what, void *ret, struct err *e)
 {
 	if (r == 0)
@@ -218,7 +253,7 @@ int nl_links(struct nl *nl, struct nl_link **ret, struct err *e)
 	struct nlmsghdr *h = message(buf, RTM_GETLINK, NLM_F_DUMP, sizeof(*m), &m);
 	struct dump d = { .row_size = sizeof(struct nl_link) };
 
-	return dump_done(&d, nl_talk(nl, h, on_link, &d), "list of links", ret, e);
+	return dump_done(&d, dump_all(nl, h, on_link, &d), "list of links", ret, e);
 }
 
 static int on_addr(const struct nlmsghdr *h, void *ctx)
@@ -255,7 +290,7 @@ int nl_addrs(struct nl *nl, struct nl_addr **ret, struct err *e)
 	struct nlmsghdr *h = message(buf, RTM_GETADDR, NLM_F_DUMP, sizeof(*m), &m);
 	struct dump d = { .row_size = sizeof(struct nl_addr) };
 
-	return dump_done(&d, nl_talk(nl, h, on_addr, &d), "list of addresses", ret, e);
+	return dump_done(&d, dump_all(nl, h, on_addr, &d), "list of addresses", ret, e);
 }
 
 /* ---- changes ---- */

@@ -30,6 +30,8 @@ WARN_UNUSED int nl_watch(struct nl *nl, struct err *e);
 int nl_fd(const struct nl *nl);
 /* Reads and forgets what has come in; for use with nl_watch(). Returns how many messages there were. */
 int nl_drain(struct nl *nl);
+/* Whether a request on this handle has met notifications and passed them over since the last call: what was read may be old. */
+bool nl_passed_over(struct nl *nl);
 
 struct nl_link {
 	ifindex index;

@@ -228,6 +228,10 @@ static void verify(struct server *s)
 	if (!s->seen)
 		s->seen = calloc(VNICS_MAX, sizeof(*s->seen));
 	r = s->seen ? vnics_verify(s->in, &s->want, s->seen, &e) : -ENOMEM;
+	if (nl_passed_over(s->in)) { /* it changed meanwhile, and the descriptor will not tell */
+		s->verify_due = true;
+		node_kick(s->n);
+	}
 	s->checked_us = clock_wall_us();
 	s->recheck_ns = clock_mono_ns() + VERIFY_NS;
 	s->verified = r == 0 && fabric_verify(s->n, s);

@@ -226,6 +226,19 @@ def test_differences_are_reported_and_an_interface_comes_back(node):
     wait_for("back", lambda: "eth0" in node.inside_links(sid) and node.ports[ports[0]]["verified"])
 
 
+def test_changes_inside_are_no_differences(node):
+    """A function that changes its own addresses all the time, read back all the time."""
+    node.start()
+    sid, ports, _ = one_server(node)
+    node.wait_healthy(sid)
+    node.inside(sid, "/bin/sh", "-c", "i=0; while [ $i -lt 300 ]; do ip addr add 192.0.2.1/32 dev lo; "
+                "ip addr del 192.0.2.1/32 dev lo; i=$((i+1)); done")
+    node.inside(sid, "/bin/ip", "addr", "add", "192.0.2.2/32", "dev", "eth1")
+    wait_for("the last change", lambda: "192.0.2.2/32" in node.ports[ports[1]]["observed"]["addresses"])
+    wait_for("verified", lambda: all(node.ports[p]["verified"] for p in ports))
+    assert not [e for e in node.events if e["kind"] == "binding_differs"]
+
+
 def test_machine_reboot_without_hub(node):
     """Everything but the disk goes: processes, namespaces, interfaces, mounts, pins, the run directory."""
     node.start()
