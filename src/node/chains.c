@@ -124,6 +124,15 @@ const char *chain_of_number(const struct node *n, uint16_t chain)
 
 /* ---- health ---- */
 
+/* A vNIC that is being attached is not there yet, though its server is well. */
+static bool is_wired(const struct server *s, const char *port_id)
+{
+	for (size_t i = 0; i < s->wired.n; i++)
+		if (s->wired.slot[i].present && strcmp(s->wired.slot[i].port_id, port_id) == 0)
+			return true;
+	return false;
+}
+
 static bool port_healthy(struct node *n, const char *port_id, char *ret_why, size_t size)
 {
 	const Demarc__V1__Port *p = intent_port(n->intent, port_id);
@@ -134,9 +143,14 @@ static bool port_healthy(struct node *n, const char *port_id, char *ret_why, siz
 		(void)snprintf(ret_why, size, "port %s belongs to no function here", port_id);
 		return false;
 	}
-	if (server_healthy(s, why, sizeof(why)))
+	if (!server_healthy(s, why, sizeof(why))) {
+		(void)snprintf(ret_why, size, "server %s: %s", s->id, why);
+		return false;
+	}
+	if (is_wired(s, port_id))
 		return true;
-	(void)snprintf(ret_why, size, "server %s: %s", s->id, why);
+	(void)snprintf(ret_why, size, "server %s: the vNIC of port %s is being attached", s->id,
+		       port_id);
 	return false;
 }
 
