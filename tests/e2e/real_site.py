@@ -294,6 +294,10 @@ class RealSite:
         pair = self.sfc("port_pair", name=name, ingress=ingress, egress=egress)
         return self.sfc("port_pair_group", name=name, port_pairs=[pair])
 
+    def node_path(self, chain):
+        """Number of the path in force; 0 or None without one."""
+        return self.hub.get(f"{V1}/chains/{chain}", 200).json()["chain"]["path"]
+
     def chain_state(self, chain):
         return self.hub.get(f"{V1}/chains/{chain}", 200).json()["chain"]["state"]
 

@@ -335,16 +335,19 @@ class Killer:
         wanted, end = self.ledger.done + rng.choice([0, 1, 1, 2, 4, 8]), time.monotonic() + 2
         while self.ledger.done < wanted and time.monotonic() < end:
             time.sleep(0.002)  # the pace of a poll
-        if rng.random() < 0.15:
-            end = time.monotonic() + 3
-            while time.monotonic() < end and not self.in_step():
+        if rng.random() < 0.3:  # let the site come far enough that there is something to lose
+            end = time.monotonic() + 4
+            while time.monotonic() < end and not self.quiet():
                 time.sleep(0.02)
         time.sleep(rng.random() * rng.choice([0.001, 0.01, 0.05, 0.2]))  # the random instant of the kill
         self.alive()
 
-    def in_step(self):
-        row = self.site.node_row()
-        return row["state"] == "up" and row["in_step"]
+    def quiet(self):
+        """The node is in step and no server is on its way."""
+        if not converged(self.site):
+            return False
+        rows = self.site.hub.get(f"{NOVA}/servers/detail", 200).json()["servers"]
+        return not [r for r in rows if r["status"] == "BUILD" or r["OS-EXT-STS:task_state"]]
 
     def kill(self):
         site, choice = self.site, self.rng.random()
@@ -361,6 +364,9 @@ class Killer:
                 wait_for(lambda: pid_ends(orphan), "the end of a killed agent's child")
 
     def kill_child(self):
+        end = time.monotonic() + 1
+        while not self.site.node.child() and time.monotonic() < end:
+            time.sleep(0.005)  # the agent is starting it
         if not self.site.node.kill_child():
             return False
         self.counts["network process"] += 1
@@ -411,7 +417,7 @@ def running(site, servers):
     return active
 
 
-def check_site(site, active):
+def check_site(site, servers, active):
     """Containers, interfaces, namespaces, mounts, control groups and map entries are those of the intent, and no others."""
     node = site.node
     ports = {b["port_id"] for s in active for b in site.bindings(s)["bindings"]}
@@ -428,10 +434,22 @@ def check_site(site, active):
     same("network namespaces", lambda: node.listed("netns"), set(active))
     same("mounts", node.mounts, {f"{node.run}/{what}/{s}" for what in ("netns", "rootfs") for s in active})
     same("control groups", node.cgroups, set(active))
+    same("disks", lambda: set(os.listdir(f"{node.state}/servers")), set(servers))
     uplinks = {i["ifindex"] for i in site_links(site) if i["ifname"] in ("lan0", "wan0")}
     indexes = {i["ifindex"] for i in node.links().values()}
     same("ports in the datapath", lambda: node.map_ifindexes("ports"), indexes | uplinks)
     same("filters in the datapath", lambda: node.map_ifindexes("attached"), indexes | uplinks)
+
+
+def check_chains(site, ledger):
+    """The node has carried out the last change of each chain, or says what it waits for."""
+    for chain in ledger.ids("port_chain"):
+        def carried_out(chain=chain):
+            c = site.hub.get(f"{V1}/chains/{chain}", 200).json()["chain"]
+            return c["change_id"] in (c["confirmed_change_id"], c["held_change_id"])
+        wait_for(carried_out, f"the last change of chain {chain}", 60)
+    # A change that was made so that flows stay keeps the path before it until the last of them has ended.
+    wait_for(lambda: len(site.node.map("paths")) == len([c for c in ledger.ids("port_chain") if site.node_path(c)]), "no path without a chain", 60)
 
 
 def site_links(site):
@@ -474,7 +492,9 @@ def test_kills_lose_nothing(build, tmp_path):
         killer.alive()
         wait_for(lambda: converged(site), "the node has the hub's revision", 60)
         check_ledger(site, ledger)
-        check_site(site, running(site, ledger.ids("server")))
+        servers = ledger.ids("server")
+        check_site(site, servers, running(site, servers))
+        check_chains(site, ledger)
         check_ledger(site, ledger)
         extra = [("flow_classifier", classifier), *(("port", p) for p in uplinks), *(("network", n) for n in (lan, wan, spare))]
         delete_all(site, ledger, extra)
