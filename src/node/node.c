@@ -72,7 +72,8 @@ static void pass(struct node *n)
 	images_mark(n->images);
 	servers_pass(n);
 	if (!n->frozen) {
-		images_sweep(n->images);
+		if (!servers_busy(n)) /* the end of a job brings another pass */
+			images_sweep(n->images);
 		prune_notes(n);
 	}
 	save_local(n);

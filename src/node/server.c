@@ -65,6 +65,15 @@ struct server *server_new(struct node *n, const char *id)
 	return s;
 }
 
+bool servers_busy(const struct node *n)
+{
+	const struct server *s = n->servers;
+
+	while (s && !s->job)
+		s = s->next;
+	return s != NULL;
+}
+
 bool server_is_wired(const struct server *s)
 {
 	return s->phase != SERVER_OFF;

@@ -76,6 +76,8 @@ void servers_pass(struct node *n);
 void servers_close(struct node *n);
 struct server *server_find(struct node *n, const char *id);
 struct server *server_new(struct node *n, const char *id); /* in n->servers; NULL: no memory */
+/* A job is under way, perhaps of a server that the intent has forgotten: it may read what nobody else wants. */
+bool servers_busy(const struct node *n);
 /* The earliest time at which a server wants a pass by itself; INT64_MAX: none. */
 int64_t servers_next_ns(const struct node *n);
 /* Running, verified, probe passes. When not, writes why (may be NULL). */
