@@ -128,6 +128,24 @@ void cidr_words(const struct ip_cidr *c, __u32 ret_ip[4], __u32 ret_mask[4])
 
 /* ---- opening ---- */
 
+static void remove_pins(const char *dir)
+{
+	DIR *d = opendir(dir);
+	struct dirent *f;
+	char path[DP_PATH_SIZE * 2];
+
+	if (!d)
+		return;
+	while ((f = readdir(d))) {
+		if (f->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, f->d_name);
+		(void)unlink(path);
+	}
+	closedir(d);
+	(void)rmdir(dir);
+}
+
 /* Says what to do, where the kernel would only say "invalid argument". */
 static int check_bpffs(const char *dir, struct err *e)
 {
@@ -324,6 +342,18 @@ static int open_steps(struct dp *dp, const struct dp_config *c, struct err *e)
 	return r ? r : take_over(dp, e);
 }
 
+/* A first start that failed leaves nothing; after any other one the pins are what forwards. */
+static void undo_open(struct dp *dp)
+{
+	char path[DP_PATH_SIZE];
+
+	snprintf(path, sizeof(path), "%s/prog_ingress", dp->dir);
+	if (!dp->dir[0] || !access(path, F_OK))
+		return;
+	remove_pins(dp->dir);
+	(void)rmdir(dp->pin_dir);
+}
+
 int dp_open(const struct dp_config *c, struct dp **ret, struct err *e)
 {
 	struct dp *dp = calloc(1, sizeof(*dp));
@@ -336,6 +366,7 @@ int dp_open(const struct dp_config *c, struct dp **ret, struct err *e)
 	dp->n_cpus = libbpf_num_possible_cpus();
 	r = dp->n_cpus < 0 ? err_errno(e, dp->n_cpus, "number of CPUs") : open_steps(dp, c, e);
 	if (r) {
+		undo_open(dp);
 		dp_close(dp);
 		return r;
 	}
@@ -370,24 +401,6 @@ static void detach_pinned(const char *dir)
 		tc_detach((int)key);
 		prev = &key;
 	}
-}
-
-static void remove_pins(const char *dir)
-{
-	DIR *d = opendir(dir);
-	struct dirent *f;
-	char path[DP_PATH_SIZE * 2];
-
-	if (!d)
-		return;
-	while ((f = readdir(d))) {
-		if (f->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, f->d_name);
-		(void)unlink(path);
-	}
-	closedir(d);
-	(void)rmdir(dir);
 }
 
 /* Each ABI has its directory v<number>. */
