@@ -4,6 +4,7 @@
 import importlib.machinery
 import importlib.util
 import os
+import pathlib
 import subprocess
 import uuid
 
@@ -113,7 +114,12 @@ def test_a_process_left_behind_is_seen(runner, monkeypatch):
     monkeypatch.setattr(runner.leftovers, "GRACE_S", 0)
     monkeypatch.setenv(runner.leftovers.MARK, uuid.uuid4().hex)
     before = runner.leftovers.snapshot()
-    with subprocess.Popen(["/bin/sleep", "60"]) as child:
+    # Popen() returns when exec has begun; the environment is there a moment later.
+    with subprocess.Popen(["/bin/sh", "-c", "echo started; exec sleep 60"], stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        while pathlib.Path(f"/proc/{child.pid}/comm").read_text() != "sleep\n" or \
+                not pathlib.Path(f"/proc/{child.pid}/environ").read_bytes():
+            pass
         left = runner.leftovers.since(before)
         child.kill()
     assert f"process {child.pid} (sleep)" in left
