@@ -206,8 +206,15 @@ void chain_print_change(struct cli *c, const json_t *change)
 		{ NULL, NULL },
 	};
 
+	json_t *hops = json_array(), *shown CLEANUP(json_freep) = json_copy((json_t *)change);
+	size_t i;
+	json_t *hop;
+
+	json_array_foreach(json_object_get(change, "hops"), i, hop)
+		json_array_append(hops, json_object_get(hop, "name"));
+	json_object_set_new(shown, "hops", hops);
 	if (c->json)
 		print_json(change);
 	else
-		print_fields(change, fields);
+		print_fields(shown, fields);
 }

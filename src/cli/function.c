@@ -190,8 +190,8 @@ static int wait_verified(struct cli *c, const struct function *f, struct err *e)
 		if (rc)
 			return rc < 0 ? rc : 0;
 	}
-	return err_set(e, FAULT_TIMEOUT, "timeout", "server %s was not verified within %lld s",
-		       f->name, timeout_s);
+	return err_set(e, FAULT_TIMEOUT, "timeout",
+		       "server %s was not verified and healthy within %lld s", f->name, timeout_s);
 }
 
 static int make_hop(struct cli *c, struct function *f, struct err *e)

@@ -92,11 +92,19 @@ static int set_chain(struct dp *dp, uint16_t chain, unsigned int v)
 	return dp_chain_set(dp, &p, v & 4 ? DP_FLIP_KEEP : DP_FLIP_MOVE, NULL, NULL);
 }
 
+static unsigned int any(void)
+{
+	unsigned int v;
+
+	random_bytes(&v, sizeof(v));
+	return v;
+}
+
 static void random_step(struct dp *dp)
 {
-	unsigned int v = (unsigned int)random();
+	unsigned int v = any();
 
-	switch (random() % 8) {
+	switch (any() % 8) {
 	case 0:
 		(void)!dp_port_del(dp, (ifindex){ port[v % N_PORTS].host }, NULL);
 		break;
@@ -125,7 +133,6 @@ static void writer(int say)
 	struct dp_config c = { .pin_dir = lab.pin };
 	struct dp *dp;
 
-	srandom((unsigned int)getpid());
 	if (dp_open(&c, &dp, NULL) < 0)
 		_exit(1);
 	for (;;) {
@@ -188,7 +195,7 @@ static void test_killed(void **state)
 	set_wanted(lab.dp);
 	n = OK(dp_map_counts(lab.dp, want, 32, &lab_err));
 	for (int round = 0; round < ROUNDS; round++) {
-		kill_a_writer(1 + (unsigned int)random() % STEPS_MAX);
+		kill_a_writer(1 + any() % STEPS_MAX);
 		lab_reopen(&lab);
 		set_wanted(lab.dp);
 		assert_int_equal(OK(dp_map_counts(lab.dp, got, 32, &lab_err)), n);
