@@ -193,7 +193,7 @@ class RealSite:
         self.hub = Hub(build, os.path.join(self.folder, "hub"), os.path.join(self.folder, "hub.log"),
                        ["--listen", "0.0.0.0", "--public-name", HUB_ADDR])
         self.node = RealNode(build, self.folder, self.ns["site"], f"/sys/fs/bpf/demarc-chaos-{tag}")
-        self.home = f"/proc/{os.getpid()}/ns/net"
+        self.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)  # the path would name wherever the thread is then
 
     def wire(self, a, dev_a, b, dev_b):
         sh("ip", "link", "add", dev_a, "netns", self.ns[a], "type", "veth", "peer", "name", dev_b, "netns", self.ns[b])
@@ -242,7 +242,8 @@ class RealSite:
             if process and process.poll() is None:
                 stop()
         self.hub.http.close()
-        enter(self.home)
+        enter(f"/proc/self/fd/{self.home}")
+        os.close(self.home)
         try:
             if self.node.id:
                 self.node.purge()

@@ -403,9 +403,9 @@ def running(site, servers):
         rows = [site.hub.get(f"{NOVA}/servers/{s}", 200).json()["server"] for s in servers]
         state = {r["id"]: (r["status"], r["OS-EXT-STS:task_state"]) for r in rows}
         assert not [r for r in rows if r["status"] == "ERROR"], rows
-        return state if all(s in (("ACTIVE", None), ("SHUTOFF", None)) for s in state.values()) else None
+        return (state,) if all(s in (("ACTIVE", None), ("SHUTOFF", None)) for s in state.values()) else None
 
-    active = [s for s, state in wait_for(settled, "servers settled", 60).items() if state[0] == "ACTIVE"]
+    active = [s for s, state in wait_for(settled, "servers settled", 60)[0].items() if state[0] == "ACTIVE"]
     for s in active:
         def verified(s=s):
             b = site.bindings(s)
