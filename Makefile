@@ -46,7 +46,7 @@ demo: packages-build-run-demo bpffs build
 test: packages-build-run-test bpffs build-san
 	@tests/run
 
-bench: packages-build-run-bench bpffs build
+bench: packages-build-run-demo-bench bpffs build
 	@DEMARC_BUILD='$(CURDIR)/build' bench/run
 
 lint: packages-build-lint
