@@ -343,7 +343,7 @@ def test_a_large_intent_comes_in_parts(identity, shared_hub, start):
         sql(shared_hub, "INSERT INTO intent_object VALUES (?, 'server', ?, 1, 0, ?)", node_id, f"{i:04}", body)
     node = start(identity, "--auto-ack")
     assert node.wait("intent") == "intent 1 0 0 40"
-    assert len(node.lines("object")) == 40
+    wait_for(lambda: len(node.lines("object")) == 40, "the objects, each on a line after that of the intent")
 
 
 def test_a_lost_wake_up_is_repaired(identity, shared_hub, start):

@@ -79,6 +79,8 @@ class Actor(threading.Thread):
             r = self.http.request(method, self.site.hub.url + path, json=body, headers=headers, verify=self.site.hub.ca, timeout=30)
         except LOST:
             return None
+        if len(r.content) < int(r.headers.get("Content-Length", 0)):
+            return None  # killed in the middle of its answer: this client library does not say so
         assert r.status_code < 500, f"{method} {path} {body}: {r.status_code} {r.text}"
         assert r.status_code not in (400, 401, 403), f"{method} {path} {body}: {r.status_code} {r.text}"
         return r
