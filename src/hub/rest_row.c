@@ -319,6 +319,7 @@ static bool is_clock_column(const char *column)
 int row_insert(struct req *r, const struct row_plan *p, const json_t *row, struct err *e)
 {
 	CLEANUP(sql_done) struct sql s = { .arena = r->arena };
+	const char *name = json_str(row, "name");
 	int64_t now = clock_wall_us();
 	char title[64];
 	int rc;
@@ -347,8 +348,8 @@ int row_insert(struct req *r, const struct row_plan *p, const json_t *row, struc
 	rc = db_execv(r->db, e, strbuf_cstr(&s.text), s.args, s.n_args);
 	if (rc < 0 && e && e->fault == FAULT_CONFLICT)
 		rc = err_set(e, FAULT_CONFLICT, NULL,
-			     "%s already exists, or names something that does not.",
-			     resource_title(p->res, title));
+			     "%s%s%.255s already exists, or names something that does not.",
+			     resource_title(p->res, title), name ? " " : "", name ? name : "");
 	return rc < 0 ? rc : 0;
 }
 
@@ -356,6 +357,7 @@ int row_update(struct req *r, const struct row_plan *p, const char *id, const js
 	       struct err *e)
 {
 	CLEANUP(sql_done) struct sql s = { .arena = r->arena };
+	const char *name = json_str(changes, "name");
 	bool any = false;
 	char title[64];
 	int rc;
@@ -386,8 +388,9 @@ int row_update(struct req *r, const struct row_plan *p, const char *id, const js
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a statement");
 	rc = db_execv(r->db, e, strbuf_cstr(&s.text), s.args, s.n_args);
 	if (rc < 0 && e && e->fault == FAULT_CONFLICT)
-		rc = err_set(e, FAULT_CONFLICT, NULL, "%s %s: another one has the same name or value.",
-			     resource_title(p->res, title), id);
+		rc = err_set(e, FAULT_CONFLICT, NULL,
+			     "%s %s: another one has the same name or value%s%.255s.",
+			     resource_title(p->res, title), id, name ? ": " : "", name ? name : "");
 	return rc < 0 ? rc : 0;
 }
 

@@ -279,6 +279,20 @@ def test_bad_texts(shared_hub):
     h.get(V3 + "/projects?name=%ff", 400)
 
 
+def test_names_that_are_taken(shared_hub):
+    """409 that names what is taken; nothing is added, and a rename to it changes nothing."""
+    h = shared_hub
+    for plural, kind in (("projects", "project"), ("users", "user"), ("roles", "role"), ("domains", "domain")):
+        taken, other = f"taken-{kind}", f"other-{kind}"
+        h.post(f"{V3}/{plural}", {kind: {"name": taken}}, 201)
+        row = h.post(f"{V3}/{plural}", {kind: {"name": other}}, 201).json()[kind]
+        error = h.post(f"{V3}/{plural}", {kind: {"name": taken}}, 409).json()["error"]
+        assert error["title"] == "Conflict" and taken in error["message"]
+        assert taken in h.patch(f"{V3}/{plural}/{row['id']}", {kind: {"name": taken}}, 409).json()["error"]["message"]
+        assert h.get(f"{V3}/{plural}/{row['id']}", 200).json()[kind]["name"] == other
+        assert len(h.get(f"{V3}/{plural}?name={taken}", 200).json()[plural]) == 1
+
+
 def test_not_found_and_method(shared_hub):
     h = shared_hub
     r = h.get(V3 + "/nothing", 404)
