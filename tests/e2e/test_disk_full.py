@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A full disk: changes are refused with 507, reads go on, and what was there stays whole."""
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 
 import pytest
@@ -31,6 +33,13 @@ def fill(path):
             pass
 
 
+def assert_whole(hub):
+    """Of a stopped hub: its store passes SQLite's own checks."""
+    with contextlib.closing(sqlite3.connect(hub.file("hub.db"))) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
 def test_disk_full(build, small_disk, tmp_path):
     hub = Hub(build, small_disk / "hub", tmp_path / "hub.log")
     hub.allow_log("request_failed")
@@ -53,6 +62,7 @@ def test_disk_full(build, small_disk, tmp_path):
         hub.restart()
         assert "z" in [p["name"] for p in hub.get("/identity/v3/projects", 200).json()["projects"]]
         hub.stop()
+        assert_whole(hub)
     finally:
         hub.kill()
         hub.http.close()
