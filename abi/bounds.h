@@ -7,7 +7,7 @@
  * changes the ABI: bump ABI_VERSION with it.
  */
 
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 
 #define ABI_PORT_ADDRS 32	/* fixed IPs and allowed address pairs of one port */
 #define ABI_PORT_SGS 8		/* security groups of one port */

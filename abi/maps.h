@@ -20,13 +20,20 @@ struct dp_globals {
 	__u32 gen;	   /* a flow record of another generation is evaluated again; never 0 */
 	__u32 trace_token; /* skb->mark of a trace; 0: no trace is running */
 	__u32 abi;
-	__u32 next_path;    /* last path id given out */
-	__u64 last_move_ns; /* last generation bump because a MAC moved */
-	__u32 hz;	    /* jiffies per second of this kernel */
-	__u32 move_pending; /* a MAC moved within the hold time: dp_age() bumps */
-	__u32 spare[24];
+	__u32 next_path;      /* last path id given out */
+	__u64 last_move_ns;   /* last generation bump because a MAC moved */
+	__u32 hz;	      /* jiffies per second of this kernel */
+	__u32 move_pending;   /* a MAC moved within the hold time: dp_age() bumps */
+	__u32 slots4, slots6; /* of the rings of connections */
+	__u32 spare[22];
+	/* Written by every new connection: lines of their own. */
+	__u64 next4, next6;
+	__u64 n_made; /* connections */
+	__u64 n_shed; /* of them, displaced by newer ones */
+	__u64 n_full; /* without a record, because there was no room */
+	__u64 spare2[11];
 };
-ABI_SIZE(struct dp_globals, 128);
+ABI_SIZE(struct dp_globals, 256);
 
 /* ---- flow records ---- */
 
@@ -44,13 +51,26 @@ ABI_SIZE(struct flow_key, 44);
 #define FLOW_KEY6_SIZE 44
 
 enum flow_flag {
-	FLOW_DROP = 1 << 0,	/* policy said no: `reason` */
+	FLOW_DROP = 1 << 0,	/* policy said no: `reason`, `rule` */
 	FLOW_PEER = 1 << 1,	/* redirect to the veth peer; else egress of the interface */
 	FLOW_TO_HOST = 1 << 2,	/* destination MAC is the output port's own */
 	FLOW_SET_DMAC = 1 << 3, /* rewrite to out_mac */
 	FLOW_PUSH_VLAN = 1 << 4,
-	FLOW_TCP = 1 << 5, /* mind SYN, FIN, RST and states before ESTABLISHED */
+	FLOW_TCP = 1 << 5,   /* mind flags, states before ESTABLISHED, and the window */
+	FLOW_XDP = 1 << 6,   /* an XDP program can serve it by itself */
+	FLOW_METER = 1 << 7, /* meters[] */
+	FLOW_MIRROR = 1 << 8,
+	FLOW_NAT_SRC = 1 << 9,	/* source becomes nat_addr, nat_port */
+	FLOW_NAT_DST = 1 << 10, /* destination does */
+	FLOW_SEQ = 1 << 11,	/* sequence numbers are translated by seq_add */
+	FLOW_ENCAP = 1 << 12,	/* `encap` is put in front */
+	FLOW_HELPER = 1 << 13,	/* control connection: its payload announces others */
+	FLOW_VARIES = 1 << 14, /* a rule about TCP flags, DSCP or VLAN decided: valid for `fact` only */
 };
+/* What costs more than a redirect: one branch for all of it. */
+#define FLOW_EXTRA                                                                                 \
+	(FLOW_METER | FLOW_MIRROR | FLOW_NAT_SRC | FLOW_NAT_DST | FLOW_SEQ | FLOW_ENCAP | FLOW_HELPER)
+
 enum conn_flag {
 	CONN_OPENER = 1 << 0,	/* this direction opened the connection */
 	CONN_REPLIED = 1 << 1,	/* both directions were seen */
@@ -58,38 +78,73 @@ enum conn_flag {
 	CONN_ENTRY = 1 << 3, /* first segment of a connection in a chain: the one that is counted */
 };
 
+enum tcp_bits {
+	TCPW_KNOWN = 1 << 0,   /* seq_end and win are from segments of this direction */
+	TCPW_LIBERAL = 1 << 1, /* picked up under way, or windows cannot be known: not checked */
+	TCPW_SCALED = 1 << 2,  /* the opener's and the replier's SYN both had the scale option */
+	TCPW_FIN = 1 << 3,     /* a FIN of this direction was seen */
+};
+
+#define FLOW_METERS 4
+
 /*
- * Value of 120 bytes: a hash element is 48 bytes of header, 24 of IPv4 key and this, 192 in all, so that
- * the first 56 bytes share one cache line with the tail of the key. Fast path reads nothing after them
- * except out_vlan (VLAN uplinks).
+ * Value of 160 bytes: a hash element is 48 bytes of header, 24 of IPv4 key and this, 232 in all (IPv6: 256), so
+ * that the first 56 bytes share one cache line with the tail of the key.
  */
 struct flow_rec {
-	__u64 last;	  /*  0 jiffies: an inlined load, where a clock costs a call */
-	__u64 pkts;	  /*  8 */
-	__u64 bytes;	  /* 16 */
-	__u32 gen;	  /* 24 */
-	__u32 out;	  /* 28 ifindex */
-	__u8 dmac[6];	  /* 32 as in the frame: one 64-bit and one 32-bit compare */
-	__u8 smac[6];	  /* 38 */
-	__u32 timeout;	  /* 44 jiffies of idleness */
-	__u8 flags;	  /* 48 enum flow_flag */
-	__u8 state;	  /* 49 enum ct_state */
-	__u8 out_mac[6];  /* 50 */
-	__u64 created_ns; /* 56 of the connection */
-	__u64 pkts_done;  /* 64 already in the port counters */
-	__u64 bytes_done; /* 72 */
-	__u32 path;	  /* 80 0: not in a chain */
-	__u16 chain;	  /* 84 */
-	__u16 out_vlan;	  /* 86 */
-	__u8 dir;	  /* 88 enum chain_dir */
-	__u8 conn;	  /* 89 enum conn_flag */
-	__u8 reason;	  /* 90 enum drop_reason */
-	__u8 pad;
-	__u16 net; /* 92 network of the ingress port */
-	__u16 hop; /* 94 segment of the path */
-	__u64 spare[3];
+	__u64 last;	 /*   0 jiffies: an inlined load, where a clock costs a call */
+	__u64 pkts;	 /*   8 */
+	__u64 bytes;	 /*  16 */
+	__u32 gen;	 /*  24 */
+	__u32 out;	 /*  28 ifindex, or pseudo port */
+	__u8 dmac[6];	 /*  32 as in the frame: one 64-bit and one 32-bit compare */
+	__u8 smac[6];	 /*  38 */
+	__u32 timeout;	 /*  44 jiffies of idleness */
+	__u16 flags;	 /*  48 enum flow_flag */
+	__u8 state;	 /*  50 enum ct_state */
+	__u8 reason;	 /*  51 enum drop_reason */
+	__u8 out_mac[6]; /*  52 */
+	__u16 out_vlan;	 /*  58 */
+	__u32 seq_end;	 /*  60 after the last byte that this direction has sent; host order */
+	__u32 seq_max;	 /*  64 what the partner has room for, as it last said */
+	__u32 ack_max;	 /*  68 the partner's seq_end, as last looked up */
+	__u32 win;	 /*  72 largest window of this direction, scaled */
+	__u8 wscale;	 /*  76 */
+	__u8 tcp_bits;	 /*  77 enum tcp_bits */
+	__u16 encap;	 /*  78 slot of `encaps` */
+	__u16 meters[FLOW_METERS]; /* 80, 0: none */
+	__u16 mirror;		   /*  88 slot of `mirrors` */
+	__u16 nat_port;		   /*  90 network order */
+	__u32 nat_addr[4];	   /*  92 */
+	__u32 seq_add;		   /* 108 */
+	__u64 created_ns;	   /* 112 of the connection */
+	__u64 pkts_done;	   /* 120 already in the port counters */
+	__u64 bytes_done;	   /* 128 */
+	__u32 path;		   /* 136 0: not in a chain */
+	__u16 chain;		   /* 140 */
+	__u16 net;		   /* 142 network of the ingress port */
+	__u16 hop;		   /* 144 segment of the path */
+	__u8 dir;		   /* 146 enum chain_dir */
+	__u8 conn;		   /* 147 enum conn_flag */
+	__u32 rule;		   /* 148 that decided; 0: none did */
+	__u32 rtt_us;  /* 152 of the handshake, as seen from here to the far end; 0: not known */
+	__u16 retrans; /* 156 segments seen again */
+	__u8 tcp_seen; /* 158 flags of all segments */
+	__u8 fact;     /* 159 FLOW_VARIES: what the deciding rules looked at */
 };
-ABI_SIZE(struct flow_rec, 120);
+ABI_SIZE(struct flow_rec, 160);
+
+/* Where a connection stands in the ring of its family: bpf/table.h. */
+struct conn_slot4 {
+	__u8 key[FLOW_KEY4_SIZE]; /* of the packet that opened it */
+	__u32 conn;		  /* conn_id() of its records; 0: empty */
+};
+ABI_SIZE(struct conn_slot4, 24);
+struct conn_slot6 {
+	struct flow_key key;
+	__u32 conn;
+};
+ABI_SIZE(struct conn_slot6, 48);
 
 /* Row: constant, name, idle timeout in seconds. The names and times are those of Linux conntrack. */
 #define CT_TABLE(X)                                                                                \
@@ -274,9 +329,10 @@ struct hop_pair {
 struct path_hop {
 	__u16 n_pairs;
 	__u16 drop;
+	__u32 native; /* 0: pairs; else a function of `natives` */
 	struct hop_pair pairs[ABI_HOP_PAIRS];
 };
-ABI_SIZE(struct path_hop, 4 + 24 * ABI_HOP_PAIRS);
+ABI_SIZE(struct path_hop, 8 + 24 * ABI_HOP_PAIRS);
 
 struct path_port_key {
 	__u32 path;

@@ -9,6 +9,7 @@
  */
 
 #include "maps_def.h"
+#include "table.h"
 
 enum tcp_event {
 	TCP_EV_SYN,
@@ -278,6 +279,7 @@ static __always_inline void record_finish(struct pkt *p, struct flow_rec *r)
 	if (p->had_conn & CONN_ENTRY)
 		r->conn |= p->path ? CONN_ENTRY : 0;
 	r->reason = 0;
+	r->rule = p->rule;
 }
 
 /* Everything but the counters; the generation last, so that no other CPU uses a half-written record. */
@@ -292,6 +294,11 @@ static __always_inline void record_overwrite(struct flow_rec *f, const struct fl
 	f->flags = r->flags;
 	f->state = r->state;
 	mac_copy(f->out_mac, r->out_mac);
+	f->encap = r->encap;
+	f->mirror = r->mirror;
+	for (int i = 0; i < FLOW_METERS; i++)
+		f->meters[i] = r->meters[i];
+	f->rule = r->rule;
 	f->created_ns = r->created_ns;
 	f->path = r->path;
 	f->chain = r->chain;
@@ -369,6 +376,11 @@ __noinline int stage_store(ctx_t *ctx)
 		return v;
 	p->rec.gen = p->gen;
 	record_finish(p, &p->rec);
+	if (!p->known) {
+		if (conn_take(p->key.family))
+			return STAGE_NEXT; /* forwarded, not remembered */
+		__sync_fetch_and_add(&dp_globals.n_made, 1);
+	}
 	record_put(p);
 	partner_put(p);
 	return STAGE_NEXT;
@@ -394,7 +406,10 @@ __noinline int record_denied(__u32 reason)
 	r->timeout = timeout_of(CT_DENIED);
 	r->reason = (__u8)reason;
 	r->net = p->net;
-	record_put(p);
+	r->rule = p->rule;
+	p->created_ns = p->now;
+	if (!conn_take(p->key.family))
+		record_put(p);
 	return 0;
 }
 

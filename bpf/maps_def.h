@@ -29,8 +29,10 @@ struct key4_bytes {
 	__u8 b[FLOW_KEY4_SIZE];
 };
 
-MAP(flow4, BPF_MAP_TYPE_LRU_HASH, struct key4_bytes, struct flow_rec, 262144);
-MAP(flow6, BPF_MAP_TYPE_LRU_HASH, struct flow_key, struct flow_rec, 131072);
+MAP(flow4, BPF_MAP_TYPE_HASH, struct key4_bytes, struct flow_rec, 262144);
+MAP(flow6, BPF_MAP_TYPE_HASH, struct flow_key, struct flow_rec, 131072);
+MAP(conns4, BPF_MAP_TYPE_ARRAY, __u32, struct conn_slot4, 1);
+MAP(conns6, BPF_MAP_TYPE_ARRAY, __u32, struct conn_slot6, 1);
 MAP(ports, BPF_MAP_TYPE_HASH, struct port_key, struct port_rec, 1024);
 MAP(attached, BPF_MAP_TYPE_HASH, __u32, struct attach_rec, 1024);
 MAP_LAZY(nets, __u32, struct net_rec, 4096);
@@ -152,6 +154,20 @@ static __always_inline long flow_insert(struct flow_key *k, struct flow_rec *r, 
 	if (k->family == 6)
 		return bpf_map_update_elem(&flow6, k, r, how);
 	return bpf_map_update_elem(&flow4, k, r, how);
+}
+
+static __always_inline void flow_delete(struct flow_key *k)
+{
+	if (k->family == 6)
+		bpf_map_delete_elem(&flow6, k);
+	else
+		bpf_map_delete_elem(&flow4, k);
+}
+
+/* Tells connections with the same tuple apart; never 0. */
+static __always_inline __u32 conn_id(__u64 created_ns)
+{
+	return (__u32)(created_ns >> 10) | 1;
 }
 
 /* What the record counted since the last time goes to the counters of both its ports. */

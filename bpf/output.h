@@ -30,7 +30,7 @@ static __always_inline int retag(ctx_t *ctx, __u16 vlan)
 static __always_inline int send_by_record(ctx_t *ctx, struct flow_rec *f)
 {
 	__u32 out = f->out;
-	__u8 flags = f->flags;
+	__u16 flags = f->flags;
 
 	if ((flags & FLOW_SET_DMAC) && ctx_store(ctx, 0, f->out_mac, 6) < 0)
 		goto refused;
@@ -65,7 +65,7 @@ static __always_inline int record_build(struct pkt *p)
 {
 	struct flow_rec *r = &p->rec;
 	struct port_rec *q = bpf_map_lookup_elem(&ports, &p->outk);
-	__u8 flags = 0;
+	__u16 flags = p->rec_flags;
 
 	if (!q)
 		return -DROP_NO_OUTPUT;
@@ -86,6 +86,10 @@ static __always_inline int record_build(struct pkt *p)
 	mac_copy(r->dmac, p->dmac);
 	mac_copy(r->smac, p->smac);
 	mac_copy(r->out_mac, p->mac);
+	r->encap = p->encap;
+	r->mirror = p->mirror;
+	for (int i = 0; i < FLOW_METERS; i++)
+		r->meters[i] = p->meters[i];
 	return STAGE_NEXT;
 }
 

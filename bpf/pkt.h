@@ -38,7 +38,8 @@ enum pkt_icmp {
 struct pkt {
 	struct flow_key key;  /* as received */
 	struct flow_key rkey; /* the other direction, as it would be received from the output port */
-	struct flow_key inner; /* ICMP error: the reply to the packet inside it */
+	struct flow_key vkey, wkey; /* records looked at to make room, bpf/table.h */
+	struct flow_key inner;	    /* ICMP error: the reply to the packet inside it */
 	__u8 dmac[6], smac[6];
 	__u32 len;
 	__u16 ethertype;
@@ -79,6 +80,13 @@ struct pkt {
 	__u16 hop;
 	__u8 entry;
 	__u8 sole;
+
+	/* What the record will carry beside its output: stages add to it. */
+	__u16 rec_flags; /* enum flow_flag */
+	__u16 meters[FLOW_METERS];
+	__u16 n_meters;
+	__u16 mirror, encap;
+	__u32 rule; /* that decided */
 
 	/* conntrack, security group */
 	__u8 reply; /* travels against the direction that opened the connection */

@@ -22,6 +22,7 @@
 #include "dp.skel.h"
 
 #define MAX_FLOWS_DEFAULT 262144
+#define MIN_FLOWS 1024
 #define MAX_PORTS_DEFAULT 1024
 
 static const char *const map_name[M_N] = {
@@ -174,6 +175,15 @@ static int set_dirs(struct dp *dp, const char *pin_dir, struct err *e)
 	return r ? r : dir_make(dp->dir, 0700, e);
 }
 
+/*
+ * A connection takes two records. An eighth of the table is left for what has no slot of its own: records made again
+ * beside a living partner.
+ */
+static uint32_t slots_for(uint32_t records)
+{
+	return records / 2 - records / 16;
+}
+
 /* A pinned map keeps the size it was made with: dp_remove() first to change it. */
 static uint32_t pinned_entries(const char *path, uint32_t wanted)
 {
@@ -215,13 +225,18 @@ static int set_maps(struct dp *dp, const struct dp_config *c, struct err *e)
 	char path[DP_PATH_SIZE];
 	int r = 0;
 
+	flows = flows < MIN_FLOWS ? MIN_FLOWS : flows;
 	for (enum dp_map m = 0; m < M_N && !r; m++) {
 		uint32_t n = 0;
 
 		if (m == M_FLOW4)
 			n = flows;
 		else if (m == M_FLOW6)
-			n = flows / 2 ? flows / 2 : 1;
+			n = flows / 2;
+		else if (m == M_CONNS4)
+			n = slots_for(flows);
+		else if (m == M_CONNS6)
+			n = slots_for(flows / 2);
 		else if (m == M_PORTS || m == M_ATTACHED || m == M_PORT_COUNTS)
 			n = ports;
 		r = set_map(dp, m, n, e);
@@ -281,6 +296,8 @@ static int map_memory(struct dp *dp, struct err *e)
 	if (!dp->g->gen)
 		dp->g->gen = 1;
 	dp->g->abi = ABI_VERSION;
+	dp->g->slots4 = bpf_map__max_entries(map_of(dp, M_CONNS4));
+	dp->g->slots6 = bpf_map__max_entries(map_of(dp, M_CONNS6));
 	dp->g->trace_token = 0; /* a trace died with its process */
 	return 0;
 }

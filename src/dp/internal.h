@@ -16,6 +16,8 @@
 #define DP_MAP_TABLE(X)                                                                            \
 	X(FLOW4, flow4)                                                                            \
 	X(FLOW6, flow6)                                                                            \
+	X(CONNS4, conns4)                                                                          \
+	X(CONNS6, conns6)                                                                          \
 	X(PORTS, ports)                                                                            \
 	X(ATTACHED, attached)                                                                      \
 	X(NETS, nets)                                                                              \
