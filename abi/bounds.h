@@ -15,6 +15,9 @@
 #define ABI_NET_MEMBERS 64	/* ports that one broadcast reaches */
 #define ABI_PORT_CLASSIFIERS 64 /* classifiers, of all chains, that start at one port */
 #define ABI_CHAIN_HOPS 16
+#define ABI_PATH_POLICERS 2 /* native: each takes a meter of the record, as do the two ports */
+#define ABI_PATH_MIRRORS 1
+#define ABI_PSEUDO_PORT 0x40000000 /* port numbers from here on have no interface */
 #define ABI_HOP_PAIRS 16
 #define ABI_CHAINS 1024
 #define ABI_PATHS 4096

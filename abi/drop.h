@@ -32,7 +32,9 @@
 	X(NO_OUTPUT, "no_output", "the output port is gone")                                       \
 	X(OUT_DOWN, "out_down", "the output port is administratively down")                        \
 	X(L2_LOOP, "l2_loop", "the source MAC was just seen elsewhere in the network: a loop")     \
-	X(REDIRECT, "redirect", "the kernel refused to change or send the frame")
+	X(REDIRECT, "redirect", "the kernel refused to change or send the frame")                  \
+	X(FIREWALL, "firewall", "no rule of a native firewall in the chain allows it")             \
+	X(METER, "meter", "over the rate of a bandwidth limit")
 
 enum drop_reason {
 #define X(name, id, text) DROP_##name,

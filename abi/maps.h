@@ -65,11 +65,13 @@ enum flow_flag {
 	FLOW_SEQ = 1 << 11,	/* sequence numbers are translated by seq_add */
 	FLOW_ENCAP = 1 << 12,	/* `encap` is put in front */
 	FLOW_HELPER = 1 << 13,	/* control connection: its payload announces others */
+	FLOW_DSCP = 1 << 15,
 	FLOW_VARIES = 1 << 14, /* a rule about TCP flags, DSCP or VLAN decided: valid for `fact` only */
 };
 /* What costs more than a redirect: one branch for all of it. */
 #define FLOW_EXTRA                                                                                 \
-	(FLOW_METER | FLOW_MIRROR | FLOW_NAT_SRC | FLOW_NAT_DST | FLOW_SEQ | FLOW_ENCAP | FLOW_HELPER)
+	(FLOW_METER | FLOW_MIRROR | FLOW_NAT_SRC | FLOW_NAT_DST | FLOW_SEQ | FLOW_ENCAP |          \
+	 FLOW_HELPER | FLOW_DSCP)
 
 enum conn_flag {
 	CONN_OPENER = 1 << 0,	/* this direction opened the connection */
@@ -123,7 +125,8 @@ struct flow_rec {
 	__u32 path;		   /* 136 0: not in a chain */
 	__u16 chain;		   /* 140 */
 	__u16 net;		   /* 142 network of the ingress port */
-	__u16 hop;		   /* 144 segment of the path */
+	__u8 hop;		   /* 144 segment of the path */
+	__u8 dscp;		   /* 145 */
 	__u8 dir;		   /* 146 enum chain_dir */
 	__u8 conn;		   /* 147 enum conn_flag */
 	__u32 rule;		   /* 148 that decided; 0: none did */
@@ -183,6 +186,9 @@ enum port_flag { /* the values of enum dp_port_flag */
 		 PORT_UPLINK = 1 << 1,
 		 PORT_ADMIN_DOWN = 1 << 2,
 		 PORT_NO_PEER = 1 << 3,
+		 PORT_TUNNEL = 1 << 4, /* a pseudo port: frames leave and come encapsulated */
+		 PORT_XDP = 1 << 5,    /* an XDP program is in front of the tc program */
+		 PORT_NATIVE = 1 << 6, /* a pseudo port: of a function in the datapath itself */
 };
 
 struct port_addr {
@@ -193,6 +199,8 @@ struct port_addr {
 	__u8 own;
 };
 
+#define PORT_DSCP_SET 0x80
+
 struct port_rec {
 	__u64 moved_ns; /* when it left prev_net; monotonic */
 	__u16 prev_net;
@@ -201,11 +209,15 @@ struct port_rec {
 	__u8 mac[6];
 	__u8 n_addrs;
 	__u8 n_sgs;
-	__u8 pad[2];
+	__u8 dscp; /* PORT_DSCP_SET | value: marks what the port sends */
+	__u8 pad;
+	__u16 meter_from, meter_to; /* from and to the port; 0: none */
+	__u16 mirror;		    /* slot of `mirrors`; 0: none */
+	__u16 pad2;
 	__u32 sgs[ABI_PORT_SGS];
 	struct port_addr addrs[ABI_PORT_ADDRS];
 };
-ABI_SIZE(struct port_rec, 24 + 32 + 40 * ABI_PORT_ADDRS);
+ABI_SIZE(struct port_rec, 32 + 32 + 40 * ABI_PORT_ADDRS);
 
 /* Interfaces that carry our tc filter. */
 struct attach_rec {
@@ -316,6 +328,21 @@ struct path_rec {
 	__u64 replaced_ns;  /* 0: current */
 };
 
+/* Functions that are stages of the datapath. Row: constant, name. */
+#define NATIVE_TABLE(X)                                                                            \
+	X(ACL, "acl")                                                                              \
+	X(FIREWALL, "firewall")                                                                    \
+	X(POLICER, "policer")                                                                      \
+	X(MIRROR, "mirror")
+
+enum native_kind {
+	NATIVE_NONE,
+#define X(name, text) NATIVE_##name,
+	NATIVE_TABLE(X)
+#undef X
+		NATIVE_N
+};
+
 struct path_hop_key {
 	__u32 path;
 	__u32 hop;
@@ -323,16 +350,17 @@ struct path_hop_key {
 struct hop_pair {
 	__u32 in, out;
 	__u16 weight;
-	__u16 transparent;
+	__u8 transparent;
+	__u8 native; /* enum native_kind; 0: in and out are interfaces */
 	__u8 in_mac[6], out_mac[6];
 };
 struct path_hop {
 	__u16 n_pairs;
 	__u16 drop;
-	__u32 native; /* 0: pairs; else a function of `natives` */
+
 	struct hop_pair pairs[ABI_HOP_PAIRS];
 };
-ABI_SIZE(struct path_hop, 8 + 24 * ABI_HOP_PAIRS);
+ABI_SIZE(struct path_hop, 4 + 24 * ABI_HOP_PAIRS);
 
 struct path_port_key {
 	__u32 path;

@@ -15,6 +15,7 @@
 	X(CHAIN, "chain")                                                                          \
 	X(L2, "l2")                                                                                \
 	X(CONNTRACK, "conntrack")                                                                  \
+	X(NATIVE, "native function")                                                               \
 	X(SG, "security group")                                                                    \
 	X(OUTPUT, "output")
 
@@ -56,6 +57,8 @@ enum stage {
 	X(CHAIN_FROM, CHAIN, "from hop {} of path {}, direction {}")                               \
 	X(CHAIN_HOP, CHAIN, "hop {} of path {} -> ifindex {}")                                     \
 	X(CHAIN_MAC, CHAIN, "destination MAC becomes the one of ifindex {}")                       \
+	X(CHAIN_NATIVE, CHAIN, "hop {} of path {}: native function of kind {}")                    \
+	X(NATIVE, NATIVE, "kind {}, enters by port {} and leaves by port {}")                      \
 	X(CHAIN_END, CHAIN, "leaves path {} (hop {}): normal forwarding")                          \
 	X(L2_PORT, L2, "destination MAC is the one of ifindex {}")                                 \
 	X(L2_LEARNED, L2, "destination MAC was learned on ifindex {}, VLAN {}")                    \

@@ -111,6 +111,22 @@ __noinline __u32 pair_pinned(__u32 path, __u32 hop, __u32 side)
 	return ABI_HOP_PAIRS;
 }
 
+#define CHAIN_GOES_ON 1 /* the hop was native: the next one is the packet's */
+
+static __always_inline int native_visit(struct pkt *p, const struct hop_pair *pair, __u32 hop, __u32 side)
+{
+	__u32 n = p->n_natives;
+
+	if (n >= ABI_CHAIN_HOPS)
+		return -DROP_INTERNAL;
+	p->natives[n].kind = pair->native;
+	p->natives[n].enter = side == SIDE_IN ? pair->in : pair->out;
+	p->natives[n].leave = side == SIDE_IN ? pair->out : pair->in;
+	p->n_natives = n + 1;
+	TRACE3(p, CHAIN_NATIVE, hop + 1, p->path, pair->native);
+	return CHAIN_GOES_ON;
+}
+
 /* Sends the packet to one side of hop `hop` of p->path. */
 __noinline int chain_to_hop(__u32 hop, __u32 side)
 {
@@ -134,6 +150,8 @@ __noinline int chain_to_hop(__u32 hop, __u32 side)
 	if (i >= ABI_HOP_PAIRS)
 		return -DROP_INTERNAL;
 	pair = &h->pairs[i];
+	if (pair->native)
+		return native_visit(p, pair, hop, side);
 	p->out = side == SIDE_IN ? pair->in : pair->out;
 	p->out_vlan = 0;
 	p->set_mac = !pair->transparent;
@@ -141,6 +159,46 @@ __noinline int chain_to_hop(__u32 hop, __u32 side)
 	TRACE3(p, CHAIN_HOP, hop + 1, p->path, p->out);
 	if (p->set_mac)
 		TRACE1(p, CHAIN_MAC, p->out);
+	return STAGE_NEXT;
+}
+
+/* Towards the WAN from hop `hop` on, through native functions to the first one with interfaces. */
+__noinline int chain_forward(__u32 hop, __u32 n_hops)
+{
+	int v;
+
+	for (__u32 i = 0; i < ABI_CHAIN_HOPS; i++) {
+		if (hop >= n_hops)
+			break;
+		v = chain_to_hop(hop, SIDE_IN);
+		if (v != CHAIN_GOES_ON)
+			return v;
+		hop++;
+	}
+	return CHAIN_GOES_ON;
+}
+
+/* Towards the LAN: `hop` is the number of hops still before the packet. */
+__noinline int chain_reverse(__u32 hop)
+{
+	int v;
+
+	for (__u32 i = 0; i < ABI_CHAIN_HOPS; i++) {
+		if (!hop)
+			break;
+		v = chain_to_hop(hop - 1, SIDE_OUT);
+		if (v != CHAIN_GOES_ON)
+			return v;
+		hop--;
+	}
+	return CHAIN_GOES_ON;
+}
+
+static __always_inline int chain_end(struct pkt *p, int v, __u32 hop)
+{
+	if (v != CHAIN_GOES_ON)
+		return v;
+	TRACE2(p, CHAIN_END, p->path, hop);
 	return STAGE_NEXT;
 }
 
@@ -191,12 +249,9 @@ static __always_inline int chain_transit(struct pkt *p, struct port_chain *pc, u
 		p->dir = p->had_dir;
 	TRACE3(p, CHAIN_FROM, hop + 1, p->path, p->dir);
 	p->hop = p->dir == DIR_FORWARD ? hop + 1 : hop;
-	if (p->dir == DIR_FORWARD && hop + 1 < path->n_hops)
-		return chain_to_hop(hop + 1, SIDE_IN);
-	if (p->dir == DIR_REVERSE && path->symmetric && hop)
-		return chain_to_hop(hop - 1, SIDE_OUT);
-	TRACE2(p, CHAIN_END, p->path, hop + 1);
-	return STAGE_NEXT;
+	if (p->dir == DIR_FORWARD)
+		return chain_end(p, chain_forward(hop + 1, path->n_hops), hop + 1);
+	return chain_end(p, path->symmetric ? chain_reverse(hop) : CHAIN_GOES_ON, hop + 1);
 }
 
 static __always_inline int classifier_matches(struct pkt *p, const struct classifier *c)
@@ -276,8 +331,8 @@ static __always_inline int chain_enter(struct pkt *p, union chain_ptr *c)
 	}
 	p->hop = p->dir == DIR_FORWARD ? 0 : path->n_hops;
 	if (p->dir == DIR_FORWARD)
-		return chain_to_hop(0, SIDE_IN);
-	return chain_to_hop(path->n_hops - 1, SIDE_OUT);
+		return chain_end(p, chain_forward(0, path->n_hops), path->n_hops);
+	return chain_end(p, chain_reverse(path->n_hops), path->n_hops);
 }
 
 /* Sets p->out for a steered packet; leaves it 0 for one that goes by its destination MAC. */

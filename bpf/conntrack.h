@@ -269,7 +269,7 @@ static __always_inline void record_finish(struct pkt *p, struct flow_rec *r)
 	r->created_ns = p->created_ns;
 	r->path = p->path;
 	r->chain = p->chain;
-	r->hop = p->hop;
+	r->hop = (__u8)p->hop;
 	r->dir = p->dir;
 	r->net = p->net;
 	r->state = p->state;
@@ -296,6 +296,7 @@ static __always_inline void record_overwrite(struct flow_rec *f, const struct fl
 	mac_copy(f->out_mac, r->out_mac);
 	f->encap = r->encap;
 	f->mirror = r->mirror;
+	f->dscp = r->dscp;
 	for (int i = 0; i < FLOW_METERS; i++)
 		f->meters[i] = r->meters[i];
 	f->rule = r->rule;
@@ -345,7 +346,7 @@ static __always_inline void partner_put(struct pkt *p)
 		o->out_vlan = p->in.vlan;
 		o->path = p->path;
 		o->chain = p->chain;
-		o->hop = p->hop;
+		o->hop = (__u8)p->hop;
 		o->dir = !p->dir;
 		return;
 	}

@@ -116,8 +116,18 @@ static __always_inline int fast_valid(struct flow_rec *f, struct fast *m, __u64 
 	       *(__u32 *)(f->smac + 2) == m->mac_lo && !rec_idle(f, now);
 }
 
+/* Over the rate: seen at the port, but no packet of the flow. */
+static __always_inline int fast_metered(ctx_t *ctx)
+{
+	count_drop(DROP_METER);
+	count_port(ctx->ifindex, 1, ctx->len, 0, 0, 1);
+	return TC_ACT_SHOT;
+}
+
 static __always_inline int fast_go(ctx_t *ctx, struct flow_rec *f, __u64 now)
 {
+	if ((f->flags & FLOW_METER) && !meters_pass(f->meters, ctx->len, now))
+		return fast_metered(ctx);
 	__sync_fetch_and_add(&f->pkts, 1);
 	__sync_fetch_and_add(&f->bytes, ctx->len);
 	if (f->flags & FLOW_DROP) { /* not touched: it expires a second after it was made */

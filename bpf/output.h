@@ -7,6 +7,7 @@
  * packet type was computed against that veth's MAC and is set right here. To a NIC or a tap: egress.
  */
 
+#include "extra.h"
 #include "maps_def.h"
 
 static __always_inline int send_peer(ctx_t *ctx, __u32 ifindex, __u32 type)
@@ -32,6 +33,8 @@ static __always_inline int send_by_record(ctx_t *ctx, struct flow_rec *f)
 	__u32 out = f->out;
 	__u16 flags = f->flags;
 
+	if ((flags & FLOW_EXTRA) && send_extra(ctx, f) < 0)
+		goto refused;
 	if ((flags & FLOW_SET_DMAC) && ctx_store(ctx, 0, f->out_mac, 6) < 0)
 		goto refused;
 	if ((ctx->vlan_present || (flags & FLOW_PUSH_VLAN)) &&
@@ -88,6 +91,7 @@ static __always_inline int record_build(struct pkt *p)
 	mac_copy(r->out_mac, p->mac);
 	r->encap = p->encap;
 	r->mirror = p->mirror;
+	r->dscp = p->dscp;
 	for (int i = 0; i < FLOW_METERS; i++)
 		r->meters[i] = p->meters[i];
 	return STAGE_NEXT;
@@ -97,7 +101,6 @@ static __always_inline int record_build(struct pkt *p)
 __noinline int stage_send(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
-	struct flow_rec r;
 	int v;
 
 	if (!p)
@@ -113,8 +116,7 @@ __noinline int stage_send(ctx_t *ctx)
 		count_port(p->in.ifindex, 1, p->len, 0, 0, 0);
 		count_port(p->out, 0, 0, 1, p->len, 0);
 	}
-	r = p->rec;
-	p->act = send_by_record(ctx, &r);
+	p->act = send_by_record(ctx, &p->rec);
 	return STAGE_DONE;
 }
 

@@ -35,6 +35,11 @@ enum pkt_icmp {
 	ICMP_REST,
 };
 
+struct native_visit {
+	__u32 enter, leave; /* pseudo ports */
+	__u32 kind;
+};
+
 struct pkt {
 	struct flow_key key;  /* as received */
 	struct flow_key rkey; /* the other direction, as it would be received from the output port */
@@ -87,6 +92,11 @@ struct pkt {
 	__u16 n_meters;
 	__u16 mirror, encap;
 	__u32 rule; /* that decided */
+	__u8 dscp, pad3[3];
+
+	/* Native functions on the way to the output, in order. */
+	__u32 n_natives;
+	struct native_visit natives[ABI_CHAIN_HOPS];
 
 	/* conntrack, security group */
 	__u8 reply; /* travels against the direction that opened the connection */

@@ -17,6 +17,7 @@
 #include "output.h"
 #include "parse.h"
 #include "pkt.h"
+#include "police.h"
 #include "port.h"
 #include "sg.h"
 #include "spoof.h"
@@ -59,6 +60,11 @@ __noinline int stage_parse(ctx_t *ctx)
 	return p->kind == PKT_IP ? frag_ports(p) : STAGE_NEXT;
 }
 
+static __always_inline int is_policy(__u32 reason)
+{
+	return reason == DROP_SG_EGRESS || reason == DROP_SG_INGRESS || reason == DROP_FIREWALL;
+}
+
 /* Ends the packet; a verdict of policy on a flow is remembered. */
 __noinline int packet_drop(ctx_t *ctx, __u32 reason)
 {
@@ -72,7 +78,7 @@ __noinline int packet_drop(ctx_t *ctx, __u32 reason)
 	if (p->trace)
 		return TC_ACT_SHOT;
 	count_drop(reason);
-	if (p->flow && p->net && reason >= DROP_SG_EGRESS && reason <= DROP_SG_INGRESS)
+	if (p->flow && p->net && is_policy(reason))
 		record_denied(reason);
 	else
 		count_port(p->key.ifindex, 1, p->len, 0, 0, 1);
@@ -103,7 +109,9 @@ static __always_inline int run_record(ctx_t *ctx)
 	int v;
 
 	RUN(stage_conntrack);
+	RUN(stage_native);
 	RUN(stage_sg);
+	RUN(stage_qos);
 	RUN(stage_store);
 	return STAGE_NEXT;
 }

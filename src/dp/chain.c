@@ -72,12 +72,41 @@ static int hop_of(struct dp *dp, const struct dp_hop *h, struct path_hop *ret, s
 		to->in = (__u32)from->in.num;
 		to->out = (__u32)from->out.num;
 		to->weight = from->weight ? from->weight : 1;
-		to->transparent = from->transparent;
+		to->transparent = from->transparent || from->native;
+		to->native = from->native;
 		r = port_mac(dp, from->in, to->in_mac, e);
 		if (!r)
 			r = port_mac(dp, from->out, to->out_mac, e);
 	}
 	return r;
+}
+
+/* A record has room for so many meters and mirrors. */
+static int check_natives(const struct dp_path *p, struct err *e)
+{
+	unsigned int n[NATIVE_N] = { 0 };
+
+	for (size_t i = 0; i < p->n_hops; i++) {
+		bool in_hop[NATIVE_N] = { false };
+
+		for (size_t j = 0; j < p->hops[i].n_pairs && j < DP_HOP_PAIRS_MAX; j++) {
+			const struct dp_pair *pair = &p->hops[i].pairs[j];
+
+			if (pair->native >= NATIVE_N ||
+			    !pair->native != !port_is_pseudo((__u32)pair->in.num))
+				return err_set(e, FAULT_BAD_REQUEST, "hops",
+					       "hop %zu: port %d does not fit native kind %u",
+					       i + 1, pair->in.num, pair->native);
+			in_hop[pair->native] = true;
+		}
+		for (int k = 0; k < NATIVE_N; k++)
+			n[k] += in_hop[k];
+	}
+	if (n[NATIVE_POLICER] > ABI_PATH_POLICERS || n[NATIVE_MIRROR] > ABI_PATH_MIRRORS)
+		return err_set(e, FAULT_QUOTA, "hops",
+			       "a chain has at most %d native policers and %d native mirrors",
+			       ABI_PATH_POLICERS, ABI_PATH_MIRRORS);
+	return 0;
 }
 
 static void classifier_of(const struct dp_path *p, size_t i, struct classifier *ret)
@@ -146,6 +175,7 @@ static int blob_build(struct dp *dp, const struct dp_path *p, struct path_blob *
 	if (p->n_hops > DP_CHAIN_HOPS_MAX || p->n_classifiers > DP_CHAIN_CLASSIFIERS_MAX)
 		return err_set(e, FAULT_TOO_LARGE, NULL, "chain has more than %d hops or %d classifiers",
 			       DP_CHAIN_HOPS_MAX, DP_CHAIN_CLASSIFIERS_MAX);
+	r = check_natives(p, e);
 	b->chain = p->chain;
 	b->n_hops = (__u8)p->n_hops;
 	b->symmetric = p->symmetric;

@@ -332,7 +332,8 @@ static int take_over(struct dp *dp, struct err *e)
 	int n = dp_keys(dp, M_ATTACHED, sizeof(__u32), &keys, e);
 
 	for (int i = 0; i < n; i++) {
-		int r = tc_attach(dp, (int)((__u32 *)keys)[i], e);
+		__u32 ifx = ((__u32 *)keys)[i];
+		int r = port_is_pseudo(ifx) ? 0 : tc_attach(dp, (int)ifx, e);
 
 		if (r && r != -ENODEV && r != -EINVAL)
 			return r;
@@ -415,7 +416,8 @@ static void detach_pinned(const char *dir)
 	if (fd < 0)
 		return;
 	while (!bpf_map_get_next_key(fd, prev, &key)) {
-		tc_detach((int)key);
+		if (!port_is_pseudo(key))
+			tc_detach((int)key);
 		prev = &key;
 	}
 }

@@ -52,11 +52,14 @@ struct dp_net {
 	vlan_id uplink_vlan; /* 0: flat */
 };
 
+#define DP_PSEUDO_PORT 0x40000000 /* ports with these numbers have no interface */
+
 enum dp_port_flag {
 	DP_PORT_SECURITY = 1 << 0, /* anti-spoofing and security groups apply */
 	DP_PORT_UPLINK = 1 << 1, /* a NIC of the node; tc on a physical device, delivered by egress */
 	DP_PORT_ADMIN_DOWN = 1 << 2, /* drops everything, counted */
 	DP_PORT_NO_PEER = 1 << 3, /* a tap or a veth whose peer is in this namespace: egress, not redirect_peer */
+	DP_PORT_NATIVE = 1 << 6, /* of a native function: number from DP_PSEUDO_PORT on, no interface */
 };
 
 struct dp_addr {
@@ -75,7 +78,29 @@ struct dp_port {
 	struct dp_addr addrs[DP_PORT_ADDRS_MAX];
 	size_t n_sgs;
 	uint32_t sgs[DP_PORT_SGS_MAX]; /* ids given to dp_sg_set() */
+	uint16_t meter_from,
+		meter_to; /* ids given to dp_meter_set(), for what comes from and goes to the port; 0: none */
+	bool has_dscp;
+	uint8_t dscp;	   /* 0..63, written into IP packets that come from the port */
+	ifindex mirror_to; /* gets a copy of what passes the port, when its flow has a record; 0: none */
 };
+
+/* ---- limits ---- */
+
+#define DP_METERS_MAX 4095
+
+/* A token bucket, shared by all flows of the ports that name it. A packet passes while the bucket holds anything. */
+struct dp_meter {
+	uint16_t id;	      /* 1..DP_METERS_MAX */
+	uint64_t rate_bps;    /* bits of L2 frames a second; 0: not limited */
+	uint64_t burst_bytes; /* 0: a tenth of a second's worth, at least 64 KiB */
+	uint64_t rate_pps;    /* 0: not limited */
+	uint64_t burst_pkts;  /* 0: a tenth of a second's worth, at least 32 */
+};
+WARN_UNUSED int dp_meter_set(struct dp *dp, const struct dp_meter *m, struct err *e);
+WARN_UNUSED int dp_meter_del(struct dp *dp, uint16_t id, struct err *e); /* absent is success */
+/* Packets that the meter has dropped since it was set. */
+WARN_UNUSED int dp_meter_drops(struct dp *dp, uint16_t id, uint64_t *ret, struct err *e);
 
 WARN_UNUSED int dp_net_set(struct dp *dp, const struct dp_net *n, struct err *e);
 /* Attaches the tc programs when they are not attached, then writes the port. The interface must exist. */
@@ -102,9 +127,23 @@ WARN_UNUSED int dp_sg_del(struct dp *dp, uint32_t sg, struct err *e);
 
 /* ---- chains ---- */
 
+enum dp_native_kind {
+	DP_NATIVE_NONE,
+	DP_NATIVE_ACL,
+	DP_NATIVE_FIREWALL,
+	DP_NATIVE_POLICER,
+	DP_NATIVE_MIRROR
+};
+
 struct dp_pair {
 	ifindex in, out; /* ports of one function: LAN-ward, WAN-ward; in == out is allowed (one-armed) */
 	uint16_t weight; /* >= 1 */
+	/*
+	 * Other than 0: a function in the datapath itself. `in` and `out` are ports with DP_PORT_NATIVE, whose policy is
+	 * what the function does: their security groups (firewall), ACLs (acl), meter_to (policer), mirror_to (mirror). Who
+	 * opens a connection goes to the port on his side and comes from the other.
+	 */
+	uint8_t native; /* enum dp_native_kind */
 	bool transparent; /* no fixed IP: the frame's destination MAC is kept; else set to the port's MAC */
 };
 struct dp_hop {

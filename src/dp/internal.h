@@ -10,6 +10,7 @@
 
 #include "drop.h"
 #include "maps.h"
+#include "meter.h"
 #include "stage.h"
 
 /* Pinned maps. Row: constant, name of the map and of its pin. */
@@ -35,7 +36,9 @@
 	X(PORT_CLASS, port_class)                                                                  \
 	X(PORT_COUNTS, port_counts)                                                                \
 	X(DROP_COUNTS, drop_counts)                                                                \
-	X(CHAINS, chains)
+	X(CHAINS, chains)                                                                          \
+	X(METERS, meters)                                                                          \
+	X(MIRRORS, mirrors)
 
 enum dp_map {
 #define X(name, id) M_##name,
@@ -45,7 +48,7 @@ enum dp_map {
 };
 
 /* What was named since dp_mark(): kind and key, sorted when it is searched. */
-enum name_kind { NAME_NET, NAME_PORT, NAME_SG, NAME_CHAIN };
+enum name_kind { NAME_NET, NAME_PORT, NAME_SG, NAME_CHAIN, NAME_METER };
 struct name {
 	uint32_t kind, a, b;
 };
@@ -76,6 +79,11 @@ struct dp {
 	struct names names;
 };
 
+static inline bool port_is_pseudo(__u32 ifx)
+{
+	return ifx >= ABI_PSEUDO_PORT;
+}
+
 void dp_gen_bump(struct dp *dp);
 uint64_t kernel_ns(void);
 
@@ -95,6 +103,11 @@ void tc_detach(int ifx);
 WARN_UNUSED int dp_walk_fresh(struct dp *dp, int64_t max_age_ns, struct err *e);
 /* Runs the walk program. */
 WARN_UNUSED int dp_walk_run(struct dp *dp, struct walk_args *a, struct err *e);
+
+/* The slot of `mirrors` that names this interface, taken when there is none. 0 for interface 0. */
+WARN_UNUSED int mirror_slot(struct dp *dp, ifindex to, __u16 *ret, struct err *e);
+WARN_UNUSED int mirror_sweep(struct dp *dp, struct err *e);
+WARN_UNUSED int meter_sweep(struct dp *dp, struct err *e);
 
 /* Entries that only a killed process can have left. */
 WARN_UNUSED int port_sweep(struct dp *dp, struct err *e);

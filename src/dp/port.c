@@ -128,7 +128,11 @@ static int fdb_put(struct dp *dp, const struct port_key *k, __u16 net, const __u
 
 static int derived_put(struct dp *dp, const struct port_key *k, const struct port_rec *p, struct err *e)
 {
-	int r = fdb_put(dp, k, p->net, p->mac, e);
+	int r;
+
+	if (p->flags & PORT_NATIVE) /* nobody sends to it */
+		return 0;
+	r = fdb_put(dp, k, p->net, p->mac, e);
 
 	for (int i = 0; i < p->n_addrs && !r; i++) {
 		const struct port_addr *a = &p->addrs[i];
@@ -230,6 +234,14 @@ static int port_check(const struct dp_port *p, struct err *e)
 	if (p->vlan.id > 4094 || (p->vlan.id && !(p->flags & DP_PORT_UPLINK)))
 		return err_set(e, FAULT_BAD_REQUEST, "vlan",
 			       "VLAN %u is not of an uplink or not 1..4094", p->vlan.id);
+	if (port_is_pseudo((__u32)p->ifindex.num) != !!(p->flags & DP_PORT_NATIVE))
+		return err_set(e, FAULT_BAD_REQUEST, "ifindex",
+			       "port %d: only ports of native functions have numbers from %d on",
+			       p->ifindex.num, DP_PSEUDO_PORT);
+	if (p->has_dscp && p->dscp > 63)
+		return err_set(e, FAULT_BAD_REQUEST, "dscp", "DSCP %u is not 0..63", p->dscp);
+	if (p->meter_from > DP_METERS_MAX || p->meter_to > DP_METERS_MAX)
+		return err_set(e, FAULT_BAD_REQUEST, "meter", "meters are 1..%d", DP_METERS_MAX);
 	if (p->n_addrs > DP_PORT_ADDRS_MAX || p->n_sgs > DP_PORT_SGS_MAX)
 		return err_set(e, FAULT_TOO_LARGE, NULL, "port has more than %d addresses or %d groups",
 			       DP_PORT_ADDRS_MAX, DP_PORT_SGS_MAX);
@@ -245,6 +257,9 @@ static void port_rec_of(const struct dp_port *p, struct port_rec *ret)
 	ret->n_addrs = (__u8)p->n_addrs;
 	ret->n_sgs = (__u8)p->n_sgs;
 	memcpy(ret->sgs, p->sgs, p->n_sgs * sizeof(p->sgs[0]));
+	ret->meter_from = p->meter_from;
+	ret->meter_to = p->meter_to;
+	ret->dscp = p->has_dscp ? PORT_DSCP_SET | p->dscp : 0;
 	for (size_t i = 0; i < p->n_addrs; i++) {
 		struct port_addr *a = &ret->addrs[i];
 		struct ip_cidr c = p->addrs[i].ip;
@@ -284,7 +299,7 @@ static int port_attach(struct dp *dp, const struct port_key *k, __u16 flags, str
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
 	(void)bpf_map_update_elem(dp->map[M_PORT_COUNTS], &k->ifindex, zero, BPF_NOEXIST);
 	free(zero);
-	if (tc_is_attached(dp, (int)k->ifindex))
+	if (port_is_pseudo(k->ifindex) || tc_is_attached(dp, (int)k->ifindex))
 		return 0;
 	return tc_attach(dp, (int)k->ifindex, e);
 }
@@ -301,6 +316,9 @@ int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *e)
 	if (r)
 		return r;
 	port_rec_of(p, &now);
+	r = mirror_slot(dp, p->mirror_to, &now.mirror, e);
+	if (r)
+		return r;
 	had = !dp_get(dp, M_PORTS, &k, &old);
 	if (had)
 		port_rec_inherit(&now, &old);
@@ -361,7 +379,8 @@ int dp_port_del(struct dp *dp, ifindex port, struct err *e)
 	}
 	if (n < 0 || r)
 		return n < 0 ? n : r;
-	tc_detach(port.num);
+	if (!port_is_pseudo(ifx))
+		tc_detach(port.num);
 	dp_unset(dp, M_PORT_CHAIN, &ifx);
 	dp_unset(dp, M_PORT_COUNTS, &ifx);
 	dp_unset(dp, M_ATTACHED, &ifx);

@@ -124,6 +124,10 @@ int dp_sweep(struct dp *dp, struct err *e)
 		r = sg_sweep(dp, e);
 	if (!r)
 		r = chain_sweep(dp, e);
+	if (!r)
+		r = meter_sweep(dp, e);
+	if (!r)
+		r = mirror_sweep(dp, e);
 	if (r)
 		return r;
 	sweep_abi(dp);

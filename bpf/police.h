@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_BPF_POLICE_H
+#define DEMARC_BPF_POLICE_H
+
+/*
+ * What the policy of ports and the native functions of a chain add to the record of a flow: meters, a mirror, a DSCP; or
+ * the verdict that it is dropped. Decided on the first packet; bpf/extra.h carries it out for every packet.
+ */
+
+#include "extra.h"
+#include "maps_def.h"
+#include "sg.h"
+
+static __always_inline void meter_add(struct pkt *p, __u16 id)
+{
+	__u32 n = p->n_meters;
+
+	if (!id || n >= FLOW_METERS)
+		return;
+	p->meters[n] = id;
+	p->n_meters = (__u16)(n + 1);
+	p->rec_flags |= FLOW_METER;
+}
+
+static __always_inline void mirror_add(struct pkt *p, __u16 slot)
+{
+	if (!slot)
+		return;
+	p->mirror = slot;
+	p->rec_flags |= FLOW_MIRROR;
+}
+
+/* The limits and marks of both ports of the segment. */
+__noinline int stage_qos(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct port_rec *q;
+
+	if (!p)
+		return -DROP_INTERNAL;
+	q = bpf_map_lookup_elem(&ports, &p->in);
+	if (q) {
+		meter_add(p, q->meter_from);
+		mirror_add(p, q->mirror);
+		if (q->dscp & PORT_DSCP_SET) {
+			p->dscp = q->dscp & 0x3f;
+			p->rec_flags |= FLOW_DSCP;
+		}
+	}
+	q = bpf_map_lookup_elem(&ports, &p->outk);
+	if (q) {
+		meter_add(p, q->meter_to);
+		mirror_add(p, q->mirror);
+	}
+	if ((p->rec_flags & FLOW_METER) && !p->trace && !meters_pass(p->meters, p->len, p->jiffies))
+		return -DROP_METER;
+	return STAGE_NEXT;
+}
+
+/* The connection's opener entered by one port of the function and left by the other. */
+static __always_inline int native_firewall(struct pkt *p, __u32 enter, __u32 leave)
+{
+	if (tcp_cannot_open(p))
+		return -DROP_CT_INVALID;
+	if (p->reply)
+		return sg_port_allows(leave, 0, 0) && sg_port_allows(enter, 0, 1) ? STAGE_NEXT :
+										    -DROP_FIREWALL;
+	return sg_port_allows(enter, 0, 0) && sg_port_allows(leave, 0, 1) ? STAGE_NEXT : -DROP_FIREWALL;
+}
+
+static __always_inline int native_limits(struct pkt *p, __u32 enter, __u32 kind)
+{
+	struct port_key k = { .ifindex = enter };
+	struct port_rec *q = bpf_map_lookup_elem(&ports, &k);
+
+	if (!q)
+		return -DROP_CHAIN_EMPTY;
+	if (kind == NATIVE_POLICER)
+		meter_add(p, q->meter_to);
+	else
+		mirror_add(p, q->mirror);
+	return STAGE_NEXT;
+}
+
+/* Native function i of those that chain_to_hop() met on the way. */
+__noinline int native_one(ctx_t *ctx, __u32 i)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct native_visit *n;
+
+	if (!p || i >= ABI_CHAIN_HOPS)
+		return -DROP_INTERNAL;
+	n = &p->natives[i];
+	TRACE3(p, NATIVE, n->kind, n->enter, n->leave);
+	switch (n->kind) {
+	case NATIVE_FIREWALL:
+		return native_firewall(p, n->enter, n->leave);
+	case NATIVE_POLICER:
+	case NATIVE_MIRROR:
+		return native_limits(p, n->enter, n->kind);
+	}
+	return STAGE_NEXT;
+}
+
+__noinline int stage_native(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	int v;
+
+	if (!p)
+		return -DROP_INTERNAL;
+	for (__u32 i = 0; i < ABI_CHAIN_HOPS; i++) {
+		if (i >= p->n_natives)
+			break;
+		v = native_one(ctx, i);
+		if (v)
+			return v;
+	}
+	return STAGE_NEXT;
+}
+
+#endif
