@@ -138,13 +138,13 @@ enum dp_native_kind {
 struct dp_pair {
 	ifindex in, out; /* ports of one function: LAN-ward, WAN-ward; in == out is allowed (one-armed) */
 	uint16_t weight; /* >= 1 */
+	bool transparent; /* no fixed IP: the frame's destination MAC is kept; else set to the port's MAC */
 	/*
 	 * Other than 0: a function in the datapath itself. `in` and `out` are ports with DP_PORT_NATIVE, whose policy is
 	 * what the function does: their security groups (firewall), ACLs (acl), meter_to (policer), mirror_to (mirror). Who
 	 * opens a connection goes to the port on his side and comes from the other.
 	 */
 	uint8_t native; /* enum dp_native_kind */
-	bool transparent; /* no fixed IP: the frame's destination MAC is kept; else set to the port's MAC */
 };
 struct dp_hop {
 	size_t n_pairs;
