@@ -83,8 +83,10 @@ enum conn_flag {
 enum tcp_bits {
 	TCPW_KNOWN = 1 << 0,   /* seq_end and win are from segments of this direction */
 	TCPW_LIBERAL = 1 << 1, /* picked up under way, or windows cannot be known: not checked */
-	TCPW_SCALED = 1 << 2,  /* the opener's and the replier's SYN both had the scale option */
-	TCPW_FIN = 1 << 3,     /* a FIN of this direction was seen */
+	TCPW_SCALED = 1 << 2,  /* its SYN had the scale option; after the handshake: both had */
+	TCPW_ACKED = 1 << 3,   /* ack and room are known */
+	TCPW_FREE = 1 << 4,    /* no firewall between the two ports: nothing is invalid */
+	TCPW_RESYN = 1 << 5,   /* a SYN came on a living connection: RFC 9293 section 3.10.7.4 */
 };
 
 #define FLOW_METERS 4
@@ -108,20 +110,24 @@ struct flow_rec {
 	__u8 out_mac[6]; /*  52 */
 	__u16 out_vlan;	 /*  58 */
 	__u32 seq_end;	 /*  60 after the last byte that this direction has sent; host order */
-	__u32 seq_max;	 /*  64 what the partner has room for, as it last said */
-	__u32 ack_max;	 /*  68 the partner's seq_end, as last looked up */
-	__u32 win;	 /*  72 largest window of this direction, scaled */
-	__u8 wscale;	 /*  76 */
-	__u8 tcp_bits;	 /*  77 enum tcp_bits */
-	__u16 encap;	 /*  78 slot of `encaps` */
+	__u32 seq_max; /*  64 how far it may send: the partner's `ack` and `room`, as last looked up */
+	__u32 ack_max; /*  68 what it may acknowledge: the partner's seq_end, as last looked up */
+	__u16 win;     /*  72 its largest window, in units of 1 << wscale */
+	__u16 room;    /*  74 beyond `ack`, in units of 1 << wscale */
+	__u8 wscale;   /*  76 */
+	__u8 tcp_bits; /*  77 enum tcp_bits */
+	__u16 encap;   /*  78 slot of `encaps` */
 	__u16 meters[FLOW_METERS]; /* 80, 0: none */
 	__u16 mirror;		   /*  88 slot of `mirrors` */
 	__u16 nat_port;		   /*  90 network order */
 	__u32 nat_addr[4];	   /*  92 */
 	__u32 seq_add;		   /* 108 */
-	__u64 created_ns;	   /* 112 of the connection */
-	__u64 pkts_done;	   /* 120 already in the port counters */
-	__u64 bytes_done;	   /* 128 */
+	__u32 ack;		   /* 112 its highest acknowledgement */
+	__u16 retrans;		   /* 116 segments seen again */
+	__u8 tcp_seen;		   /* 118 flags of all segments */
+	__u8 fact;		   /* 119 FLOW_VARIES: what the deciding rules looked at */
+	__u64 created_ns;	   /* 120 of the connection */
+	__u64 bytes_done;	   /* 128 already in the port counters */
 	__u32 path;		   /* 136 0: not in a chain */
 	__u16 chain;		   /* 140 */
 	__u16 net;		   /* 142 network of the ingress port */
@@ -130,10 +136,8 @@ struct flow_rec {
 	__u8 dir;		   /* 146 enum chain_dir */
 	__u8 conn;		   /* 147 enum conn_flag */
 	__u32 rule;		   /* 148 that decided; 0: none did */
-	__u32 rtt_us;  /* 152 of the handshake, as seen from here to the far end; 0: not known */
-	__u16 retrans; /* 156 segments seen again */
-	__u8 tcp_seen; /* 158 flags of all segments */
-	__u8 fact;     /* 159 FLOW_VARIES: what the deciding rules looked at */
+	__u32 rtt_us;	 /* 152 of the handshake, as seen from here to the far end; 0: not known */
+	__u32 pkts_done; /* 156 low bits of what is already in the port counters */
 };
 ABI_SIZE(struct flow_rec, 160);
 

@@ -177,7 +177,7 @@ static __always_inline __u32 conn_id(__u64 created_ns)
 static __always_inline void flow_account(__u32 in, struct flow_rec *r)
 {
 	__u64 pkts = r->pkts, bytes = r->bytes;
-	__u64 d_pkts = pkts - __sync_lock_test_and_set(&r->pkts_done, pkts);
+	__u32 d_pkts = (__u32)pkts - __sync_lock_test_and_set(&r->pkts_done, (__u32)pkts);
 	__u64 d_bytes = bytes - __sync_lock_test_and_set(&r->bytes_done, bytes);
 
 	if (!d_pkts)
