@@ -163,6 +163,7 @@ __noinline int stage_flow(ctx_t *ctx)
 	if (!p->flow)
 		return STAGE_NEXT;
 	f = flow_find(&p->key);
+	p->seen = f != 0;
 	if (!f || (f->flags & FLOW_DROP) || tcp_reopens(p->tcp_flags, f->state)) {
 		TRACE0(p, FLOW_MISS);
 		return STAGE_NEXT;
@@ -206,12 +207,16 @@ __noinline int stage_conntrack(ctx_t *ctx)
 	p->rkey.ifindex = p->out;
 	p->rkey.vlan = p->out_vlan;
 	other = flow_find(&p->rkey);
+	p->rseen = other != 0;
 	if (other && !p->had &&
 	    (!rec_fresh(other, p->jiffies) || tcp_reopens(p->tcp_flags, other->state)))
 		other = 0;
 	if (other && (other->flags & FLOW_DROP))
 		other = 0;
 	p->partner = other != 0;
+	if (other)
+		p->checked = other->gen == p->gen && other->path == p->path &&
+			     other->out == p->in.ifindex && other->out_vlan == p->in.vlan;
 	if (p->had) {
 		p->known = 1;
 		p->reply = !(p->had_conn & CONN_OPENER);
@@ -314,8 +319,10 @@ static __always_inline void record_overwrite(struct flow_rec *f, const struct fl
 
 static __always_inline void record_put(struct pkt *p)
 {
-	struct flow_rec *f = flow_find(&p->key);
+	struct flow_rec *f = 0;
 
+	if (p->seen)
+		f = flow_find(&p->key);
 	if (!f) {
 		p->rec.pkts = 1;
 		p->rec.bytes = p->len;
@@ -331,8 +338,11 @@ static __always_inline void record_put(struct pkt *p)
 /* The partner waits for its first packet with generation 0: the slow path then completes it. */
 static __always_inline void partner_put(struct pkt *p)
 {
-	struct flow_rec *o = flow_find(&p->rkey);
-	struct flow_rec *r = &p->rec;
+	struct flow_rec *o = 0;
+	struct flow_rec *r = &p->prec;
+
+	if (p->rseen)
+		o = flow_find(&p->rkey);
 
 	if (o && !(o->flags & FLOW_DROP) && p->partner) {
 		set_state(o, p->state);
@@ -352,12 +362,17 @@ static __always_inline void partner_put(struct pkt *p)
 	}
 	if (o)
 		flow_account(p->rkey.ifindex, o);
-	r->gen = 0;
-	r->pkts = r->bytes = 0;
-	r->pkts_done = r->bytes_done = 0;
+	__builtin_memset(r, 0, sizeof(*r));
+	r->last = p->jiffies;
+	r->created_ns = p->created_ns;
+	r->state = p->state;
+	r->timeout = timeout_of(p->state);
 	r->out = p->in.ifindex;
 	r->out_vlan = p->in.vlan;
-	r->flags = 0;
+	r->path = p->path;
+	r->chain = p->chain;
+	r->net = p->net;
+	r->hop = (__u8)p->hop;
 	r->dir = !p->dir;
 	r->conn = CONN_RESERVED | (p->reply ? CONN_OPENER : 0);
 	flow_insert(&p->rkey, r, BPF_ANY);
@@ -377,6 +392,7 @@ __noinline int stage_store(ctx_t *ctx)
 		return v;
 	p->rec.gen = p->gen;
 	record_finish(p, &p->rec);
+	p->stored = 1;
 	if (!p->known) {
 		if (conn_take(p->key.family))
 			return STAGE_NEXT; /* forwarded, not remembered */

@@ -82,6 +82,7 @@ static __always_inline int record_build(struct pkt *p)
 		flags |= FLOW_PUSH_VLAN;
 	if (p->key.proto == PROTO_TCP)
 		flags |= FLOW_TCP;
+	__builtin_memset(r, 0, sizeof(*r));
 	r->last = p->jiffies;
 	r->out = p->out;
 	r->out_vlan = p->out_vlan;
@@ -105,7 +106,7 @@ __noinline int stage_send(ctx_t *ctx)
 
 	if (!p)
 		return -DROP_INTERNAL;
-	v = record_build(p);
+	v = p->stored ? STAGE_NEXT : record_build(p);
 	if (v)
 		return v;
 	TRACE2(p, OUT_PORT, p->out, p->out_vlan);

