@@ -34,7 +34,10 @@
 	X(L2_LOOP, "l2_loop", "the source MAC was just seen elsewhere in the network: a loop")     \
 	X(REDIRECT, "redirect", "the kernel refused to change or send the frame")                  \
 	X(FIREWALL, "firewall", "no rule of a native firewall in the chain allows it")             \
-	X(METER, "meter", "over the rate of a bandwidth limit")
+	X(METER, "meter", "over the rate of a bandwidth limit")                                    \
+	X(SOURCE_GUARD, "source_guard", "the source address was not given to a host of this port") \
+	X(ND_FRAGMENT, "nd_fragment", "neighbour discovery may not be fragmented (RFC 6980)")      \
+	X(STORM, "storm", "over the port's limit of broadcast, multicast and unknown unicast")
 
 enum drop_reason {
 #define X(name, id, text) DROP_##name,

@@ -213,11 +213,11 @@ struct port_rec {
 	__u8 mac[6];
 	__u8 n_addrs;
 	__u8 n_sgs;
-	__u8 dscp; /* PORT_DSCP_SET | value: marks what the port sends */
-	__u8 pad;
+	__u8 dscp;		    /* PORT_DSCP_SET | value: marks what the port sends */
+	__u8 guards;		    /* enum guard_flag */
 	__u16 meter_from, meter_to; /* from and to the port; 0: none */
 	__u16 mirror;		    /* slot of `mirrors`; 0: none */
-	__u16 pad2;
+	__u16 storm;		    /* meter of what it floods */
 	__u32 sgs[ABI_PORT_SGS];
 	struct port_addr addrs[ABI_PORT_ADDRS];
 };

@@ -7,6 +7,7 @@
 	X(PARSE, "parse")                                                                          \
 	X(PORT, "port")                                                                            \
 	X(SPOOF, "anti-spoof")                                                                     \
+	X(GUARD, "first-hop guard")                                                                \
 	X(ARP, "arp")                                                                              \
 	X(ND, "nd")                                                                                \
 	X(FLOOD, "flood")                                                                          \
@@ -40,6 +41,7 @@ enum stage {
 	X(PORT_HOST, PORT, "addressed to the node itself: goes to the host's own stack")           \
 	X(SPOOF_OK, SPOOF, "source MAC and address belong to the port")                            \
 	X(SPOOF_OFF, SPOOF, "port security is off: not checked")                                   \
+	X(GUARD_BOUND, GUARD, "DHCP gives an address to a host behind ifindex {}")                 \
 	X(ARP_REPLY, ARP, "answered here for the port with ifindex {}")                            \
 	X(ARP_PASS, ARP, "not answered here")                                                      \
 	X(ND_REPLY, ND, "answered here for the port with ifindex {}")                              \

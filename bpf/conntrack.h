@@ -385,7 +385,7 @@ __noinline int stage_store(ctx_t *ctx)
 
 	if (!p)
 		return -DROP_INTERNAL;
-	if (p->trace)
+	if (p->trace || p->unrecorded)
 		return STAGE_NEXT;
 	v = record_build(p);
 	if (v)

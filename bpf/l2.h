@@ -178,12 +178,21 @@ __noinline int flood_one(ctx_t *ctx, __u32 i)
 	return 0;
 }
 
+static __always_inline int flood_storm(struct pkt *p)
+{
+	struct port_rec *q = bpf_map_lookup_elem(&ports, &p->in);
+
+	return q && q->storm && !p->trace && !meter_pass(q->storm, p->len, p->jiffies);
+}
+
 static __always_inline int flood_allowed(struct pkt *p)
 {
 	struct port_chain *pc = bpf_map_lookup_elem(&port_chain, &p->in.ifindex);
 
 	if (pc && pc->transparent)
 		return -DROP_CHAIN_BCAST;
+	if (flood_storm(p))
+		return -DROP_STORM;
 	if (p->kind == PKT_IP && !sg_exempt(p) && !sg_port_allows(p->in.ifindex, p->in.vlan, 1))
 		return -DROP_SG_EGRESS;
 	return STAGE_NEXT;

@@ -4,6 +4,7 @@
 
 /* The maps. All but `pkts` and `trace` are pinned; user space sets the sizes of ports and flows at load. */
 
+#include "guard.h"
 #include "meter.h"
 #include "pkt.h"
 
@@ -51,6 +52,7 @@ MAP_LAZY(port_chain, __u32, struct port_chain, 4096);
 MAP_LAZY(port_class, struct port_key, struct port_classifiers, 1024);
 MAP(port_counts, BPF_MAP_TYPE_PERCPU_HASH, __u32, struct port_count, 1024);
 MAP(drop_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, DROP_N);
+MAP(bindings, BPF_MAP_TYPE_LRU_HASH, struct addr_key, struct binding, ABI_BINDINGS);
 MAP(meters, BPF_MAP_TYPE_ARRAY, __u32, struct meter_rec, ABI_METERS);
 MAP(mirrors, BPF_MAP_TYPE_ARRAY, __u32, struct mirror_rec, ABI_MIRRORS);
 MAP(pkts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct pkt, 1);

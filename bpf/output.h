@@ -113,7 +113,7 @@ __noinline int stage_send(ctx_t *ctx)
 	p->act = TC_ACT_REDIRECT;
 	if (p->trace)
 		return STAGE_DONE;
-	if (!p->flow) {
+	if (!p->stored) {
 		count_port(p->in.ifindex, 1, p->len, 0, 0, 0);
 		count_port(p->out, 0, 0, 1, p->len, 0);
 	}

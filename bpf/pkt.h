@@ -62,6 +62,10 @@ struct pkt {
 	/* stage_port */
 	__u32 gen; /* before anything that it stands for was read */
 	__u16 net, port_flags;
+	__u8 guards;	 /* of the port */
+	__u8 unrecorded; /* no record is made */
+	__u8 dhcp_type;
+	__u32 dhcp_lease; /* s */
 
 	/* stage_flow: the record as it was */
 	__u8 seen; /* there is a record, whatever it is worth */

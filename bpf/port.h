@@ -42,6 +42,7 @@ __noinline int stage_port(ctx_t *ctx)
 	}
 	p->net = port->net;
 	p->port_flags = port->flags;
+	p->guards = port->guards;
 	TRACE3(p, PORT_OK, p->in.ifindex, p->net, p->port_flags);
 	if (port->flags & PORT_ADMIN_DOWN)
 		return -DROP_ADMIN_DOWN;

@@ -10,6 +10,7 @@
 #include "conntrack.h"
 #include "ctx.h"
 #include "fast.h"
+#include "first_hop.h"
 #include "frag.h"
 #include "l2.h"
 #include "maps_def.h"
@@ -125,6 +126,11 @@ static __always_inline int run_stages(ctx_t *ctx)
 	RUN(stage_parse);
 	RUN(stage_port);
 	RUN(stage_spoof);
+	p = pkt_get();
+	if (!p)
+		return -DROP_INTERNAL;
+	if (p->guards || is_dhcp(p))
+		RUN(stage_guard);
 	RUN(stage_learn);
 	p = pkt_get();
 	if (!p)

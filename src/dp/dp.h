@@ -52,6 +52,13 @@ struct dp_net {
 	vlan_id uplink_vlan; /* 0: flat */
 };
 
+/* First-hop security of a port with foreign hosts behind it. Ports with DP_PORT_SECURITY have all of it by their rows. */
+enum dp_guard {
+	DP_GUARD_RA = 1 << 0,	/* drops router advertisements and redirects from the port */
+	DP_GUARD_DHCP = 1 << 1, /* drops what DHCP servers send */
+	DP_GUARD_SOURCE = 1 << 2, /* IP, ARP and ND only from addresses given by DHCP, claimed by DAD or in `addrs` */
+};
+
 #define DP_PSEUDO_PORT 0x40000000 /* ports with these numbers have no interface */
 
 enum dp_port_flag {
@@ -81,7 +88,9 @@ struct dp_port {
 	uint16_t meter_from,
 		meter_to; /* ids given to dp_meter_set(), for what comes from and goes to the port; 0: none */
 	bool has_dscp;
-	uint8_t dscp;	   /* 0..63, written into IP packets that come from the port */
+	uint8_t dscp;	      /* 0..63, written into IP packets that come from the port */
+	uint16_t storm_meter; /* of broadcast, multicast and unknown unicast from the port; 0: none */
+	uint8_t guards;	      /* enum dp_guard */
 	ifindex mirror_to; /* gets a copy of what passes the port, when its flow has a record; 0: none */
 };
 

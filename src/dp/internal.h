@@ -9,6 +9,7 @@
 #include <linux/types.h>
 
 #include "drop.h"
+#include "guard.h"
 #include "maps.h"
 #include "meter.h"
 #include "stage.h"
@@ -37,6 +38,7 @@
 	X(PORT_COUNTS, port_counts)                                                                \
 	X(DROP_COUNTS, drop_counts)                                                                \
 	X(CHAINS, chains)                                                                          \
+	X(BINDINGS, bindings)                                                                      \
 	X(METERS, meters)                                                                          \
 	X(MIRRORS, mirrors)
 

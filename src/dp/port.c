@@ -240,7 +240,7 @@ static int port_check(const struct dp_port *p, struct err *e)
 			       p->ifindex.num, DP_PSEUDO_PORT);
 	if (p->has_dscp && p->dscp > 63)
 		return err_set(e, FAULT_BAD_REQUEST, "dscp", "DSCP %u is not 0..63", p->dscp);
-	if (p->meter_from > DP_METERS_MAX || p->meter_to > DP_METERS_MAX)
+	if (p->meter_from > DP_METERS_MAX || p->meter_to > DP_METERS_MAX || p->storm_meter > DP_METERS_MAX)
 		return err_set(e, FAULT_BAD_REQUEST, "meter", "meters are 1..%d", DP_METERS_MAX);
 	if (p->n_addrs > DP_PORT_ADDRS_MAX || p->n_sgs > DP_PORT_SGS_MAX)
 		return err_set(e, FAULT_TOO_LARGE, NULL, "port has more than %d addresses or %d groups",
@@ -258,6 +258,8 @@ static void port_rec_of(const struct dp_port *p, struct port_rec *ret)
 	ret->n_sgs = (__u8)p->n_sgs;
 	memcpy(ret->sgs, p->sgs, p->n_sgs * sizeof(p->sgs[0]));
 	ret->meter_from = p->meter_from;
+	ret->storm = p->storm_meter;
+	ret->guards = p->guards;
 	ret->meter_to = p->meter_to;
 	ret->dscp = p->has_dscp ? PORT_DSCP_SET | p->dscp : 0;
 	for (size_t i = 0; i < p->n_addrs; i++) {

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_ABI_GUARD_H
+#define DEMARC_ABI_GUARD_H
+
+/* First-hop security of ports without fixed addresses: what port_rec.guards asks for, and who was given which address. */
+
+#include "maps.h"
+
+#define ABI_BINDINGS 16384
+
+enum guard_flag {
+	GUARD_RA = 1 << 0,   /* no router advertisements or redirects come from here: RFC 6105 */
+	GUARD_DHCP = 1 << 1, /* no DHCP server is behind this port */
+	GUARD_SOURCE = 1 << 2, /* only addresses given by DHCP, or claimed first by DAD: RFC 7513, RFC 6620 */
+};
+
+/* Key: struct addr_key. */
+struct binding {
+	__u32 ifindex;
+	__u16 vlan;
+	__u8 mac[6];
+	__u32 pad;
+	__u64 until_ns; /* monotonic; ~0: for ever */
+};
+ABI_SIZE(struct binding, 24);
+
+#endif

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* First-hop security of a LAN port with foreign hosts behind it; the router and DHCP server are behind another. */
+
+#include "lab.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#define SHOT 2	   /* TC_ACT_SHOT */
+#define REDIRECT 7 /* TC_ACT_REDIRECT */
+#define STORM_METER 9
+
+static const uint8_t mac_lan[6] = { 2, 0, 0, 0, 1, 1 }, mac_wan[6] = { 2, 0, 0, 0, 1, 2 };
+static const uint8_t host[6] = { 2, 0, 0, 0, 2, 1 }, thief[6] = { 2, 0, 0, 0, 2, 2 },
+		     router[6] = { 2, 0, 0, 0, 3, 1 };
+static const uint8_t bcast[6] = { 255, 255, 255, 255, 255, 255 };
+static const uint8_t mcast6[6] = { 0x33, 0x33, 0, 0, 0, 1 };
+
+static struct lab lab;
+static struct tport lan, wan;
+
+static void lan_port(uint8_t guards, uint16_t storm)
+{
+	struct dp_port p = { .ifindex = { lan.host },
+			     .net = 1,
+			     .flags = DP_PORT_UPLINK,
+			     .guards = guards,
+			     .storm_meter = storm };
+
+	OK(dp_port_set(lab.dp, &p, &lab_err));
+}
+
+static int setup(void **state)
+{
+	lab_open(&lab);
+	tport_make(&lan, 101, mac_lan, -1, "eth0");
+	tport_make(&wan, 102, mac_wan, -1, "eth0");
+	lab_uplink(&lab, &lan, 1, 0);
+	lab_uplink(&lab, &wan, 1, 0);
+	lan_port(DP_GUARD_RA | DP_GUARD_DHCP | DP_GUARD_SOURCE, 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	link_del(101);
+	link_del(102);
+	tport_free(&lan);
+	tport_free(&wan);
+	lab_close(&lab);
+	return 0;
+}
+
+static struct frame udp(const uint8_t *smac, const uint8_t *dmac, const char *src, const char *dst,
+			uint16_t sport, uint16_t dport, size_t payload)
+{
+	struct desc d = { .smac = smac,
+			  .dmac = dmac,
+			  .src = src,
+			  .dst = dst,
+			  .proto = 17,
+			  .sport = sport,
+			  .dport = dport,
+			  .payload = payload };
+	struct frame f;
+
+	frame_build(&f, &d);
+	return f;
+}
+
+/* Verdict of a frame, with its drop reason (DROP_NONE: none). */
+static void expect(struct tport *at, const struct frame *f, enum drop_reason reason)
+{
+	int verdict = lab_run(&lab, at->host, f, NULL);
+
+	if (reason != DROP_NONE) {
+		assert_int_equal(verdict, SHOT);
+		assert_int_equal(lab_dropped(&lab, reason), 1);
+	}
+	lab_no_drops(&lab);
+	if (reason == DROP_NONE)
+		assert_int_not_equal(verdict, SHOT);
+}
+
+/* A DHCP message for the host with MAC `who`: RFC 2131 figure 1. */
+static struct frame dhcp4(bool reply, uint8_t type, const uint8_t *who, const char *ip, uint32_t lease)
+{
+	struct frame f = udp(reply ? router : who, reply ? bcast : router, reply ? "10.0.0.1" : ip,
+			     reply ? "255.255.255.255" : "10.0.0.1", reply ? 67 : 68,
+			     reply ? 68 : 67, 300);
+	uint8_t *b = f.b + 42;
+
+	memset(b, 0, 300);
+	b[0] = reply ? 2 : 1;
+	b[1] = 1;
+	b[2] = 6;
+	inet_pton(AF_INET, ip, b + (reply ? 16 : 12));
+	memcpy(b + 28, who, 6);
+	memcpy(b + 236, "\x63\x82\x53\x63", 4);
+	memcpy(b + 240, "\0\x35\x01", 3); /* a pad option first */
+	b[243] = type;
+	b[244] = 51;
+	b[245] = 4;
+	lease = htonl(lease);
+	memcpy(b + 246, &lease, 4);
+	b[250] = 255;
+	return f;
+}
+
+/* REPLY with one IA_NA that holds a status code and an address: RFC 8415 section 21. */
+static struct frame dhcp6_reply(const uint8_t *who, const char *ip, uint32_t valid)
+{
+	struct frame f = udp(router, who, "fe80::1", "fe80::2", 547, 546, 70);
+	uint8_t *b = f.b + 62;
+
+	memset(b, 0, 70);
+	b[0] = 7;
+	memcpy(b + 4, "\0\x01\0\x02zz", 6);    /* client id */
+	memcpy(b + 10, "\0\x03\0\x2e", 4);     /* IA_NA of 46 bytes: 12, status code, address */
+	memcpy(b + 26, "\0\x0d\0\x02\0\0", 6); /* status code: success */
+	memcpy(b + 32, "\0\x05\0\x18", 4);
+	inet_pton(AF_INET6, ip, b + 36);
+	valid = htonl(valid);
+	memcpy(b + 56, &valid, 4);
+	return f;
+}
+
+static void test_rogue_servers(void **state)
+{
+	struct frame f = dhcp4(true, 5, host, "10.0.0.9", 3600);
+
+	expect(&lan, &f, DROP_DHCP_SERVER);
+	f = dhcp6_reply(host, "fd00::9", 3600);
+	expect(&lan, &f, DROP_DHCP_SERVER);
+	frame_nd(&f, thief, mcast6, "fe80::ff:fe00:202", "ff02::1", 134, "fd00::", NULL);
+	expect(&lan, &f, DROP_RA);
+	frame_nd(&f, thief, mcast6, "fe80::ff:fe00:202", "ff02::1", 137, "fd00::", NULL);
+	expect(&lan, &f, DROP_RA);
+	frame_nd(&f, router, mcast6, "fe80::1", "ff02::1", 134, "fd00::", NULL);
+	expect(&wan, &f, DROP_NONE);
+}
+
+/* RFC 7113: an extension header in front hides nothing; RFC 6980: a fragment of ND is none. */
+static void test_hidden_ra(void **state)
+{
+	struct frame f, hidden;
+
+	frame_nd(&f, thief, mcast6, "fe80::ff:fe00:202", "ff02::1", 134, "fd00::", NULL);
+	hidden = f;
+	memmove(hidden.b + 62, f.b + 54, f.len - 54);
+	memset(hidden.b + 54, 0, 8);
+	hidden.b[54] = 58;
+	hidden.b[20] = 60; /* destination options */
+	hidden.b[19] = (uint8_t)(f.b[19] + 8);
+	hidden.len += 8;
+	expect(&lan, &hidden, DROP_RA);
+	hidden.b[20] = 44; /* fragment header, more to come */
+	hidden.b[57] = 1;
+	expect(&lan, &hidden, DROP_ND_FRAGMENT);
+}
+
+static void introduce(const uint8_t *mac)
+{
+	struct frame f = udp(mac, bcast, "0.0.0.0", "255.255.255.255", 68, 67, 300);
+
+	expect(&lan, &f, DROP_NONE);
+}
+
+static void test_dhcp4(void **state)
+{
+	struct frame f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10), ack;
+
+	introduce(host);
+	introduce(thief);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	ack = dhcp4(true, 5, host, "10.0.0.9", 3600);
+	expect(&wan, &ack, DROP_NONE);
+	expect(&lan, &f, DROP_NONE);
+	expect(&lan, &f, DROP_NONE);
+	f = udp(thief, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	frame_arp(&f, host, bcast, 1, host, "10.0.0.9", "10.0.0.77");
+	expect(&lan, &f, DROP_NONE);
+	frame_arp(&f, thief, bcast, 1, thief, "10.0.0.9", "10.0.0.77");
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	frame_arp(&f, thief, bcast, 1, host, "10.0.0.9", "10.0.0.77");
+	expect(&lan, &f, DROP_SPOOF_ARP);
+	/* Only the holder gives it back; then it is nobody's, also for the flow that was established. */
+	f = dhcp4(false, 7, thief, "10.0.0.9", 0);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	f = dhcp4(false, 7, host, "10.0.0.9", 0);
+	expect(&lan, &f, DROP_NONE);
+	f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+}
+
+/* A renewal is unicast and would be a known flow: it is seen all the same. */
+static void test_renewal(void **state)
+{
+	struct frame f, ack = dhcp4(true, 5, host, "10.0.0.9", 3600);
+
+	introduce(host);
+	memcpy(ack.b, host, 6);
+	expect(&wan, &ack, DROP_NONE);
+	assert_int_equal(lab_entries(&lab, "flow4"), 0);
+	ack = dhcp4(true, 5, host, "10.0.0.10", 3600);
+	memcpy(ack.b, host, 6);
+	expect(&wan, &ack, DROP_NONE);
+	f = udp(host, router, "10.0.0.10", "10.0.0.1", 1000, 80, 10);
+	expect(&lan, &f, DROP_NONE);
+}
+
+static void test_dhcp6(void **state)
+{
+	struct frame f = udp(host, router, "fd00::9", "fd00::1", 1000, 80, 10), reply;
+
+	introduce(host);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	reply = dhcp6_reply(host, "fd00::9", 3600);
+	expect(&wan, &reply, DROP_NONE);
+	expect(&lan, &f, DROP_NONE);
+	f = udp(thief, router, "fd00::9", "fd00::1", 1000, 80, 10);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	reply = dhcp6_reply(host, "fd00::9", 0); /* no longer valid */
+	expect(&wan, &reply, DROP_NONE);
+	f = udp(host, router, "fd00::9", "fd00::1", 1001, 80, 10);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+}
+
+static void test_first_come(void **state)
+{
+	struct frame f;
+
+	frame_nd(&f, host, mcast6, "::", "ff02::1:ff00:5", 135, "fd00::5", NULL);
+	expect(&lan, &f, DROP_NONE);
+	f = udp(host, router, "fd00::5", "fd00::1", 1000, 80, 10);
+	expect(&lan, &f, DROP_NONE);
+	frame_nd(&f, thief, mcast6, "::", "ff02::1:ff00:5", 135, "fd00::5", NULL);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	frame_nd(&f, thief, mcast6, "fd00::5", "ff02::1", 136, "fd00::5", thief);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	frame_nd(&f, host, mcast6, "fd00::5", "ff02::1", 136, "fd00::5", host);
+	expect(&lan, &f, DROP_NONE);
+	frame_nd(&f, host, mcast6, "fd00::5", "ff02::1", 136, "fd00::5", thief);
+	expect(&lan, &f, DROP_SPOOF_ND);
+}
+
+/* Garbage in a DHCP message is nobody's address, and does not stop the message. */
+static void test_bad_dhcp(void **state)
+{
+	struct frame f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10), ack;
+
+	introduce(host);
+	ack = dhcp4(true, 5, host, "10.0.0.9", 3600);
+	ack.b[42 + 236] = 0; /* magic cookie */
+	expect(&wan, &ack, DROP_NONE);
+	ack = dhcp4(true, 5, host, "10.0.0.9", 3600);
+	ack.b[42 + 245] = 250; /* the lease option runs past the end */
+	expect(&wan, &ack, DROP_NONE);
+	ack = dhcp4(true, 6, host, "10.0.0.9", 3600); /* NAK */
+	expect(&wan, &ack, DROP_NONE);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	assert_int_equal(lab_entries(&lab, "bindings"), 0);
+}
+
+static void test_storm(void **state)
+{
+	struct dp_meter m = { .id = STORM_METER, .rate_pps = 1, .burst_pkts = 5 };
+	struct frame f;
+	int passed = 0;
+
+	OK(dp_meter_set(lab.dp, &m, &lab_err));
+	lan_port(0, STORM_METER);
+	for (int i = 0; i < 10; i++) {
+		frame_arp(&f, host, bcast, 1, host, "10.0.0.9", "10.0.0.77");
+		passed += lab_run(&lab, lan.host, &f, NULL) != SHOT;
+	}
+	assert_in_range(passed, 5, 6);
+	assert_in_range(lab_dropped(&lab, DROP_STORM), 4, 5);
+	/* Known unicast is not flooded, so it is not limited. */
+	frame_arp(&f, router, bcast, 1, router, "10.0.0.1", "10.0.0.78");
+	expect(&wan, &f, DROP_NONE);
+	f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(lab_run(&lab, lan.host, &f, NULL), REDIRECT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_rogue_servers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hidden_ra, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dhcp4, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_renewal, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dhcp6, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_first_come, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_dhcp, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_storm, setup, teardown),
+	};
+
+	lab_need_root();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
