@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Namespaces, links, processes and meters of the datapath's benchmark.
+
+    dpb-NAME-a [ h0 ] <==veth==> [ p0 ] dpb-NAME-s [ p1 ] <==veth==> [ h1 ] dpb-NAME-b
+      source                        the system under test                   sink
+
+Several systems are up at once, each in namespaces of its own, so that measurements alternate without building anything in between.
+"""
+
+import json
+import os
+import subprocess
+import time
+
+MAC_A, MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+MAC_P0, MAC_P1 = "02:00:00:00:01:00", "02:00:00:00:01:01"
+IP_A, IP_B = "10.0.1.1", "10.0.2.1"
+P0, P1 = 101, 102  # ifindexes of the switch's ports
+SOURCE_CPU, OTHER_CPU = "0", "1"
+PIN_ROOT = "/sys/fs/bpf/demarc-bench"
+LIMIT_S = 120
+QUIET = ("net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv4.conf.all.rp_filter=0",
+         "net.ipv4.conf.default.rp_filter=0", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0")
+
+BUILD = os.path.abspath(os.environ.get("DEMARC_BUILD", "build"))
+TOOL = os.path.join(BUILD, "bench/dp/bench-dp")
+STREAM = os.path.join(BUILD, "tools/stream")
+
+
+class Failed(Exception):
+    """A command did not do what it was asked."""
+
+
+def run(argv, text=None, check=True, env=None):
+    done = subprocess.run(argv, input=text, text=True, capture_output=True, timeout=LIMIT_S, env=env)
+    if check and done.returncode:
+        raise Failed(f"{' '.join(argv)[:300]}: {done.returncode}: {(done.stderr or done.stdout)[-500:]}")
+    return done.stdout
+
+
+def ksoftirqd():
+    pids = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                if f.read().startswith("ksoftirqd/"):
+                    pids.append(int(pid))
+        except OSError:
+            pass
+    return pids
+
+
+class Lab:
+    """Namespaces and processes of one system; everything ends with close()."""
+
+    softirq = ksoftirqd()
+    alive = []  # every one that is not closed yet, also one whose making failed half way
+
+    def __init__(self, name):
+        Lab.alive.append(self)
+        self.name = name
+        self.spaces = []
+        self.processes = []
+        self.daemons = []  # process ids whose time counts
+        self.pins = os.path.join(PIN_ROOT, name)
+        self.dmac = MAC_B
+        self.first = 0  # next flow that was never seen
+
+    # ---- namespaces and links
+
+    def space(self, short):
+        return f"dpb-{self.name}-{short}"
+
+    def add(self, *shorts):
+        for short in shorts:
+            run(["ip", "netns", "add", self.space(short)])
+            self.spaces.append(short)
+            self.inside(short, "sysctl", "-qw", *QUIET)
+            self.ip(short, "link set lo up")
+
+    def inside(self, short, *argv, text=None, check=True):
+        return run(["nsenter", f"--net=/run/netns/{self.space(short)}", "--", *argv], text, check)
+
+    def ip(self, short, *lines):
+        run(["ip", "-n", self.space(short), "-batch", "-"], "\n".join(lines) + "\n")
+
+    def features(self, short, dev, *words):
+        self.inside(short, "ethtool", "-K", dev, *words, check=False)
+
+    def veth(self, a, dev_a, mac_a, b, dev_b, mac_b, index_b):
+        """dev_a in namespace a, dev_b (of that ifindex) in namespace b."""
+        self.ip(b, f"link add name {dev_b} index {index_b} address {mac_b} type veth peer name {dev_a} address {mac_a} netns {self.space(a)}",
+                f"link set {dev_b} up")
+        self.ip(a, f"link set {dev_a} up")
+        for space, dev in ((a, dev_a), (b, dev_b)):  # without it a veth has no NAPI, and frames from XDP are lost
+            self.features(space, dev, "gro", "on")
+
+    def hosts(self, routed=False):
+        """The two ends and the switch's ports; `routed`: the switch is their gateway."""
+        self.add("a", "b", "s")
+        self.veth("a", "h0", MAC_A, "s", "p0", MAC_P0, P0)
+        self.veth("b", "h1", MAC_B, "s", "p1", MAC_P1, P1)
+        self.addresses(MAC_P0 if routed else MAC_B, MAC_P1 if routed else MAC_A)
+        if routed:
+            self.dmac = MAC_P0
+            self.ip("s", "addr add 10.0.1.254/24 dev p0", "addr add 10.0.2.254/24 dev p1",
+                    f"neigh replace {IP_A} lladdr {MAC_A} dev p0 nud permanent", f"neigh replace {IP_B} lladdr {MAC_B} dev p1 nud permanent")
+
+    def addresses(self, a_sees, b_sees):
+        self.ip("a", f"addr add {IP_A}/8 dev h0", f"neigh replace {IP_B} lladdr {a_sees} dev h0 nud permanent")
+        self.ip("b", f"addr add {IP_B}/8 dev h1", f"neigh replace {IP_A} lladdr {b_sees} dev h1 nud permanent")
+
+    def direct(self):
+        self.add("a", "b")
+        self.veth("a", "h0", MAC_A, "b", "h1", MAC_B, 11)
+        self.addresses(MAC_B, MAC_A)
+
+    # ---- the floor's programs, and sinks
+
+    def load(self, flows=1 << 16):
+        if not os.path.isdir(self.pins):
+            os.makedirs(self.pins)
+            run([TOOL, "floor", "load", self.pins, str(flows)])
+
+    def attach(self, short, dev, program):
+        self.inside(short, TOOL, "floor", "attach", program.split("_")[0], dev, f"{self.pins}/{program}")
+
+    def sinks(self, kind="tc"):
+        self.load()
+        for short, dev in (("a", "h0"), ("b", "h1")):
+            self.attach(short, dev, kind + "_sink")
+
+    def no_sinks(self):
+        for short, dev in (("a", "h0"), ("b", "h1")):
+            self.inside(short, "tc", "qdisc", "del", "dev", dev, "clsact", check=False)
+            self.inside(short, "ip", "link", "set", "dev", dev, "xdpdrv", "off", check=False)
+
+    # ---- processes
+
+    def spawn(self, short, argv, env=None, stdin=None, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        where = ["nsenter", f"--net=/run/netns/{self.space(short)}", "--"] if short else []
+        p = subprocess.Popen(where + argv, env=env, stdin=stdin, stdout=stdout, stderr=stderr, text=True)
+        self.processes.append(p)
+        return p
+
+    def end(self, p):
+        if p.poll() is None:
+            p.terminate()
+            try:
+                p.wait(5)
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()
+        if p in self.processes:
+            self.processes.remove(p)
+        if p.pid in self.daemons:
+            self.daemons.remove(p.pid)
+
+    def close(self):
+        if self in Lab.alive:
+            Lab.alive.remove(self)
+        for p in list(self.processes):
+            self.end(p)
+        for short in self.spaces:
+            run(["ip", "netns", "del", self.space(short)], check=False)
+        self.spaces = []
+        if os.path.isdir(self.pins):
+            for name in os.listdir(self.pins):
+                path = os.path.join(self.pins, name)
+                if not os.path.isdir(path):
+                    os.unlink(path)
+            os.rmdir(self.pins)
+
+    def pause(self):
+        """Between measurements a system that polls gives its processor back."""
+
+    def resume(self):
+        pass
+
+    # ---- packets
+
+    def source(self, *more, flows=1, first=0, count=0, ms=400, backwards=False, tcp=None, size=60, tool="source"):
+        here, dev, dmac = ("b", "h1", MAC_P1 if self.dmac == MAC_P0 else MAC_A) if backwards else ("a", "h0", self.dmac)
+        argv = ["taskset", "-c", SOURCE_CPU, TOOL, tool, "--dev", dev, "--smac", MAC_B if backwards else MAC_A, "--dmac", dmac,
+                "--saddr", IP_B if backwards else IP_A, "--daddr", IP_A if backwards else IP_B, "--flows", str(flows), "--first", str(first),
+                "--size", str(size), "--meter", ",".join(map(str, self.softirq + self.daemons)), "--sink", f"{self.pins}/arrived"]
+        argv += ["--count", str(count)] if count else ["--seconds", str(ms)]
+        argv += ["--backwards"] if backwards else []
+        if tcp:
+            argv += ["--tcp", str(tcp[0]), "--seq", str(tcp[1]), "--ack", str(tcp[2])]
+        out = json.loads(self.inside(here, *argv, *more))
+        sent, there = max(out["sent"], 1), max(out["arrived"], 1)
+        out["us"] = out["own_ns"] / 1e3 / sent + out["other_ns"] / 1e3 / there
+        out["kpps"] = out["arrived"] / max(out["seconds"], 1e-9) / 1e3
+        return out
+
+    def establish(self, flows=1, tcp=False, first=0):
+        """Every flow seen in both directions."""
+        where = {"flows": flows, "first": first, "count": flows}
+        if tcp:
+            self.source(**where, tcp=(0x02, 1000, 0))
+            self.source(**where, tcp=(0x12, 5000, 1001), backwards=True)
+            self.source(**where, tcp=(0x10, 1001, 5001))
+        else:
+            self.source(**where)
+            self.source(**where, backwards=True)
+
+    def measure(self, **how):
+        self.resume()
+        try:
+            return self.source(**how)
+        finally:
+            self.pause()
+
+
+def wait_for(what, condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise Failed(f"timed out waiting for {what}")
+        time.sleep(0.02)

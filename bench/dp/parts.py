@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of the table, part by part. Each part builds its systems, measures them in turns, and adds rows to the report."""
+
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+
+from lab import IP_A, IP_B, OTHER_CPU, P0, P1, SOURCE_CPU, STREAM, TOOL, Failed, wait_for
+from rows import Group, log, us
+from systems import OVS_CT, Bridge, BridgeChain, Conntrack, Demarc, DemarcChain, DemarcNative, Direct, Floor, FloorChain, Nft, Ovs, OvsChain, ovs_best
+
+DATA = (0x18, 1001, 5001)  # a segment of a connection that establish(tcp=True) made
+
+
+class Bench:
+    """How much to measure."""
+
+    def __init__(self, report, quick):
+        self.report = report
+        self.quick = quick
+        self.rounds = 2 if quick else 5
+        self.ms = 200 if quick else 400
+        self._ovs = False
+
+    def ovs(self):
+        if self._ovs is False:
+            self._ovs = ovs_best()
+            log(f"  Open vSwitch's best port type here: {self._ovs}")
+        if not self._ovs:
+            raise Failed("Open vSwitch forwards on no port type here")
+        return self._ovs
+
+
+def prepared(flows=1, tcp=False):
+    def prepare(lab):
+        lab.sinks()
+        lab.establish(flows, tcp)
+    return prepare
+
+
+def tc_floor(name):
+    return Floor(name, "tc_flow")
+
+
+def tc_floor_peer(name):
+    return Floor(name, "tc_flow_peer")
+
+
+# ---- one established flow
+
+def established(b):
+    for tcp in (False, True):
+        proto = "TCP" if tcp else "UDP"
+        makers = {"direct": Direct, "redirect": tc_floor, "floor": tc_floor_peer, "nft": Nft, "bridge": Bridge,
+                  "ovs": lambda name: Ovs(name, b.ovs(), OVS_CT), "demarc": lambda name: Demarc(name, acl=10000)}
+        with Group(makers) as g:
+            g.each(prepared(1, tcp))
+            raw = g.rounds(b.rounds, us(ms=b.ms, tcp=DATA if tcp else None))
+        what = f"established {proto} flow, tc: anti-spoof, stateful group, ACL of 10,000 rules, analytics"
+        kind = proto.lower()
+        b.report.ratio(f"established-{kind}-floor", what, raw, "demarc", "floor", 1.25, title="floor (lookup, count, redirect_peer)")
+        b.report.ratio(f"established-{kind}-redirect", what, raw, "demarc", "redirect", 1.25, title="floor (lookup, count, redirect)")
+        b.report.ratio(f"established-{kind}-nft", what, raw, "demarc", "nft", 0.7, title="nftables, stateful, 10 rules")
+        b.report.ratio(f"established-{kind}-ovs", what, raw, "demarc", "ovs", 0.3, title=f"OVS, conntrack, {b.ovs()}")
+
+
+# ---- many flows
+
+def flows(b):
+    sizes = (1, 1000, 100000) if b.quick else (1, 1000, 100000, 1000000)
+    most = sizes[-1]
+    Conntrack.room_for(1 << 21)
+    makers = {"floor": lambda name: Floor(name, "tc_flow_peer", flows=4 * most), "nft": Nft,
+              "demarc": lambda name: Demarc(name, flows=4 * most)}
+    raw = {}
+    with Group(makers) as g:
+        g.each(lambda lab: lab.sinks())
+        for n in sizes:
+            g.each(lambda lab, n=n: lab.establish(n))
+            for name, values in g.rounds(min(b.rounds, 3), us(ms=2 * b.ms, flows=n)).items():
+                raw[f"{name} {n}"] = values
+        memory = g.labs["demarc"].say("memory") if "demarc" in g.labs else None
+    b.report.ratio("flows-growth", f"concurrent flows, {most} against 1", raw, f"demarc {most}", "demarc 1", 2, goal="<= 2 x one flow")
+    b.report.ratio("flows-nft", f"{most} concurrent flows", raw, f"demarc {most}", f"nft {most}", 0.6, title="nftables")
+    for n in sizes[1:-1]:
+        b.report.ratio(f"flows-{n}", f"{n} concurrent flows", raw, f"demarc {n}", f"nft {n}", 0.6, title="nftables")
+    if memory:
+        b.report.add("flows-memory", "memory of a flow (tables / records they can hold)", memory["bytes"], "bytes", "<= 256",
+                     memory["bytes"] <= 256, raw=memory)
+
+
+def new_flows(b):
+    n = 50000 if b.quick else 150000
+    Conntrack.room_for(1 << 21)
+    makers = {"direct": Direct, "floor": lambda name: Floor(name, "tc_flow_peer", flows=1 << 21), "nft": Nft,
+              "demarc": lambda name: Demarc(name, flows=1 << 22)}
+    udp, tcp, raw = {}, {}, {}
+    steps = (((0x02, 1000, 0), False), ((0x12, 5000, 1001), True), ((0x10, 1001, 5001), False), (DATA, False),
+             ((0x11, 1007, 5001), False), ((0x11, 5001, 1008), True), ((0x10, 1008, 5002), False))
+
+    def fresh(lab):
+        where = {"flows": n, "first": lab.first, "count": n}
+        lab.first += n
+        first, reply = lab.source(**where), lab.source(**where, backwards=True)
+        return first["us"], reply["us"]
+
+    def connections(lab):
+        where = {"flows": n, "first": lab.first, "count": n}
+        lab.first += n
+        return sum(lab.source(**where, tcp=segment, backwards=back)["us"] for segment, back in steps)
+
+    with Group(makers) as g:
+        g.each(prepared())
+        udp = g.rounds(min(b.rounds, 4), fresh)
+        tcp = g.rounds(min(b.rounds, 3), connections)
+    for name in udp:
+        alone = [d[0] for d in udp["direct"]]
+        raw[name + " first"] = [v[0] for v in udp[name]]
+        raw[name + " reply"] = [v[1] for v in udp[name]]
+        if name != "direct":
+            raw[name + " rate"] = [1e3 / max(v[0] - d, 0.01) for v, d in zip(udp[name], alone)]
+            raw[name + " both"] = [1e3 / max(v[0] + v[1] - 2 * d, 0.01) for v, d in zip(udp[name], alone)]
+    for name in tcp:
+        if name != "direct":
+            raw[name + " tcp"] = [1e3 / max(v - d, 0.01) for v, d in zip(tcp[name], tcp["direct"])]
+    kw = {"unit": "k/s", "most": False, "digits": 0}
+    b.report.ratio("new-rate", "new flows per second, one core (first packets; the source's own cost taken off)", raw, "demarc rate", "nft rate", 2,
+                   title="nftables conntrack", **kw)
+    b.report.ratio("new-rate-both", "the same, first packet and first reply", raw, "demarc both", "nft both", 1, title="nftables conntrack", **kw)
+    b.report.ratio("new-rate-tcp", "whole TCP connections per second, one core (7 segments, SYN to last ACK)", raw, "demarc tcp", "nft tcp", 1,
+                   title="nftables conntrack", **kw)
+    b.report.ratio("new-first", "first packet of a flow, source included", raw, "demarc first", "nft first", 1, title="nftables conntrack")
+
+
+# ---- sockets: bulk and round trips
+
+def bulk(lab, seconds, here="a", there="b", to=IP_B):
+    server = lab.spawn(there, ["taskset", "-c", OTHER_CPU, "iperf3", "-s", "-1", "-p", "5999"])
+    wait_for("iperf3", lambda: ":176F" in lab.inside(there, "cat", "/proc/net/tcp", "/proc/net/tcp6"))
+    out = lab.inside(here, "taskset", "-c", SOURCE_CPU, "iperf3", "-c", to, "-p", "5999", "-t", str(seconds), "-J")
+    lab.end(server)
+    end = json.loads(out)["end"]["sum_received"]
+    return end["bytes"] * 8 / max(end["seconds"], 1e-9) / 1e9
+
+
+def plain(lab):
+    """Host stacks do their own aggregation: without GRO on veth, segments pass whole."""
+    for short, dev in (("a", "h0"), ("b", "h1"), ("s", "p0"), ("s", "p1")):
+        if short in lab.spaces:
+            lab.features(short, dev, "gro", "off")
+
+
+def tcp_bulk(b):
+    makers = {"redirect_peer": lambda name: Floor(name, "tc_peer"), "bridge": Bridge, "demarc": Demarc}
+    with Group(makers) as g:
+        g.each(plain)
+        raw = g.rounds(b.rounds, lambda lab: bulk(lab, 1 if b.quick else 1.5))
+    best = max(("redirect_peer", "bridge"), key=lambda name: statistics.median(raw.get(name, [0])))
+    b.report.ratio("tcp-containers", "TCP bulk, container to container", raw, "demarc", best, 0.95, unit="Gbit/s", most=False, digits=1)
+
+
+def ping(lab, count):
+    p = lab.spawn("b", ["taskset", "-c", SOURCE_CPU, TOOL, "pong", "7100"])
+    wait_for("pong", lambda: ":1BBC" in lab.inside("b", "cat", "/proc/net/udp"))
+    out = json.loads(lab.inside("a", "taskset", "-c", SOURCE_CPU, TOOL, "ping", IP_B, "7100", str(count)))
+    lab.end(p)
+    if out["answered"] < count * 0.99:
+        raise Failed(f"{lab.name}: {out['answered']} of {count} pings answered")
+    return out["p50_us"]
+
+
+def rtt(b):
+    makers = {"direct": Direct, "bridge": Bridge, "redirect": tc_floor, "redirect_peer": tc_floor_peer, "demarc": Demarc}
+    awake = subprocess.Popen(["taskset", "-c", SOURCE_CPU, "chrt", "-i", "0", "sh", "-c", "while :; do :; done"])
+    try:
+        with Group(makers) as g:
+            g.each(plain)
+            raw = g.rounds(b.rounds, lambda lab: ping(lab, 3000 if b.quick else 8000))
+    finally:
+        awake.kill()
+        awake.wait()
+    if not {"direct", "demarc"} <= raw.keys():
+        return b.report.missing("rtt", "added round-trip latency, p50", "<= 0.6 us", "no figure")
+    added = {name: [v - d for v, d in zip(raw[name], raw["direct"])] for name in raw if name != "direct"}
+    value = round(statistics.median(added["demarc"]), 2)
+    others = ", ".join(f"{name} adds {statistics.median(v):.2f} us" for name, v in added.items() if name != "demarc")
+    return b.report.add("rtt", "added round-trip latency, p50, over a direct veth, same CPU", value, "us", "<= 0.6 us", value <= 0.6, others,
+                        note=f"direct {statistics.median(raw['direct']):.2f} us", raw=raw)
+
+
+# ---- chains
+
+def native(b):
+    makers = {"f1": lambda name: DemarcNative(name, ["firewall"]), "f8": lambda name: DemarcNative(name, ["firewall"] * 8),
+              "p1": lambda name: DemarcNative(name, ["policer"]), "p8": lambda name: DemarcNative(name, ["firewall"] * 7 + ["policer"])}
+    with Group(makers) as g:
+        g.each(prepared())
+        raw = g.rounds(b.rounds, us(ms=b.ms))
+    b.report.ratio("native", "chain of 8 native functions (firewalls), established packet", raw, "f8", "f1", 1.1, goal="<= 1.1 x a chain of 1")
+    b.report.ratio("native-policer", "chain of 8 native functions, one a policer, established packet", raw, "p8", "p1", 1.1,
+                   goal="<= 1.1 x a chain of 1 policer")
+
+
+def chains(b):
+    for k in ((1, 4) if b.quick else (1, 2, 4, 8)):
+        makers = {"bridge": lambda name, k=k: BridgeChain(name, k), "ovs": lambda name, k=k: OvsChain(name, k, b.ovs()),
+                  "floor": lambda name, k=k: FloorChain(name, k), "demarc": lambda name, k=k: DemarcChain(name, k)}
+        with Group(makers) as g:
+            g.each(prepared())
+            raw = g.rounds(min(b.rounds, 3), us(ms=b.ms))
+        what = f"chain of {k} container{'s' if k > 1 else ''}, CPU per packet"
+        b.report.ratio(f"chain-{k}-floor", what, raw, "demarc", "floor", 1.25, title="bare redirect_peer")
+        b.report.ratio(f"chain-{k}-bridge", what, raw, "demarc", "bridge", 0.45, title="Linux bridges")
+        b.report.ratio(f"chain-{k}-ovs", what, raw, "demarc", "ovs", 0.15, title="OVS")
+
+
+class Stream:
+    """A numbered UDP stream from a to b; end() gives what was lost, duplicated and reordered."""
+
+    def __init__(self, lab, rate, seconds, flows=1, send_cpu=SOURCE_CPU):
+        self.lab = lab
+        self.ready = os.path.join(tempfile.mkdtemp(prefix="dpb-"), "ready")
+        self.recv = lab.spawn("b", ["taskset", "-c", OTHER_CPU, STREAM, "recv", "--port", "5201", "--idle-ms", "500", "--ready-file", self.ready],
+                              stdout=subprocess.PIPE)
+        wait_for("the receiver", lambda: os.path.exists(self.ready))
+        self.send = lab.spawn("a", ["taskset", "-c", send_cpu, STREAM, "send", "--to", IP_B, "--port", "5201", "--rate", str(rate),
+                                    "--seconds", str(seconds), "--flows", str(flows)], stdout=subprocess.PIPE)
+
+    def end(self):
+        sent, got = (json.loads(p.communicate(timeout=60)[0]) for p in (self.send, self.recv))
+        for p in (self.send, self.recv):
+            self.lab.end(p)
+        os.unlink(self.ready)
+        os.rmdir(os.path.dirname(self.ready))
+        return {"sent": sent["sent"], "lost": sent["sent"] - got["received"] + got["duplicated"], "duplicated": got["duplicated"],
+                "reordered": got["reordered"], "pps": sent["pps"]}
+
+
+def insert(b):
+    makers = {"bridge": lambda name: BridgeChain(name, 3, used=2), "ovs": lambda name: OvsChain(name, 3, b.ovs(), used=2),
+              "demarc": lambda name: DemarcChain(name, 3, used=2)}
+    results = {}
+
+    def one(lab, change):
+        stream = Stream(lab, 100000, 2)
+        time.sleep(0.7)  # the stream runs
+        if change:
+            lab.wire(3)
+        time.sleep(0.7)
+        out = stream.end()
+        if change:
+            lab.wire(2)
+        results.setdefault((lab.name, change), []).append(out)
+
+    with Group(makers) as g:
+        g.each(plain)
+        for _ in range(1 if b.quick else 3):
+            for change in (True, False):
+                g.each(lambda lab, change=change: one(lab, change))
+    lost = {key: [r["lost"] + r["duplicated"] for r in v] for key, v in results.items()}
+    peers = ", ".join(f"{name} {lost.get((name, True))} (unchanged: {lost.get((name, False))})" for name in ("bridge", "ovs"))
+    ours = lost.get(("demarc", True))
+    if not ours:
+        return b.report.missing("insert", "insert a hop at 100,000 packets/s: lost", "0", "no figure")
+    return b.report.add("insert", "insert a hop at 100,000 packets/s: lost + duplicated, worst round", max(ours), "packets", "0", max(ours) == 0, peers,
+                        note=f"each round {ours}, unchanged {lost[('demarc', False)]}; sent {results[('demarc', True)][0]['sent']}",
+                        raw={f"{name} {'insert' if change else 'unchanged'}": v for (name, change), v in lost.items()})
+
+
+# ---- a flood
+
+def flood(b):
+    """SYNs from every address as fast as they come, through one NIC, while a stream of 256 established flows comes in by another."""
+    makers = {"nft": lambda name: Nft(name, flooded=True), "demarc": lambda name: Demarc(name, flooded=True)}
+    results, cost = {}, {}
+
+    def one(lab, flooding):
+        stream = Stream(lab, 20000, 3, flows=200, send_cpu=OTHER_CPU)
+        time.sleep(0.5)  # every flow has had packets
+        for when in ("start", "end") if flooding else ():
+            out = lab.flood(750)
+            cost.setdefault(f"{lab.name} {when}", []).append((out["own_ns"] + out["other_ns"]) / 1e3 / out["sent"])
+        results.setdefault((lab.name, flooding), []).append(stream.end())
+
+    Conntrack.room_for(1 << 18)
+    with Group(makers) as g:
+        g.each(plain)
+        for _ in range(1 if b.quick else 3):
+            for flooding in (True, False):
+                g.each(lambda lab, flooding=flooding: one(lab, flooding))
+    lost = {key: [r["lost"] for r in v] for key, v in results.items()}
+    ours = lost.get(("demarc", True))
+    if not ours:
+        return b.report.missing("flood", "SYN flood: established flows' loss", "0", "no figure")
+    b.report.add("flood-loss", "SYN flood: established flows' loss, worst round", max(ours), "packets", "0", max(ours) == 0,
+                 f"nftables {lost.get(('nft', True))}", note=f"each round {ours}, without flood {lost[('demarc', False)]}",
+                 raw={f"{name} {'flood' if f else 'calm'}": v for (name, f), v in lost.items()})
+    b.report.ratio("flood-cpu", "SYN flood: CPU per SYN, second half against first", cost, "demarc end", "demarc start", 1.25, goal="<= 1.25 x")
+    return b.report.ratio("flood-nft", "SYN flood: CPU per SYN, against nftables", cost, "demarc end", "nft end", 1, title="nftables")
+
+
+PARTS = {"established": established, "flows": flows, "new": new_flows, "tcp": tcp_bulk, "rtt": rtt, "native": native, "chains": chains,
+         "insert": insert, "flood": flood}

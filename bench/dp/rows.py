@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rounds in which systems alternate, and rows: a figure of ours, its ratio to a peer's in the same rounds, and the bound."""
+
+import statistics
+import sys
+import traceback
+
+from lab import Failed, Lab
+
+
+def log(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def close(lab):
+    try:
+        lab.close()
+    except (Failed, OSError):
+        traceback.print_exc()
+
+
+class Group:
+    """Systems that are up together, by name. One that cannot be built is left out and said so."""
+
+    def __init__(self, makers):
+        self.labs = {}
+        self.failed = {}
+        for name, make in makers.items():
+            try:
+                self.labs[name] = make(name)
+                self.labs[name].pause()
+            except (Failed, OSError) as e:
+                self.failed[name] = str(e)
+                log(f"  {name}: cannot be built: {e}")
+                for half in [lab for lab in Lab.alive if lab not in self.labs.values()]:
+                    close(half)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *why):
+        for lab in self.labs.values():
+            close(lab)
+
+    def each(self, what, only=None):
+        """Does something with each system; one that fails at it is left out from then on."""
+        for name, lab in list(self.labs.items()):
+            if only and name not in only:
+                continue
+            try:
+                lab.resume()
+                what(lab)
+                lab.pause()
+            except (Failed, OSError) as e:
+                self.failed[name] = str(e)
+                log(f"  {name}: {e}")
+                close(self.labs.pop(name))
+
+    def rounds(self, n, measure, only=None):
+        """{system: [figure of each round]}, the systems taking turns."""
+        out = {}
+        for _ in range(n):
+            self.each(lambda lab: out.setdefault(lab.name, []).append(measure(lab)), only)
+        return {name: values for name, values in out.items() if len(values) == n}
+
+
+def us(**how):
+    return lambda lab: lab.source(**how)["us"]
+
+
+class Report:
+    def __init__(self):
+        self.rows = []
+
+    def add(self, row_id, what, value, unit, goal, met, peer="", ratio=None, note="", raw=None):
+        self.rows.append({"id": row_id, "what": what, "value": value, "unit": unit, "goal": goal, "met": bool(met), "peer": peer,
+                          "ratio": ratio, "note": note, "raw": raw or {}})
+        log(f"  {'met   ' if met else 'MISSED'} {what}: {value} {unit} (goal: {goal}){'; ' + peer if peer else ''}{'; ' + note if note else ''}")
+
+    def missing(self, row_id, what, goal, why):
+        self.add(row_id, what, None, "", goal, False, note=f"not measured: {why}")
+
+    def ratio(self, row_id, what, raw, ours, peer, bound, unit="us", goal=None, most=True, digits=3, title=None):
+        """Ours against the peer's, round by round; the median ratio is held to the bound."""
+        goal = goal or f"{'<=' if most else '>='} {bound} x {peer}"
+        if ours not in raw or peer not in raw:
+            return self.missing(row_id, what, goal, f"no figure of {peer if ours in raw else ours}")
+        ratios = [a / b for a, b in zip(raw[ours], raw[peer]) if b]
+        ratio = round(statistics.median(ratios), 3)
+        met = ratio <= bound if most else ratio >= bound
+        theirs = statistics.median(raw[peer])
+        return self.add(row_id, what, round(statistics.median(raw[ours]), digits), unit, goal, met,
+                        f"{title or peer}: {round(theirs, digits)} {unit}", ratio, f"min {min(raw[ours]):.{digits}f} against {min(raw[peer]):.{digits}f}",
+                        {name: [round(v, 4) for v in raw[name]] for name in (ours, peer)})

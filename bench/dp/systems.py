@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The systems under test: the floor, demarc, and what a user would pick instead."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+from lab import IP_A, IP_B, MAC_A, MAC_B, MAC_P0, OTHER_CPU, P0, P1, PIN_ROOT, SOURCE_CPU, TOOL, Failed, Lab, run, wait_for
+
+BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
+P2, MAC_C, MAC_P2 = 103, "02:00:00:00:00:0c", "02:00:00:00:01:02"  # where a flood comes in
+NATIVE = 0x40000000  # first number of a port without an interface
+
+
+class Flood:
+    """A third host c, at p2, that sends SYNs from every address of 11.0.0.0/8; b's stack sees none of them."""
+
+    def flood_host(self, dmac):
+        self.flood_dmac = dmac
+        self.add("c")
+        self.veth("c", "h2", MAC_C, "s", "p2", MAC_P2, P2)
+        self.load()
+        self.attach("b", "h1", "tc_sinktcp")
+
+    def flood(self, ms):
+        out = self.inside("c", "taskset", "-c", SOURCE_CPU, TOOL, "source", "--dev", "h2", "--smac", MAC_C, "--dmac", self.flood_dmac, "--saddr",
+                          "11.0.0.0", "--daddr", IP_B, "--flows", str(1 << 28), "--seconds", str(ms), "--tcp", "2", "--spoof", "--meter",
+                          ",".join(map(str, self.softirq)), "--sink", f"{self.pins}/arrived")
+        return json.loads(out)
+
+
+class Direct(Lab):
+    """One veth pair: what the source and the sink cost by themselves."""
+
+    def __init__(self, name="direct"):
+        super().__init__(name)
+        self.direct()
+
+
+class Bridge(Lab):
+    def __init__(self, name="bridge"):
+        super().__init__(name)
+        self.hosts()
+        self.ip("s", f"link add br0 {BRIDGE}", "link set br0 up", "link set p0 master br0", "link set p1 master br0")
+        # The kernel has br_netfilter built in; who measures a plain bridge turns it off.
+        self.inside("s", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0", check=False)
+
+
+class Conntrack:
+    """The kernel's connection table is one for all namespaces; its limit and its buckets as they were come back at the end."""
+
+    DIR = "/proc/sys/net/netfilter/"
+    before = {}
+
+    @classmethod
+    def put(cls, name, value):
+        with open(cls.DIR + name, "r+", encoding="ascii") as f:
+            cls.before.setdefault(name, f.read().strip())
+            f.seek(0)
+            f.write(str(value))
+
+    @classmethod
+    def room_for(cls, connections):
+        """Else early drop is what is measured."""
+        cls.put("nf_conntrack_max", 2 * connections)
+        cls.put("nf_conntrack_buckets", connections)
+
+    @classmethod
+    def restore(cls):
+        for name, value in list(cls.before.items()):
+            cls.put(name, value)
+        cls.before.clear()
+
+
+class Nft(Flood, Lab):
+    """Router with a stateful forward chain of n rules: what is established first, the rule that lets new connections in last."""
+
+    def __init__(self, name="nft", rules=10, named_set=False, flooded=False):
+        super().__init__(name)
+        self.hosts(routed=True)
+        if flooded:
+            self.flood_host(MAC_P2)
+        self.inside("s", "nft", "-f", "-", text=self.ruleset(rules, named_set))
+
+    @staticmethod
+    def ruleset(rules, named_set):
+        n = max(rules - 3, 0)
+        others = [(f"172.{16 + (i >> 16)}.{i >> 8 & 255}.{i & 255}", 1000 + i % 100) for i in range(n)]
+        text = "table inet filter {\n"
+        if named_set:
+            text += "set others { type ipv4_addr . inet_service; elements = { " + ", ".join(f"{a} . {p}" for a, p in others) + " } }\n"
+        text += "chain forward { type filter hook forward priority 0; policy drop;\nct state established,related accept\nct state invalid drop\n"
+        if named_set:
+            text += "ip saddr . udp dport @others drop\n"
+        else:
+            text += "".join(f"ip saddr {a} udp dport {p} drop\n" for a, p in others)
+        return text + 'iifname { "p0", "p2" } ct state new meta l4proto { tcp, udp } accept\n}\n}\n'
+
+
+class Floor(Lab):
+    """The least an eBPF program can do; program as floor.bpf.c names it."""
+
+    def __init__(self, name, program, flows=1 << 16):
+        super().__init__(name)
+        self.hosts()
+        self.load(flows)
+        pairs = [str(x) for x in (P0, P1, P1, P0)]
+        self.inside("s", TOOL, "floor", "map", f"{self.pins}/{'devs' if program.startswith('xdp') else 'nexthop'}", *pairs)
+        if program.startswith("xdp"):
+            for short, dev in (("a", "h0"), ("b", "h1")):
+                self.features(short, dev, "tx", "off")
+        for dev in ("p0", "p1"):
+            self.attach("s", dev, program)
+
+
+class Demarc(Flood, Lab):
+    """The datapath through its API. Ports of containers; both have anti-spoofing, a security group of `rules` rules and records."""
+
+    def __init__(self, name="demarc", rules=10, flows=0, security=True, acl=0, flooded=False):
+        super().__init__(name)
+        self.hosts()
+        self.pin = os.path.join(PIN_ROOT, name + "-dp")
+        os.makedirs(PIN_ROOT, exist_ok=True)
+        self.agent = self.spawn("s", ["taskset", "-c", OTHER_CPU, TOOL, "demarc", "--pin", self.pin, "--flows", str(flows)],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
+        self.daemons.append(self.agent.pid)
+        self.answer("open")
+        if security:
+            self.say(f"sg 1 rules={rules}")
+        if acl:
+            self.say(f"acl 1 rules={acl}")
+        self.say("net 1")
+        secure = ("security sg=1" if security else "") + (" acl=1" if acl else "")
+        self.say(f"port {P0} net=1 mac={MAC_A} {secure} addr={IP_A}/32")
+        self.say(f"port {P1} net=1 mac={MAC_B} {secure} addr={IP_B}/32")
+        if flooded:
+            self.flood_host(MAC_B)
+            self.say(f"port {P2} net=1 uplink")
+
+    def say(self, line):
+        """One line to the agent; its JSON, if any."""
+        self.agent.stdin.write(" ".join(line.split()) + "\n")
+        self.agent.stdin.flush()
+        return self.answer(line)
+
+    def answer(self, line):
+        text = self.agent.stdout.readline().strip()
+        if not text.startswith("ok"):
+            raise Failed(f"demarc: {line}: {text or 'the agent ended'}")
+        return json.loads(text[3:]) if text[3:] else None
+
+    def close(self):
+        try:
+            if hasattr(self, "agent"):
+                self.say("remove")
+        except (Failed, OSError):
+            pass  # it has ended, and said why; its pins go with those of a run that was killed
+        finally:
+            super().close()
+
+
+OVS_CT = ["table=0,priority=100,ip,ct_state=-trk,actions=ct(table=1)", "table=0,priority=10,actions=NORMAL",
+          "table=1,priority=100,in_port=1,ip,ct_state=+trk+new,actions=ct(commit),output:2",
+          "table=1,priority=100,in_port=1,ip,ct_state=+trk+est,actions=output:2",
+          "table=1,priority=100,in_port=2,ip,ct_state=+trk+est,actions=output:1"]
+
+
+class Ovs(Lab):
+    """Open vSwitch in user space (this kernel has no module), with a database and a run directory of its own."""
+
+    def __init__(self, name, kind, flows, connections=0):
+        super().__init__(name)
+        self.hosts()
+        for short, dev in (("a", "h0"), ("b", "h1"), ("s", "p0"), ("s", "p1")):
+            self.features(short, dev, "tx", "off")
+        self.start(["p0", "p1"], kind)
+        self.flows(flows)
+        if connections:
+            self.appctl("dpctl/ct-set-maxconns", str(connections))
+
+    def start(self, ports, kind):
+        self.dir = f"/run/{self.space('ovs')}"
+        shutil.rmtree(self.dir, ignore_errors=True)
+        os.makedirs(self.dir)
+        self.env = dict(os.environ, OVS_RUNDIR=self.dir, OVS_DBDIR=self.dir, OVS_LOGDIR=self.dir, OVS_SYSCONFDIR=self.dir)
+        run(["ovsdb-tool", "create", f"{self.dir}/conf.db", "/usr/share/openvswitch/vswitch.ovsschema"], env=self.env)
+        self.spawn(None, ["ovsdb-server", f"--remote=punix:{self.dir}/db.sock", f"--unixctl={self.dir}/db.ctl", f"{self.dir}/conf.db"], env=self.env)
+        wait_for("ovsdb-server", lambda: os.path.exists(f"{self.dir}/db.sock"))
+        self.vsctl("--no-wait", "init")
+        self.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:pmd-cpu-mask=0x2")
+        self.switch = self.spawn("s", ["taskset", "-c", OTHER_CPU, "/usr/lib/openvswitch-switch/ovs-vswitchd", f"unix:{self.dir}/db.sock",
+                                       f"--unixctl={self.dir}/sw.ctl", f"--log-file={self.dir}/sw.log"], env=self.env)
+        self.daemons.append(self.switch.pid)
+        wait_for("ovs-vswitchd", lambda: os.path.exists(f"{self.dir}/sw.ctl"))
+        words = ["add-br", "ob", "--", "set", "bridge", "ob", "datapath_type=netdev", "fail_mode=secure"]
+        for i, port in enumerate(ports):
+            words += ["--", "add-port", "ob", port, "--", "set", "interface", port, f"ofport_request={i + 1}"]
+            words += [f"type={kind}", "options:n_rxq=1"] if kind.startswith("afxdp") else []
+        self.vsctl(*words)
+        errors = self.vsctl("--columns=error", "--format=csv", "--no-headings", "list", "interface").strip().splitlines()
+        if any(e not in ("", "[]", '""') for e in errors):
+            raise Failed(f"OVS ports of type {kind}: {errors}")
+
+    def vsctl(self, *words):
+        return run(["ovs-vsctl", "--timeout=30", f"--db=unix:{self.dir}/db.sock", *words], env=self.env)
+
+    def flows(self, flows, bundle=True):
+        run(["ovs-ofctl", *(["--bundle"] if bundle else []), "add-flows", "ob", "-"], "\n".join(flows) + "\n", env=self.env)
+
+    def appctl(self, *words):
+        return run(["ovs-appctl", "-t", f"{self.dir}/sw.ctl", *words], env=self.env, check=False)
+
+    def pause(self):
+        self.switch.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.switch.send_signal(signal.SIGCONT)
+
+    def close(self):
+        if hasattr(self, "switch"):
+            self.resume()
+        super().close()
+        shutil.rmtree(getattr(self, "dir", "/nonexistent"), ignore_errors=True)
+
+
+# ---- chains of containers
+
+
+class Functions:
+    """k namespaces fI, each forwarding between lan and wan by the same tc program; their other ends are fIl and fIr in the switch."""
+
+    def functions(self, k):
+        self.load()
+        for i in range(1, k + 1):
+            f, inside = f"f{i}", 1000 + 2 * i
+            self.add(f)
+            for j, (dev, side) in enumerate((("lan", "l"), ("wan", "r"))):
+                self.ip("s", f"link add name f{i}{side} index {self.port(i, side)} type veth peer name {dev} index {inside + j} netns {self.space(f)}",
+                        f"link set f{i}{side} up")
+                self.ip(f, f"link set {dev} up")
+                self.features(f, dev, "gro", "on")
+                self.features("s", f"f{i}{side}", "gro", "on")
+                self.attach(f, dev, "tc_redirect")
+            self.inside(f, TOOL, "floor", "map", f"{self.pins}/nexthop", str(inside), str(inside + 1), str(inside + 1), str(inside))
+
+    @staticmethod
+    def port(i, side):
+        return 200 + 2 * i + (side == "r")
+
+    @staticmethod
+    def stitches(order):
+        """Which of the switch's ports belong together."""
+        line = ["p0"] + [f"f{i}{side}" for i in order for side in "lr"] + ["p1"]
+        return list(zip(line[::2], line[1::2]))
+
+    @staticmethod
+    def order(n):
+        """The third function goes in between the first and the second."""
+        return [1, 3, 2] if n == 3 else list(range(1, n + 1))
+
+
+class FloorChain(Functions, Floor):
+    """Bare redirect_peer between the ports that belong together: no lookup, no count."""
+
+    def __init__(self, name, k):
+        super().__init__(name, "tc_peer")
+        self.functions(k)
+        number = {"p0": P0, "p1": P1, **{f"f{i}{side}": self.port(i, side) for i in range(1, k + 1) for side in "lr"}}
+        pairs = [(number[a], number[b]) for a, b in self.stitches(range(1, k + 1))]
+        self.inside("s", TOOL, "floor", "map", f"{self.pins}/nexthop", *[str(x) for a, b in pairs for x in (a, b, b, a)])
+        for port in number:
+            self.attach("s", port, "tc_peer")
+
+
+class BridgeChain(Functions, Lab):
+    def __init__(self, name, k, used=None):
+        super().__init__(name)
+        self.hosts()
+        self.functions(k)
+        self.inside("s", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0", check=False)
+        for i, pair in enumerate(self.stitches(range(1, (used or k) + 1))):
+            self.ip("s", f"link add br{i} {BRIDGE}", f"link set br{i} up", *[f"link set {port} master br{i}" for port in pair])
+        if used:
+            self.ip("s", f"link add br9 {BRIDGE}", "link set br9 up", "link set f3r master br9")
+
+    def wire(self, n):
+        """f3 into the bridge between f1 and f2, and out again."""
+        if n == 3:
+            self.ip("s", "link set f2l master br9", "link set f3l master br1")
+        else:
+            self.ip("s", "link set f3l nomaster", "link set f2l master br1")
+
+
+class OvsChain(Functions, Ovs):
+    def __init__(self, name, k, kind, used=None):
+        Lab.__init__(self, name)
+        self.hosts()
+        self.functions(k)
+        self.ports = ["p0", "p1"] + [f"f{i}{side}" for i in range(1, k + 1) for side in "lr"]
+        for short, dev in [("a", "h0"), ("b", "h1")] + [("s", port) for port in self.ports]:
+            self.features(short, dev, "tx", "off")
+        self.start(self.ports, kind)
+        self.wire(used or k)
+
+    def wire(self, n):
+        number = {port: i + 1 for i, port in enumerate(self.ports)}
+        pairs = self.stitches(self.order(n)) if n == 3 else self.stitches(range(1, n + 1))
+        self.flows([f"in_port={number[x]},actions=output:{number[y]}" for a, b in pairs for x, y in ((a, b), (b, a))])
+
+
+class DemarcChain(Functions, Demarc):
+    def __init__(self, name, k, used=None):
+        super().__init__(name)
+        self.functions(k)
+        for i in range(1, k + 1):
+            for side in "lr":
+                self.say(f"port {self.port(i, side)} net=1 mac=02:00:00:00:{i:02x}:{2 if side == 'r' else 1:02x}")
+        self.wire(used or k)
+
+    def wire(self, n):
+        hops = ",".join(f"{self.port(i, 'l')}:{self.port(i, 'r')}" for i in (self.order(n) if n == 3 else range(1, n + 1)))
+        self.say(f"chain 1 src={P0} dst={P1} hops={hops} mode=move")
+
+
+class DemarcNative(Demarc):
+    """A chain of native functions, by kind."""
+
+    def __init__(self, name, kinds):
+        super().__init__(name)
+        self.say("meter 1 bps=1000000000000")
+        hops = []
+        for i, kind in enumerate(kinds):
+            policy = {"firewall": "security sg=1", "policer": "meter=1", "acl": "acl=1"}[kind]
+            hops.append(f"{kind}@{NATIVE + 2 * i}:{NATIVE + 2 * i + 1}")
+            for j in (0, 1):
+                self.say(f"port {NATIVE + 2 * i + j} net=1 native {policy}")
+        self.say(f"chain 1 src={P0} dst={P1} hops={','.join(hops)} mode=move")
+
+
+def ovs_best():
+    """AF_XDP where it works, else packet sockets."""
+    for kind in ("afxdp", "system"):
+        trial = None
+        try:
+            trial = Ovs("try", kind, OVS_CT)
+            trial.sinks()
+            trial.source(count=200)
+            time.sleep(0.3)
+            if trial.source(count=200)["arrived"] >= 190:
+                return kind
+        except Failed:
+            pass
+        finally:
+            if trial:
+                trial.close()
+    return None
