@@ -70,6 +70,7 @@ enum stage {
 	X(CT_NEW, CONNTRACK, "opens a connection")                                                 \
 	X(CT_EST, CONNTRACK, "belongs to a connection, TCP state {}")                              \
 	X(CT_REPLY, CONNTRACK, "reply of a connection, TCP state {}")                              \
+	X(CT_INVALID, CONNTRACK, "no segment that the connection can have now, TCP state {}")      \
 	X(SG_OFF, SG, "no port security on either side")                                           \
 	X(SG_RULE, SG, "rule {} of group {} allows it")                                            \
 	X(SG_EXEMPT, SG, "address configuration is always allowed")                                \

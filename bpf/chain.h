@@ -123,6 +123,7 @@ static __always_inline int native_visit(struct pkt *p, const struct hop_pair *pa
 	p->natives[n].enter = side == SIDE_IN ? pair->in : pair->out;
 	p->natives[n].leave = side == SIDE_IN ? pair->out : pair->in;
 	p->n_natives = n + 1;
+	p->native_firewall |= pair->native == NATIVE_FIREWALL;
 	TRACE3(p, CHAIN_NATIVE, hop + 1, p->path, pair->native);
 	return CHAIN_GOES_ON;
 }

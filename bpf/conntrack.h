@@ -9,55 +9,9 @@
  */
 
 #include "maps_def.h"
+#include "parse.h"
 #include "table.h"
-
-enum tcp_event {
-	TCP_EV_SYN,
-	TCP_EV_SYNACK,
-	TCP_EV_FIN,
-	TCP_EV_ACK,
-	TCP_EV_RST,
-	TCP_EV_OTHER,
-	TCP_EV_N
-};
-
-#define CT_SLOTS 16 /* a power of two, so that a mask bounds the index in the verifier's eyes */
-_Static_assert(CT_N <= CT_SLOTS, "more states than slots");
-#define KEEP 0xff
-#define T_NO CT_NONE
-#define T_SS CT_SYN_SENT
-#define T_SR CT_SYN_RECV
-#define T_ES CT_ESTABLISHED
-#define T_FW CT_FIN_WAIT
-#define T_CW CT_CLOSE_WAIT
-#define T_LA CT_LAST_ACK
-#define T_TW CT_TIME_WAIT
-#define T_CL CT_CLOSE
-
-/*
- * Next state by direction, event and state, as Linux conntrack moves (net/netfilter/nf_conntrack_proto_tcp.c
- * documents why); a segment that state cannot expect leaves it alone. From NONE a connection that is already
- * under way is picked up, because a function can be inserted in front of it.
- */
-static const __u8 tcp_next[2][8][CT_SLOTS] = {
-	/*		NO    SS    SR    ES    FW    CW    LA    TW    CL */
-	{
-		[TCP_EV_SYN] = { T_SS, T_SS, KEEP, KEEP, KEEP, KEEP, KEEP, T_SS, T_SS },
-		[TCP_EV_SYNACK] = { T_ES, T_SR, KEEP, KEEP, KEEP, KEEP, KEEP, KEEP, KEEP },
-		[TCP_EV_FIN] = { T_FW, KEEP, T_FW, T_FW, T_LA, T_LA, T_LA, T_TW, KEEP },
-		[TCP_EV_ACK] = { T_ES, KEEP, T_ES, T_ES, T_CW, T_CW, T_TW, T_TW, KEEP },
-		[TCP_EV_RST] = { T_CL, T_CL, T_CL, T_CL, T_CL, T_CL, T_CL, T_CL, T_CL },
-		[TCP_EV_OTHER] = { T_ES, KEEP, KEEP, KEEP, KEEP, KEEP, KEEP, KEEP, KEEP },
-	},
-	{
-		[TCP_EV_SYN] = { T_SS, KEEP, KEEP, KEEP, KEEP, KEEP, KEEP, T_SS, T_SS },
-		[TCP_EV_SYNACK] = { T_ES, T_SR, KEEP, KEEP, KEEP, KEEP, KEEP, KEEP, KEEP },
-		[TCP_EV_FIN] = { T_FW, KEEP, T_FW, T_FW, T_LA, T_LA, T_LA, T_TW, KEEP },
-		[TCP_EV_ACK] = { T_ES, KEEP, T_SR, T_ES, T_CW, T_CW, T_TW, T_TW, KEEP },
-		[TCP_EV_RST] = { T_CL, T_CL, T_CL, T_CL, T_CL, T_CL, T_CL, T_CL, T_CL },
-		[TCP_EV_OTHER] = { T_ES, KEEP, KEEP, KEEP, KEEP, KEEP, KEEP, KEEP, KEEP },
-	},
-};
+#include "tcp.h"
 
 static const __u32 ct_timeout[CT_SLOTS] = {
 #define X(name, text, seconds) [CT_##name] = seconds,
@@ -71,34 +25,8 @@ static __always_inline __u32 timeout_of(__u32 state)
 	return ct_timeout[state] * dp_globals.hz;
 }
 
-static __always_inline __u32 tcp_event_of(__u8 flags)
-{
-	if (flags & TCP_RST)
-		return TCP_EV_RST;
-	if (flags & TCP_SYN)
-		return flags & TCP_ACK ? TCP_EV_SYNACK : TCP_EV_SYN;
-	if (flags & TCP_FIN)
-		return TCP_EV_FIN;
-	return flags & TCP_ACK ? TCP_EV_ACK : TCP_EV_OTHER;
-}
-
-static __always_inline __u8 tcp_next_state(__u32 state, __u32 reply, __u8 flags)
-{
-	__u32 event = tcp_event_of(flags), at;
-	__u8 next;
-
-	if (state > CT_CLOSE)
-		state = CT_NONE;
-	at = ((reply ? 8 : 0) + event) * CT_SLOTS + state;
-	__asm__ volatile("%0 &= 255" : "+r"(at)); /* as in timeout_of() */
-	next = ((const __u8 *)tcp_next)[at];
-	return next == KEEP ? (__u8)state : next;
-}
-
 static __always_inline __u8 next_state(struct pkt *p, __u8 state)
 {
-	if (p->key.proto == PROTO_TCP)
-		return tcp_next_state(state, p->reply, p->tcp_flags);
 	if (p->key.proto == PROTO_UDP)
 		return p->reply || state == CT_UDP_REPLIED ? CT_UDP_REPLIED : CT_UDP_NEW;
 	if (p->key.proto == PROTO_ICMP || p->key.proto == PROTO_ICMPV6)
@@ -111,44 +39,71 @@ static __always_inline int rec_fresh(const struct flow_rec *f, __u64 now)
 	return !(f->flags & FLOW_DROP) && !rec_idle(f, now);
 }
 
-/* A SYN on a connection that is over opens a new one: RFC 9293 section 3.6.1. */
-static __always_inline int tcp_reopens(__u8 flags, __u8 state)
-{
-	return (flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN &&
-	       (state == CT_TIME_WAIT || state == CT_CLOSE);
-}
-
 static __always_inline void set_state(struct flow_rec *f, __u8 state)
 {
 	f->state = state;
 	f->timeout = timeout_of(state);
 }
 
+/* The low bits of a clock. */
+static __always_inline __u32 now_us(void)
+{
+	return (__u32)(bpf_ktime_get_ns() / 1000);
+}
+
 /*
- * From the fast path, p->key set: a TCP segment that may change the state. Returns 1 when it opens a new
- * connection (and the slow path has to decide), else 0 after both records were moved on.
+ * Round trips of the handshake. Until ESTABLISHED nothing else needs `ack_max`: it holds when the direction sent its
+ * SYN, the last one (Karn: which one was answered cannot be told).
  */
-__noinline int tcp_advance(__u32 flags)
+static __always_inline void tcp_round_trip(struct flow_rec *f, struct flow_rec *o, __u8 from, __u8 to)
+{
+	if (to == CT_SYN_SENT) {
+		f->ack_max = now_us();
+		return;
+	}
+	if (!o || from == to)
+		return;
+	if (to == CT_SYN_RECV) {
+		f->ack_max = now_us();
+		o->rtt_us = f->ack_max - o->ack_max;
+	} else if (from == CT_SYN_RECV) {
+		o->rtt_us = now_us() - o->ack_max;
+		o->ack_max = f->seq_end;
+	}
+}
+
+/*
+ * From the fast path, p->key and p->seg set: a TCP segment that may change the state, or is beyond the limits that the
+ * record knows. Returns 1 when the slow path has to decide, 0 when it goes its way, -enum drop_reason.
+ */
+__noinline int tcp_advance(__u32 len)
 {
 	struct pkt *p = pkt_get();
-	struct flow_rec *f, *other;
-	__u8 next;
+	struct flow_rec *f, *o;
+	__u8 state;
+	int v;
 
-	if (!p)
+	if (!p || (p->seg.flags & TCP_SYN))
 		return 1;
 	f = flow_find(&p->key);
-	if (!f || tcp_reopens((__u8)flags, f->state))
+	if (!f)
 		return 1;
-	next = tcp_next_state(f->state, !(f->conn & CONN_OPENER), (__u8)flags);
-	if (next == f->state)
-		return 0;
-	set_state(f, next);
 	key_reverse(&p->rkey, &p->key);
 	p->rkey.ifindex = f->out;
 	p->rkey.vlan = f->out_vlan;
-	other = flow_find(&p->rkey);
-	if (other && !(other->flags & FLOW_DROP))
-		set_state(other, next);
+	o = flow_find(&p->rkey);
+	if (o && (o->flags & FLOW_DROP))
+		o = 0;
+	v = tcp_judge(f, o, &p->seg, !(f->conn & CONN_OPENER));
+	if (v == TCP_BAD)
+		return -DROP_CT_INVALID;
+	state = (__u8)v;
+	if (v < 0 || state == f->state)
+		return 0;
+	tcp_round_trip(f, o, f->state, state);
+	set_state(f, state);
+	if (o)
+		set_state(o, state);
 	return 0;
 }
 
@@ -194,15 +149,140 @@ __noinline int stage_flow(ctx_t *ctx)
 	return STAGE_NEXT;
 }
 
+/* The option at p->buf[at], of n bytes in all. Returns its size, 0: no more. */
+__noinline __u32 tcp_option(__u32 at, __u32 n)
+{
+	struct pkt *p = pkt_get();
+	const __u8 *b;
+	__u32 size;
+
+	if (!p || n > 40 || at >= n)
+		return 0;
+	b = p->buf + (at & 63);
+	if (b[0] < 2)
+		return b[0];
+	size = b[1];
+	if (at + 1 >= n || size < 2 || size > n - at)
+		return 0;
+	if (b[0] == 2 && size == 4)
+		p->seg.mss = load16(b + 2);
+	if (b[0] == 3 && size == 3) {
+		p->seg.scaled = 1;
+		p->seg.wscale = b[2] > 14 ? 14 : b[2];
+	}
+	if (b[0] == 4 && size == 2)
+		p->seg.sack_ok = 1;
+	return size;
+}
+
+/* The options of a SYN: RFC 9293 section 3.2, RFC 7323 section 2.2, RFC 2018 section 2. */
+__noinline int tcp_options(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	__u32 n, at = 0, size;
+
+	if (!p)
+		return 0;
+	n = p->seg.off - 20u;
+	if (!n || n > 40 || ctx_load(ctx, p->l4_off + 20u, p->buf, n) < 0)
+		return 0;
+	for (int i = 0; i < 40; i++) {
+		size = tcp_option(at, n);
+		if (!size)
+			return 0;
+		at += size;
+	}
+	return 0;
+}
+
+/* Whether a firewall is on the segment may change during a connection; windows that were not followed stay unknown. */
+static __always_inline void tcp_guard(struct flow_rec *f, __u8 guarded)
+{
+	if (!guarded)
+		f->tcp_bits |= TCPW_FREE | TCPW_LIBERAL;
+	else
+		f->tcp_bits &= ~TCPW_FREE;
+}
+
+/* A segment of a connection whose own record is gone. */
+static __always_inline int tcp_track_lost(struct pkt *p, struct flow_rec *o, __u8 state)
+{
+	__u8 next = tcp_next_state(state, p->reply, p->tcp_flags);
+
+	if (p->stateful && (next == T_IV || !tcp_flags_legal(p->tcp_flags)))
+		return -DROP_CT_INVALID;
+	p->state = next < CT_N ? next : state;
+	if (o && !p->trace)
+		o->tcp_bits |= TCPW_LIBERAL;
+	return STAGE_NEXT;
+}
+
+static __always_inline int tcp_track_known(struct pkt *p, struct flow_rec *o, __u8 state)
+{
+	struct flow_rec *f = 0;
+	int v;
+
+	if (p->had)
+		f = flow_find(&p->key);
+	if (!f)
+		return tcp_track_lost(p, o, state);
+	if (p->trace) {
+		p->rec = *f;
+		f = &p->rec;
+	}
+	if (o && p->trace) {
+		p->prec = *o;
+		o = &p->prec;
+	}
+	tcp_guard(f, p->stateful);
+	if (o)
+		tcp_guard(o, p->stateful);
+	v = tcp_judge(f, o, &p->seg, p->reply);
+	if (v == TCP_BAD)
+		return -DROP_CT_INVALID;
+	p->state = v < 0 ? state : (__u8)v;
+	if (v >= 0)
+		tcp_round_trip(f, o, state, p->state);
+	return STAGE_NEXT;
+}
+
+/* RFC 9293 section 3.10.7.1 and 3.10.7.2: what can be neither the start of a connection nor the middle of one. */
+static __always_inline int tcp_may_open(__u8 flags)
+{
+	return tcp_flags_legal(flags) && !(flags & (TCP_RST | TCP_FIN)) &&
+	       (flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK);
+}
+
+static __always_inline int tcp_track(ctx_t *ctx, struct pkt *p, struct flow_rec *o, __u8 state)
+{
+	__u8 next;
+
+	if (p->frag == FRAG_LATER) {
+		p->state = state;
+		return STAGE_NEXT;
+	}
+	if (p->tcp_flags & TCP_SYN)
+		tcp_options(ctx);
+	if (p->known)
+		return tcp_track_known(p, o, state);
+	if (p->stateful && !tcp_may_open(p->tcp_flags))
+		return -DROP_CT_INVALID;
+	next = tcp_next_state(CT_NONE, 0, p->tcp_flags);
+	p->state = next < CT_N ? next : CT_NONE;
+	return STAGE_NEXT;
+}
+
 /* p->out is known: is the packet part of a connection, and of which side? */
 __noinline int stage_conntrack(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
 	struct flow_rec *other;
 	__u8 state = CT_NONE;
+	int v = STAGE_NEXT;
 
 	if (!p)
 		return -DROP_INTERNAL;
+	p->stateful = ((p->port_flags | p->out_flags) & PORT_SECURITY) || p->native_firewall;
 	key_reverse(&p->rkey, &p->key);
 	p->rkey.ifindex = p->out;
 	p->rkey.vlan = p->out_vlan;
@@ -229,14 +309,19 @@ __noinline int stage_conntrack(ctx_t *ctx)
 	} else {
 		p->created_ns = p->now;
 	}
-	p->state = next_state(p, state);
-	if (!p->known)
+	if (p->key.proto == PROTO_TCP)
+		v = tcp_track(ctx, p, other, state);
+	else
+		p->state = next_state(p, state);
+	if (v < 0)
+		TRACE1(p, CT_INVALID, state);
+	else if (!p->known)
 		TRACE0(p, CT_NEW);
 	else if (p->reply)
 		TRACE1(p, CT_REPLY, p->state);
 	else
 		TRACE1(p, CT_EST, p->state);
-	return STAGE_NEXT;
+	return v;
 }
 
 /* An ICMP error goes where the reply to the packet inside it would go. */
@@ -269,8 +354,26 @@ __noinline int stage_related(ctx_t *ctx)
 
 /* ---- writing records ---- */
 
+/* What the first packet that was seen tells about its direction. */
+static __always_inline void tcp_open(struct pkt *p, struct flow_rec *r)
+{
+	tcp_guard(r, p->stateful);
+	if (!p->known && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+		tcp_start(r, &p->seg);
+		if (p->frag)
+			r->tcp_bits |= TCPW_LIBERAL;
+		tcp_round_trip(r, 0, CT_NONE, p->state);
+		return;
+	}
+	r->tcp_bits |= TCPW_LIBERAL;
+	if (p->frag != FRAG_LATER)
+		tcp_note(r, &p->seg);
+}
+
 static __always_inline void record_finish(struct pkt *p, struct flow_rec *r)
 {
+	if (p->key.proto == PROTO_TCP)
+		tcp_open(p, r);
 	r->created_ns = p->created_ns;
 	r->path = p->path;
 	r->chain = p->chain;
@@ -285,6 +388,22 @@ static __always_inline void record_finish(struct pkt *p, struct flow_rec *r)
 		r->conn |= p->path ? CONN_ENTRY : 0;
 	r->reason = 0;
 	r->rule = p->rule;
+}
+
+/* The record was of a connection before this one. */
+static __always_inline void record_restart(struct flow_rec *f, const struct flow_rec *r)
+{
+	f->seq_end = r->seq_end;
+	f->seq_max = r->seq_max;
+	f->ack_max = r->ack_max;
+	f->win = r->win;
+	f->room = r->room;
+	f->wscale = r->wscale;
+	f->tcp_bits = r->tcp_bits;
+	f->ack = r->ack;
+	f->retrans = r->retrans;
+	f->tcp_seen = r->tcp_seen;
+	f->rtt_us = 0;
 }
 
 /* Everything but the counters; the generation last, so that no other CPU uses a half-written record. */
@@ -330,6 +449,8 @@ static __always_inline void record_put(struct pkt *p)
 		return;
 	}
 	flow_account(p->key.ifindex, f);
+	if (!p->known || !p->had)
+		record_restart(f, &p->rec);
 	record_overwrite(f, &p->rec);
 	__sync_fetch_and_add(&f->pkts, 1);
 	__sync_fetch_and_add(&f->bytes, p->len);
@@ -374,6 +495,8 @@ static __always_inline void partner_put(struct pkt *p)
 	r->net = p->net;
 	r->hop = (__u8)p->hop;
 	r->dir = !p->dir;
+	if (p->key.proto == PROTO_TCP)
+		r->tcp_bits = p->rec.tcp_bits & (TCPW_LIBERAL | TCPW_FREE);
 	r->conn = CONN_RESERVED | (p->reply ? CONN_OPENER : 0);
 	flow_insert(&p->rkey, r, BPF_ANY);
 }

@@ -14,7 +14,8 @@
 struct fast {
 	__u64 mac_hi; /* destination MAC and two bytes of the source */
 	__u32 mac_lo;
-	__u8 tcp_flags;
+	struct tcp_seg seg; /* TCP */
+	__u8 later;	    /* a fragment without it */
 };
 
 struct ipv4_words {
@@ -50,21 +51,37 @@ static __always_inline void key_word(struct flow_key *k, __u32 vlan, __u32 proto
 #endif
 }
 
-static __always_inline int fast_l4(void *l4, void *end, __u8 proto, struct flow_key *k, struct fast *m)
+/* `size` is what the IP header leaves for the segment. */
+static __always_inline int fast_l4(void *l4, void *end, __u8 proto, __u32 size, struct flow_key *k,
+				   struct fast *m)
 {
 	struct l4_words *h = l4;
+	struct tcp_seg *s = &m->seg;
 
 	if (proto == PROTO_TCP) {
 		if ((void *)(h + 1) > end)
 			return -1;
-		m->tcp_flags = h->flags;
-	} else {
-		if (proto != PROTO_UDP || l4 + 8 > end)
+		s->off = h->off >> 4 << 2;
+		if (s->off < 20 || s->off > size)
 			return -1;
-		m->tcp_flags = 0;
+		s->flags = h->flags;
+		s->seq = bpf_ntohl(h->seq);
+		s->ack = bpf_ntohl(h->ack);
+		s->win = bpf_ntohs(h->window);
+		s->len = size - s->off;
+	} else if (proto != PROTO_UDP || l4 + 8 > end) {
+		return -1;
 	}
 	*(__u32 *)&k->sport = *(__u32 *)&h->sport;
 	return 0;
+}
+
+/* The length field is 0 for a segmentation offload packet of more than 64 KiB. */
+static __always_inline __u32 fast_size(ctx_t *ctx, __u16 field, __u32 header, __u32 counted)
+{
+	__u32 size = bpf_ntohs(field);
+
+	return size ? size - counted : ctx->len - ETH_SIZE - header;
 }
 
 static __always_inline int fast_parse(ctx_t *ctx, struct flow_key *k, struct fast *m)
@@ -88,21 +105,22 @@ static __always_inline int fast_parse(ctx_t *ctx, struct flow_key *k, struct fas
 		key_word(k, vlan, ip->proto, 4);
 		k->addr[0] = ip->src;
 		k->addr[1] = ip->dst;
-		return fast_l4(ip + 1, end, ip->proto, k, m);
+		return fast_l4(ip + 1, end, ip->proto, fast_size(ctx, ip->len, 20, 20), k, m);
 	}
 	if (type != bpf_htons(ETHERTYPE_IPV6) || (void *)(ip6 + 1) > end)
 		return -1;
 	key_word(k, vlan, ip6->proto, 6);
 	__builtin_memcpy(k->addr, ip6->addr, 32);
-	return fast_l4(ip6 + 1, end, ip6->proto, k, m);
+	return fast_l4(ip6 + 1, end, ip6->proto, fast_size(ctx, ip6->len, 40, 0), k, m);
 }
 
-static __always_inline void key_to_pkt(const struct flow_key *k)
+static __always_inline void key_to_pkt(const struct flow_key *k, const struct fast *m)
 {
 	struct pkt *p = pkt_get();
 
 	if (!p)
 		return;
+	p->seg = m->seg;
 	if (k->family == 6)
 		p->key = *k;
 	else
@@ -116,10 +134,10 @@ static __always_inline int fast_valid(struct flow_rec *f, struct fast *m, __u64 
 	       *(__u32 *)(f->smac + 2) == m->mac_lo && !rec_idle(f, now);
 }
 
-/* Over the rate: seen at the port, but no packet of the flow. */
-static __always_inline int fast_metered(ctx_t *ctx)
+/* Over the rate, or invalid: seen at the port, but no packet of the flow. */
+static __always_inline int fast_drop(ctx_t *ctx, __u32 reason)
 {
-	count_drop(DROP_METER);
+	count_drop(reason);
 	count_port(ctx->ifindex, 1, ctx->len, 0, 0, 1);
 	return TC_ACT_SHOT;
 }
@@ -127,7 +145,7 @@ static __always_inline int fast_metered(ctx_t *ctx)
 static __always_inline int fast_go(ctx_t *ctx, struct flow_rec *f, __u64 now)
 {
 	if ((f->flags & FLOW_METER) && !meters_pass(f->meters, ctx->len, now))
-		return fast_metered(ctx);
+		return fast_drop(ctx, DROP_METER);
 	__sync_fetch_and_add(&f->pkts, 1);
 	__sync_fetch_and_add(&f->bytes, ctx->len);
 	if (f->flags & FLOW_DROP) { /* not touched: it expires a second after it was made */

@@ -132,6 +132,7 @@ __noinline int stage_l2(ctx_t *ctx)
 	q = bpf_map_lookup_elem(&ports, &p->outk);
 	if (!q)
 		return -DROP_NO_OUTPUT;
+	p->out_flags = q->flags;
 	if (q->flags & PORT_ADMIN_DOWN)
 		return -DROP_OUT_DOWN;
 	/* An error about no known connection is nobody's business where rules apply. */

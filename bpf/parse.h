@@ -40,27 +40,52 @@ static __always_inline void parse_icmp_type(struct pkt *p)
 	p->icmp = p->key.proto == PROTO_ICMP ? icmp4_kind(p->icmp_type) : icmp6_kind(p->icmp_type);
 }
 
-/* Ports into the key. `l4_off` is where the L4 header starts. */
-static __always_inline int parse_l4(ctx_t *c, struct pkt *p)
+static __always_inline __u32 load32(const __u8 *b)
 {
-	__u8 b[16] = {};
+	return (__u32)load16(b) << 16 | load16(b + 2);
+}
+
+/*
+ * The header of a segment, whole also in a first fragment: RFC 1858 section 3, RFC 3128. `size` is what the IP
+ * header leaves for it and its payload.
+ */
+static __always_inline int parse_tcp(ctx_t *c, struct pkt *p, __u32 size)
+{
+	struct tcp_seg *s = &p->seg;
+	__u8 b[20];
+
+	if (size < sizeof(b) || ctx_load(c, p->l4_off, b, sizeof(b)) < 0)
+		return -DROP_MALFORMED;
+	s->off = (b[12] >> 4) * 4;
+	if (s->off < sizeof(b) || s->off > size)
+		return -DROP_MALFORMED;
+	p->tcp_flags = b[13];
+	s->flags = b[13] | (p->frag ? TCP_PART : 0);
+	s->seq = load32(b + 4);
+	s->ack = load32(b + 8);
+	s->win = load16(b + 14);
+	s->len = size - s->off;
+	p->key.sport = bpf_htons(load16(b));
+	p->key.dport = bpf_htons(load16(b + 2));
+	return STAGE_NEXT;
+}
+
+/* Ports into the key. `l4_off` is where the L4 header starts, `size` what there is from it on. */
+static __always_inline int parse_l4(ctx_t *c, struct pkt *p, __u32 size)
+{
+	__u8 b[8] = {};
 	__u8 proto = p->key.proto;
 
 	p->key.sport = 0;
 	p->key.dport = 0;
 	if (p->frag == FRAG_LATER)
 		return STAGE_NEXT;
-	if (proto == PROTO_TCP) {
-		if (ctx_load(c, p->l4_off, b, 14) < 0)
-			return -DROP_MALFORMED;
-		p->tcp_flags = b[13];
-	} else if (proto == PROTO_UDP || proto == PROTO_SCTP || proto == PROTO_ICMP ||
-		   proto == PROTO_ICMPV6) {
-		if (ctx_load(c, p->l4_off, b, 8) < 0)
-			return -DROP_MALFORMED;
-	} else {
+	if (proto == PROTO_TCP)
+		return parse_tcp(c, p, size);
+	if (proto != PROTO_UDP && proto != PROTO_SCTP && proto != PROTO_ICMP && proto != PROTO_ICMPV6)
 		return STAGE_NEXT;
-	}
+	if (size < sizeof(b) || ctx_load(c, p->l4_off, b, sizeof(b)) < 0)
+		return -DROP_MALFORMED;
 	if (proto != PROTO_ICMP && proto != PROTO_ICMPV6) {
 		p->key.sport = bpf_htons(load16(b));
 		p->key.dport = bpf_htons(load16(b + 2));
@@ -99,7 +124,7 @@ static __always_inline int parse_ipv4(ctx_t *c, struct pkt *p)
 	else if (off & 0x2000)
 		p->frag = FRAG_FIRST;
 	p->l4_off = (__u16)(p->l3_off + hdr);
-	return parse_l4(c, p);
+	return parse_l4(c, p, total - hdr);
 }
 
 /* One extension header at l4_off; sets *next. 1: more to skip, 0: `next` is the payload. */
@@ -135,13 +160,17 @@ static __always_inline int parse_ext(ctx_t *c, struct pkt *p, __u8 *next)
 static __always_inline int parse_ipv6(ctx_t *c, struct pkt *p)
 {
 	__u8 b[40];
+	__u32 end;
 	__u8 next;
 	int more = 1;
 
 	if (ctx_load(c, p->l3_off, b, sizeof(b)) < 0 || b[0] >> 4 != 6)
 		return -DROP_MALFORMED;
-	if (load16(b + 4) > p->len - p->l3_off - sizeof(b))
+	end = p->l3_off + (__u32)sizeof(b) + load16(b + 4);
+	if (end > p->len)
 		return -DROP_MALFORMED;
+	if (!load16(b + 4)) /* a segmentation offload packet of more than 64 KiB */
+		end = p->len;
 	p->key.family = 6;
 	p->hop_limit = b[7];
 	__builtin_memcpy(&p->key.addr[0], b + 8, 16);
@@ -150,12 +179,12 @@ static __always_inline int parse_ipv6(ctx_t *c, struct pkt *p)
 	next = b[6];
 	for (int i = 0; i < ABI_IPV6_EXT && more > 0; i++)
 		more = parse_ext(c, p, &next);
-	if (p->l4_off > p->len)
+	if (p->l4_off > end)
 		return -DROP_MALFORMED;
 	if (more) /* truncated, or a longer list of headers than anybody sends */
 		return -DROP_MALFORMED;
 	p->key.proto = next;
-	return parse_l4(c, p);
+	return parse_l4(c, p, end - p->l4_off);
 }
 
 /*

@@ -24,6 +24,9 @@
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
+#define TCP_URG 0x20
+#define TCP_PART                                                                                   \
+	0x100 /* in struct tcp_seg: first fragment, the rest of the payload is not counted */
 
 enum pkt_kind { PKT_OTHER, PKT_ARP, PKT_IP };
 enum pkt_frag { FRAG_NONE, FRAG_FIRST, FRAG_LATER };
@@ -33,6 +36,19 @@ enum pkt_icmp {
 	ICMP_ERROR,   /* has the start of a packet in it */
 	ICMP_CONTROL, /* neighbour discovery, MLD: stays in its network */
 	ICMP_REST,
+};
+
+/* A TCP header, host order. */
+struct tcp_seg {
+	__u32 seq, ack;
+	__u32 len; /* of the payload; of a segmentation offload packet: all of it */
+	__u16 win;
+	__u16 flags;
+	__u8 off;	     /* size of the header */
+	__u8 scaled, wscale; /* SYN: has the window scale option; its value */
+	__u8 sack_ok;
+	__u16 mss; /* SYN: 0 without the option */
+	__u16 pad;
 };
 
 struct native_visit {
@@ -49,6 +65,7 @@ struct pkt {
 	__u8 multicast; /* or broadcast */
 	__u16 l3_off, l4_off;
 	__u32 frag_id;
+	struct tcp_seg seg;
 	__u8 frag; /* enum pkt_frag */
 	__u8 tcp_flags;
 	__u8 icmp; /* enum pkt_icmp */
@@ -65,7 +82,10 @@ struct pkt {
 	__u8 guards;	 /* of the port */
 	__u8 unrecorded; /* no record is made */
 	__u8 dhcp_type;
-	__u32 dhcp_lease; /* s */
+	__u32 dhcp_lease;     /* s */
+	__u16 out_flags;      /* of the output port */
+	__u8 native_firewall; /* one is on the way */
+	__u8 stateful;	      /* some firewall is: what is invalid is dropped */
 
 	/* stage_flow: the record as it was */
 	__u8 seen; /* there is a record, whatever it is worth */

@@ -62,8 +62,6 @@ static __always_inline int native_firewall(struct pkt *p, __u32 enter, __u32 lea
 {
 	if (p->checked && !p->trace)
 		return STAGE_NEXT;
-	if (tcp_cannot_open(p))
-		return -DROP_CT_INVALID;
 	if (p->reply)
 		return sg_port_allows(leave, 0, 0) && sg_port_allows(enter, 0, 1) ? STAGE_NEXT :
 										    -DROP_FIREWALL;

@@ -118,16 +118,6 @@ static __always_inline int sg_exempt(struct pkt *p)
 	       (s == DHCP6_SERVER_PORT && d == DHCP6_CLIENT);
 }
 
-/* A segment that neither belongs to a connection nor may open one: RFC 9293 section 3.10.7.1. */
-static __always_inline int tcp_cannot_open(struct pkt *p)
-{
-	__u8 f = p->tcp_flags;
-
-	if (p->key.proto != PROTO_TCP || p->known)
-		return 0;
-	return (f & (TCP_RST | TCP_FIN)) || (f & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
-}
-
 __noinline int stage_sg(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
@@ -150,8 +140,6 @@ __noinline int stage_sg(ctx_t *ctx)
 	}
 	if (p->checked && !p->trace)
 		return STAGE_NEXT;
-	if (tcp_cannot_open(p))
-		return -DROP_CT_INVALID;
 	if (p->reply) { /* the opener is behind the output port */
 		if (!sg_port_allows(p->out, p->out_vlan, 1))
 			return -DROP_SG_EGRESS;

@@ -183,7 +183,9 @@ static __always_inline struct flow_rec *find_parsed(ctx_t *ctx, struct fast *m)
 		return 0;
 	m->mac_hi = *(__u64 *)p->dmac;
 	m->mac_lo = *(__u32 *)(p->smac + 2);
-	m->tcp_flags = p->tcp_flags;
+	m->seg = p->seg;
+	if (p->frag == FRAG_LATER)
+		m->later = 1;
 	return flow_find(&p->key);
 }
 
@@ -194,8 +196,9 @@ int dp_ingress(ctx_t *ctx)
 	struct flow_key k;
 	struct fast m;
 	__u64 now;
-	int plain;
+	int plain, v;
 
+	m.later = 0;
 	if (is_trace(ctx))
 		return slow_path(ctx);
 	plain = !fast_parse(ctx, &k, &m);
@@ -205,12 +208,14 @@ int dp_ingress(ctx_t *ctx)
 	now = bpf_jiffies64();
 	if (!fast_valid(f, &m, now))
 		return slow_path(ctx);
-	if ((f->flags & FLOW_TCP) &&
-	    ((m.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) || f->state != CT_ESTABLISHED)) {
+	if ((f->flags & FLOW_TCP) && !m.later && tcp_plain(f, &m.seg)) {
 		if (plain)
-			key_to_pkt(&k);
-		if (tcp_advance(m.tcp_flags))
+			key_to_pkt(&k, &m);
+		v = tcp_advance(ctx->len);
+		if (v > 0)
 			return slow_path(ctx);
+		if (v < 0)
+			return fast_drop(ctx, (__u32)-v);
 	}
 	return fast_go(ctx, f, now);
 }

@@ -45,9 +45,16 @@ static size_t l4_header(uint8_t *b, const struct desc *d)
 	case 6:
 		put16(b, d->sport);
 		put16(b + 2, d->dport);
-		b[12] = 5 << 4;
+		put16(b + 4, d->tcp_seq >> 16);
+		put16(b + 6, d->tcp_seq);
+		put16(b + 8, d->tcp_ack >> 16);
+		put16(b + 10, d->tcp_ack);
+		b[12] = (uint8_t)((5 + d->n_opts / 4) << 4);
 		b[13] = d->flags;
-		return 20;
+		put16(b + 14, d->tcp_win);
+		if (d->n_opts)
+			memcpy(b + 20, d->opts, d->n_opts);
+		return 20 + d->n_opts;
 	case 17:
 		put16(b, d->sport);
 		put16(b + 2, d->dport);

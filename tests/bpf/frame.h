@@ -9,7 +9,9 @@
 #define TCP_FIN 1
 #define TCP_SYN 2
 #define TCP_RST 4
+#define TCP_PSH 8
 #define TCP_ACK 16
+#define TCP_URG 32
 
 struct desc {
 	const uint8_t *smac, *dmac;
@@ -18,10 +20,14 @@ struct desc {
 	uint8_t proto;	       /* 6, 17, 1, 58 */
 	uint16_t sport, dport; /* ICMP query: sport is the identifier */
 	uint8_t flags;	       /* TCP */
-	uint8_t type, code;    /* ICMP */
-	size_t payload;	       /* bytes after the L4 header */
-	uint32_t seq;	       /* first four bytes of the payload, when there are four */
-	uint16_t frag;	       /* IPv4: flags and offset as in the header */
+	uint32_t tcp_seq, tcp_ack;
+	uint16_t tcp_win;
+	const uint8_t *opts; /* TCP: n_opts bytes, a multiple of 4 */
+	size_t n_opts;
+	uint8_t type, code; /* ICMP */
+	size_t payload;	    /* bytes after the L4 header */
+	uint32_t seq;	    /* first four bytes of the payload, when there are four */
+	uint16_t frag;	    /* IPv4: flags and offset as in the header */
 	uint16_t ip_id;
 	uint8_t ttl; /* 0: 64 */
 };
