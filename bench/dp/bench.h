@@ -15,7 +15,7 @@ int cmd_source(int argc, char **argv);
 int cmd_ping(int argc, char **argv);
 int cmd_pong(int argc, char **argv);
 int cmd_tap_source(int argc, char **argv);
-int cmd_tap_sink(int argc, char **argv);
+int cmd_tap_pump(int argc, char **argv);
 int cmd_demarc(int argc, char **argv);
 
 /* Ends the program: what, and errno's text unless it is 0. */

@@ -8,7 +8,7 @@
  *   bench-dp source --dev DEV --smac M --dmac M --saddr A --daddr A [--flows N] [--first I] [--count N | --seconds MS] [--size B]
  *                   [--tcp FLAGS --seq N --ack N] [--backwards] [--spoof] [--skb [--rate PPS]] [--sink PIN] [--meter PID,...]
  *   bench-dp ping ADDR PORT COUNT | pong PORT
- *   bench-dp tap-source TAP ... | tap-sink TAP MS
+ *   bench-dp tap-source DEV ... | tap-pump HOST-DEV INDEX NETNS GUEST-DEV
  *   bench-dp demarc --pin DIR [--flows N]    then lines on stdin, see demarc.c
  */
 
@@ -130,7 +130,7 @@ int main(int argc, char **argv)
 		{ "ping", cmd_ping },
 		{ "pong", cmd_pong },
 		{ "tap-source", cmd_tap_source },
-		{ "tap-sink", cmd_tap_sink },
+		{ "tap-pump", cmd_tap_pump },
 		{ "demarc", cmd_demarc },
 	};
 

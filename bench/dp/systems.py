@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from lab import IP_A, IP_B, MAC_A, MAC_B, MAC_P0, OTHER_CPU, P0, P1, PIN_ROOT, SOURCE_CPU, TOOL, Failed, Lab, run, wait_for
+from lab import IP_A, IP_B, MAC_A, MAC_B, MAC_P1, OTHER_CPU, P0, P1, PIN_ROOT, SOURCE_CPU, TOOL, Failed, Lab, run, wait_for
 
 BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 P2, MAC_C, MAC_P2 = 103, "02:00:00:00:00:0c", "02:00:00:00:01:02"  # where a flood comes in
@@ -47,6 +47,15 @@ class Bridge(Lab):
         self.ip("s", f"link add br0 {BRIDGE}", "link set br0 up", "link set p0 master br0", "link set p1 master br0")
         # The kernel has br_netfilter built in; who measures a plain bridge turns it off.
         self.inside("s", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0", check=False)
+
+
+class BridgeVxlan(Bridge):
+    """The bridge's other port is a VXLAN tunnel over p1."""
+
+    def __init__(self, name="bridge-vxlan"):
+        super().__init__(name)
+        self.ip("s", "link set p1 nomaster", "addr add 10.9.0.1/24 dev p1", f"neigh replace 10.9.0.2 lladdr {MAC_B} dev p1 nud permanent",
+                "link add vx0 type vxlan id 42 dstport 4789 local 10.9.0.1 remote 10.9.0.2 nolearning", "link set vx0 master br0 up")
 
 
 class Conntrack:
@@ -100,8 +109,53 @@ class Nft(Flood, Lab):
         return text + 'iifname { "p0", "p2" } ct state new meta l4proto { tcp, udp } accept\n}\n}\n'
 
 
+class Tap:
+    """In front of a system: p0 is the tap of a virtual machine, whose side (h0, in namespace a) a process without vhost feeds."""
+
+    p0_flags = "nopeer"
+
+    def hosts(self, routed=False):
+        self.add("a", "b", "s")
+        self.veth("b", "h1", MAC_B, "s", "p1", MAC_P1, P1)
+        self.monitor = self.spawn("s", ["taskset", "-c", OTHER_CPU, TOOL, "tap-pump", "p0", str(P0), f"/run/netns/{self.space('a')}", "h0"],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
+        if not self.monitor.stdout.readline():
+            raise Failed("no tap can be made")
+        self.ip("s", "link set p0 up")
+        self.ip("a", f"link set h0 address {MAC_A}", "link set h0 up")
+        self.addresses(MAC_B, MAC_A)
+
+
+class TapSource:
+    """In front of a system: p0 is a tap into which a process writes frames one by one."""
+
+    p0_flags = "nopeer"
+
+    def hosts(self, routed=False):
+        self.add("a", "b", "s")
+        self.veth("b", "h1", MAC_B, "s", "p1", MAC_P1, P1)
+        self.monitor = self.spawn("s", ["taskset", "-c", SOURCE_CPU, TOOL, "tap-source", "p0", "--index", str(P0), "--smac", MAC_A, "--dmac", MAC_B,
+                                        "--saddr", IP_A, "--daddr", IP_B, "--seconds", "300"],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
+        if not self.monitor.stdout.readline():
+            raise Failed("no tap can be made")
+        self.ip("s", "link set p0 up")
+        self.ip("b", f"addr add {IP_B}/8 dev h1")
+        self.load()
+        self.attach("b", "h1", "tc_sink")
+
+    def write(self):
+        """CPU microseconds per frame."""
+        self.monitor.stdin.write("\n")
+        self.monitor.stdin.flush()
+        out = json.loads(self.monitor.stdout.readline())
+        return out["own_ns"] / 1e3 / max(out["sent"], 1)
+
+
 class Floor(Lab):
     """The least an eBPF program can do; program as floor.bpf.c names it."""
+
+    by_egress = {"tc_peer": "tc_redirect", "tc_flow_peer": "tc_flow"}  # towards a tap, which has no peer
 
     def __init__(self, name, program, flows=1 << 16):
         super().__init__(name)
@@ -112,12 +166,14 @@ class Floor(Lab):
         if program.startswith("xdp"):
             for short, dev in (("a", "h0"), ("b", "h1")):
                 self.features(short, dev, "tx", "off")
-        for dev in ("p0", "p1"):
-            self.attach("s", dev, program)
+        self.attach("s", "p0", program)
+        self.attach("s", "p1", self.by_egress[program] if isinstance(self, (Tap, TapSource)) else program)
 
 
 class Demarc(Flood, Lab):
     """The datapath through its API. Ports of containers; both have anti-spoofing, a security group of `rules` rules and records."""
+
+    p0_flags = ""
 
     def __init__(self, name="demarc", rules=10, flows=0, security=True, acl=0, flooded=False):
         super().__init__(name)
@@ -134,11 +190,20 @@ class Demarc(Flood, Lab):
             self.say(f"acl 1 rules={acl}")
         self.say("net 1")
         secure = ("security sg=1" if security else "") + (" acl=1" if acl else "")
-        self.say(f"port {P0} net=1 mac={MAC_A} {secure} addr={IP_A}/32")
+        self.say(f"port {P0} net=1 mac={MAC_A} {self.p0_flags} {secure} addr={IP_A}/32")
         self.say(f"port {P1} net=1 mac={MAC_B} {secure} addr={IP_B}/32")
         if flooded:
             self.flood_host(MAC_B)
             self.say(f"port {P2} net=1 uplink")
+
+    def busy(self, seconds):
+        """The agent's share of one processor while nothing is asked of it: it ages the records."""
+        def spent():
+            with open(f"/proc/{self.agent.pid}/schedstat", encoding="ascii") as f:
+                return int(f.read().split()[0])
+        before = spent()
+        time.sleep(seconds)
+        return (spent() - before) / 1e9 / seconds
 
     def say(self, line):
         """One line to the agent; its JSON, if any."""
@@ -160,6 +225,30 @@ class Demarc(Flood, Lab):
             pass  # it has ended, and said why; its pins go with those of a run that was killed
         finally:
             super().close()
+
+
+class TapFloor(Tap, Floor):
+    pass
+
+
+class TapBridge(Tap, Bridge):
+    pass
+
+
+class TapDemarc(Tap, Demarc):
+    pass
+
+
+class TapSourceFloor(TapSource, Floor):
+    pass
+
+
+class TapSourceBridge(TapSource, Bridge):
+    pass
+
+
+class TapSourceDemarc(TapSource, Demarc):
+    pass
 
 
 OVS_CT = ["table=0,priority=100,ip,ct_state=-trk,actions=ct(table=1)", "table=0,priority=10,actions=NORMAL",
