@@ -7,8 +7,10 @@
 Several systems are up at once, each in namespaces of its own, so that measurements alternate without building anything in between.
 """
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -36,6 +38,11 @@ def run(argv, text=None, check=True, env=None):
     if check and done.returncode:
         raise Failed(f"{' '.join(argv)[:300]}: {done.returncode}: {(done.stderr or done.stdout)[-500:]}")
     return done.stdout
+
+
+def die_with_parent():
+    """In a child: it ends when this program does, however that ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def ksoftirqd():
@@ -139,7 +146,7 @@ class Lab:
 
     def spawn(self, short, argv, env=None, stdin=None, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         where = ["nsenter", f"--net=/run/netns/{self.space(short)}", "--"] if short else []
-        p = subprocess.Popen(where + argv, env=env, stdin=stdin, stdout=stdout, stderr=stderr, text=True)
+        p = subprocess.Popen(where + argv, env=env, stdin=stdin, stdout=stdout, stderr=stderr, text=True, preexec_fn=die_with_parent)
         self.processes.append(p)
         return p
 

@@ -36,7 +36,7 @@ class Bench:
 
 
 def prepared(flows=1, tcp=False):
-    def prepare(lab):
+    def prepare(_, lab):
         lab.sinks()
         lab.establish(flows, tcp)
     return prepare
@@ -68,6 +68,33 @@ def established(b):
         b.report.ratio(f"established-{kind}-ovs", what, raw, "demarc", "ovs", 0.3, title=f"OVS, conntrack, {b.ovs()}")
 
 
+# ---- many rules
+
+def rules(b):
+    sizes = (10, 10000) if b.quick else (10, 100, 1000, 10000)
+    n = {"list 10000": 500}  # what walks a list is given fewer flows
+    makers = {"direct": Direct, "list 10": lambda name: Nft("list10"), "list 10000": lambda name: Nft("list10000", rules=10000),
+              "set 10000": lambda name: Nft("set10000", rules=10000, named_set=True)}
+    makers |= {f"acl {size}": lambda name, size=size: Demarc(f"acl{size}", acl=size, flows=1 << 21) for size in sizes}
+
+    def first(key, lab):
+        count = n.get(key, 30000)
+        where = {"flows": count, "first": lab.first, "count": count}
+        lab.first += count
+        return core_us(lab.source(**where))
+
+    with Group(makers) as g:
+        g.each(prepared())
+        packets = g.rounds(b.rounds, us(ms=b.ms))
+        firsts = g.rounds(b.rounds, first)
+    cost = {key: [v - d for v, d in zip(values, firsts["direct"])] for key, values in firsts.items() if key != "direct"}
+    b.report.ratio("rules-established", "ACL of 10,000 rules against 10: established packet", packets, "acl 10000", "acl 10", 1.05, goal="<= 1.05 x")
+    b.report.ratio("rules-first", "ACL of 10,000 rules against 10: first packet of a flow, the source's own cost taken off", cost, "acl 10000", "acl 10", 2,
+                   goal="<= 2 x")
+    for peer, what in (("list 10000", "a list of 10,000 rules"), ("set 10000", "a set of 10,000 elements")):
+        b.report.ratio(f"rules-first-{peer.split()[0]}", "first packet of a flow at 10,000 rules", cost, "acl 10000", peer, 1, title=f"nftables, {what}")
+
+
 # ---- many flows
 
 def flows(b):
@@ -78,9 +105,9 @@ def flows(b):
               "demarc": lambda name: Demarc(name, flows=4 * most)}
     raw = {}
     with Group(makers) as g:
-        g.each(lambda lab: lab.sinks())
+        g.each(lambda _, lab: lab.sinks())
         for n in sizes:
-            g.each(lambda lab, n=n: lab.establish(n))
+            g.each(lambda _, lab, n=n: lab.establish(n))
             for name, values in g.rounds(min(b.rounds, 3), us(ms=2 * b.ms, flows=n)).items():
                 raw[f"{name} {n}"] = values
         memory = g.labs["demarc"].say("memory") if "demarc" in g.labs else None
@@ -108,12 +135,12 @@ def new_flows(b):
     steps = (((0x02, 1000, 0), False), ((0x12, 5000, 1001), True), ((0x10, 1001, 5001), False), (DATA, False),
              ((0x11, 1007, 5001), False), ((0x11, 5001, 1008), True), ((0x10, 1008, 5002), False))
 
-    def fresh(lab):
+    def fresh(_, lab):
         where = {"flows": n, "first": lab.first, "count": n}
         lab.first += n
         return tuple(core_us(lab.source(**where, backwards=back)) for back in (False, True))
 
-    def connections(lab):
+    def connections(_, lab):
         where = {"flows": n, "first": lab.first, "count": n}
         lab.first += n
         return sum(core_us(lab.source(**where, tcp=segment, backwards=back)) for segment, back in steps)
@@ -152,7 +179,7 @@ def bulk(lab, seconds, here="a", there="b", to=IP_B):
     return end["bytes"] * 8 / max(end["seconds"], 1e-9) / 1e9
 
 
-def plain(lab):
+def plain(_, lab):
     """Host stacks do their own aggregation: without GRO on veth, segments pass whole."""
     for short, dev in (("a", "h0"), ("b", "h1"), ("s", "p0"), ("s", "p1")):
         if short in lab.spaces:
@@ -163,7 +190,7 @@ def tcp_bulk(b):
     makers = {"redirect_peer": lambda name: Floor(name, "tc_peer"), "bridge": Bridge, "demarc": Demarc}
     with Group(makers) as g:
         g.each(plain)
-        raw = g.rounds(b.rounds, lambda lab: bulk(lab, 1 if b.quick else 1.5))
+        raw = g.rounds(b.rounds, lambda _, lab: bulk(lab, 1 if b.quick else 1.5))
     best = max(("redirect_peer", "bridge"), key=lambda name: statistics.median(raw.get(name, [0])))
     b.report.ratio("tcp-containers", "TCP bulk, container to container", raw, "demarc", best, 0.95, unit="Gbit/s", most=False, digits=1)
 
@@ -171,12 +198,12 @@ def tcp_bulk(b):
 def taps(b):
     makers = {"redirect_peer": lambda name: TapFloor(name, "tc_peer"), "bridge": TapBridge, "demarc": TapDemarc}
     with Group(makers) as g:
-        raw = g.rounds(b.rounds, lambda lab: bulk(lab, 1 if b.quick else 1.5))
+        raw = g.rounds(b.rounds, lambda _, lab: bulk(lab, 1 if b.quick else 1.5))
     best = max(("redirect_peer", "bridge"), key=lambda name: statistics.median(raw.get(name, [0])))
     b.report.ratio("tcp-tap", "TCP bulk, virtual machine (tap) to container", raw, "demarc", best, 0.95, unit="Gbit/s", most=False, digits=1)
     makers = {"floor": lambda name: TapSourceFloor(name, "tc_flow_peer"), "bridge": TapSourceBridge, "demarc": TapSourceDemarc}
     with Group(makers) as g:
-        raw = g.rounds(b.rounds, lambda lab: lab.write())
+        raw = g.rounds(b.rounds, lambda _, lab: lab.write())
     b.report.ratio("tap-floor", "virtual machine (tap, one write a frame) to container", raw, "demarc", "floor", 1.25)
     b.report.ratio("tap-bridge", "virtual machine (tap, one write a frame) to container", raw, "demarc", "bridge", 1)
 
@@ -197,7 +224,7 @@ def rtt(b):
     try:
         with Group(makers) as g:
             g.each(plain)
-            raw = g.rounds(b.rounds, lambda lab: ping(lab, 3000 if b.quick else 8000))
+            raw = g.rounds(b.rounds, lambda _, lab: ping(lab, 3000 if b.quick else 8000))
     finally:
         awake.kill()
         awake.wait()
@@ -278,7 +305,7 @@ def insert(b):
         g.each(plain)
         for _ in range(1 if b.quick else 3):
             for change in (True, False):
-                g.each(lambda lab, change=change: one(lab, change))
+                g.each(lambda _, lab, change=change: one(lab, change))
     lost = {key: [r["lost"] + r["duplicated"] for r in v] for key, v in results.items()}
     peers = ", ".join(f"{name} {lost.get((name, True))} (unchanged: {lost.get((name, False))})" for name in ("bridge", "ovs"))
     ours = lost.get(("demarc", True))
@@ -309,7 +336,7 @@ def flood(b):
         g.each(plain)
         for _ in range(1 if b.quick else 3):
             for flooding in (True, False):
-                g.each(lambda lab, flooding=flooding: one(lab, flooding))
+                g.each(lambda _, lab, flooding=flooding: one(lab, flooding))
     lost = {key: [r["lost"] for r in v] for key, v in results.items()}
     ours = lost.get(("demarc", True))
     if not ours:
@@ -321,5 +348,5 @@ def flood(b):
     return b.report.ratio("flood-nft", "SYN flood: CPU per SYN, against nftables", cost, "demarc end", "nft end", 1, title="nftables")
 
 
-PARTS = {"established": established, "flows": flows, "new": new_flows, "tcp": tcp_bulk, "taps": taps, "rtt": rtt, "native": native, "chains": chains,
+PARTS = {"established": established, "rules": rules, "flows": flows, "new": new_flows, "tcp": tcp_bulk, "taps": taps, "rtt": rtt, "native": native, "chains": chains,
          "insert": insert, "flood": flood}

@@ -43,13 +43,13 @@ class Group:
             close(lab)
 
     def each(self, what, only=None):
-        """Does something with each system; one that fails at it is left out from then on."""
+        """Calls what(name, system) for each system; one that fails at it is left out from then on."""
         for name, lab in list(self.labs.items()):
             if only and name not in only:
                 continue
             try:
                 lab.resume()
-                what(lab)
+                what(name, lab)
                 lab.pause()
             except (Failed, OSError) as e:
                 self.failed[name] = str(e)
@@ -57,15 +57,15 @@ class Group:
                 close(self.labs.pop(name))
 
     def rounds(self, n, measure, only=None):
-        """{system: [figure of each round]}, the systems taking turns."""
+        """{system: [measure(name, system) of each round]}, the systems taking turns."""
         out = {}
         for _ in range(n):
-            self.each(lambda lab: out.setdefault(lab.name, []).append(measure(lab)), only)
+            self.each(lambda name, lab: out.setdefault(name, []).append(measure(name, lab)), only)
         return {name: values for name, values in out.items() if len(values) == n}
 
 
 def us(**how):
-    return lambda lab: lab.source(**how)["us"]
+    return lambda _, lab: lab.source(**how)["us"]
 
 
 class Report:

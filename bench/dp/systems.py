@@ -95,17 +95,28 @@ class Nft(Flood, Lab):
         self.inside("s", "nft", "-f", "-", text=self.ruleset(rules, named_set))
 
     @staticmethod
-    def ruleset(rules, named_set):
+    def net(i, prefix_len=32):
+        number = (172 << 24) + (16 << 16) + i & ~((1 << 32 - prefix_len) - 1)
+        return ".".join(str(number >> shift & 255) for shift in (24, 16, 8, 0)) + (f"/{prefix_len}" if prefix_len < 32 else "")
+
+    @classmethod
+    def rule(cls, i):
+        """The i-th rule that no packet matches; other_acl_rule() of demarc.c has the same ones."""
+        proto, port = ("udp", "tcp")[i % 2], 1000 + i % 100
+        match = (f"ip saddr {cls.net(i)} {proto} dport {port}",
+                 f"ip daddr {cls.net(i, 24)} {proto} dport {port}-{port + i % 50}",
+                 f"ip saddr {cls.net(i, 24)} ip daddr {cls.net(7 * i)} {proto} dport {port}",
+                 f"ip saddr {cls.net(i, 28)} {proto} sport {2000 + i % 300}-{2020 + i % 300} {proto} dport {port}")
+        return match[i % 4] + " drop\n"
+
+    @classmethod
+    def ruleset(cls, rules, named_set):
         n = max(rules - 3, 0)
-        others = [(f"172.{16 + (i >> 16)}.{i >> 8 & 255}.{i & 255}", 1000 + i % 100) for i in range(n)]
         text = "table inet filter {\n"
-        if named_set:
-            text += "set others { type ipv4_addr . inet_service; elements = { " + ", ".join(f"{a} . {p}" for a, p in others) + " } }\n"
+        if named_set:  # of one shape only: a set knows no ranges in more than one field
+            text += "set others { type ipv4_addr . inet_service; elements = { " + ", ".join(f"{cls.net(i)} . {1000 + i % 100}" for i in range(n)) + " } }\n"
         text += "chain forward { type filter hook forward priority 0; policy drop;\nct state established,related accept\nct state invalid drop\n"
-        if named_set:
-            text += "ip saddr . udp dport @others drop\n"
-        else:
-            text += "".join(f"ip saddr {a} udp dport {p} drop\n" for a, p in others)
+        text += "ip saddr . udp dport @others drop\n" if named_set else "".join(map(cls.rule, range(n)))
         return text + 'iifname { "p0", "p2" } ct state new meta l4proto { tcp, udp } accept\n}\n}\n'
 
 
