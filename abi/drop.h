@@ -37,7 +37,9 @@
 	X(METER, "meter", "over the rate of a bandwidth limit")                                    \
 	X(SOURCE_GUARD, "source_guard", "the source address was not given to a host of this port") \
 	X(ND_FRAGMENT, "nd_fragment", "neighbour discovery may not be fragmented (RFC 6980)")      \
-	X(STORM, "storm", "over the port's limit of broadcast, multicast and unknown unicast")
+	X(STORM, "storm", "over the port's limit of broadcast, multicast and unknown unicast")     \
+	X(FRAG_TINY, "frag_tiny", "the first fragment lacks part of the headers")                  \
+	X(FRAG_OVERLAP, "frag_overlap", "the fragment overlaps another one of its datagram")
 
 enum drop_reason {
 #define X(name, id, text) DROP_##name,

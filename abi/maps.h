@@ -268,16 +268,31 @@ struct frag_key {
 	__u32 ifindex;
 	__u32 id;
 	__u16 vlan;
-	__u8 proto;
+	__u8 proto; /* IPv6: 0, because later fragments need not name what the first one carries */
 	__u8 family;
 	__u32 addr[8];
 };
+
+#define FRAG_PIECES 8
+enum frag_flag {
+	FRAG_DEAD = 1 << 0,  /* an overlap was seen: nothing of the datagram passes any more */
+	FRAG_TOTAL = 1 << 1, /* the last fragment was seen: `total` is known */
+};
+/* A datagram whose first fragment has passed. Bytes count from the end of the unfragmentable headers. */
 struct frag_rec {
+	__u64 seen_ns; /* the first fragment */
 	__u16 sport, dport;
 	__u8 icmp_type, icmp_code;
-	__u16 pad;
-	__u64 seen_ns;
+	__u8 proto;
+	__u8 flags; /* enum frag_flag */
+	__u16 total;
+	__u16 n; /* pieces */
+	__u16 last_from, last_to;
+	struct {
+		__u16 from, to; /* first byte, and the one after the last */
+	} piece[FRAG_PIECES];
 };
+ABI_SIZE(struct frag_rec, 56);
 
 /* ---- security groups ---- */
 

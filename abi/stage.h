@@ -36,6 +36,7 @@ enum stage {
 	X(PARSE_PORTS, PARSE, "source port {}, destination port {}")                               \
 	X(PARSE_ARP, PARSE, "ARP, {} bytes")                                                       \
 	X(PARSE_OTHER, PARSE, "ethertype 0x{x}, {} bytes")                                         \
+	X(PARSE_PIECE, PARSE, "fragment {x}, bytes {} to {}")                                      \
 	X(PARSE_FRAG, PARSE, "fragment {x}, ports {} and {} of its first fragment")                \
 	X(PORT_OK, PORT, "ifindex {}, network {}, flags 0x{x}")                                    \
 	X(PORT_HOST, PORT, "addressed to the node itself: goes to the host's own stack")           \

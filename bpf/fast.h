@@ -16,6 +16,7 @@ struct fast {
 	__u32 mac_lo;
 	struct tcp_seg seg; /* TCP */
 	__u8 later;	    /* a fragment without it */
+	int parsed;	    /* as slow_path() takes it */
 };
 
 struct ipv4_words {

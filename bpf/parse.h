@@ -45,6 +45,26 @@ static __always_inline __u32 load32(const __u8 *b)
 	return (__u32)load16(b) << 16 | load16(b + 2);
 }
 
+/* A first fragment has all headers: RFC 7112, RFC 1858 section 3. */
+static __always_inline int too_short(struct pkt *p)
+{
+	return p->frag == FRAG_FIRST ? -DROP_FRAG_TINY : -DROP_MALFORMED;
+}
+
+/* Fragments but the last are multiples of 8 bytes, and none ends beyond 65535: RFC 791, RFC 8200 section 4.5. */
+static __always_inline int parse_frag(struct pkt *p, __u16 from, __u32 size, int more)
+{
+	if (!from && !more)
+		return STAGE_NEXT;
+	p->frag = from ? FRAG_LATER : FRAG_FIRST;
+	p->frag_from = from;
+	p->frag_to = from + size;
+	p->frag_more = more != 0;
+	if (!size || (more && (size & 7)) || p->frag_to > 65535)
+		return -DROP_MALFORMED;
+	return STAGE_NEXT;
+}
+
 /*
  * The header of a segment, whole also in a first fragment: RFC 1858 section 3, RFC 3128. `size` is what the IP
  * header leaves for it and its payload.
@@ -54,11 +74,15 @@ static __always_inline int parse_tcp(ctx_t *c, struct pkt *p, __u32 size)
 	struct tcp_seg *s = &p->seg;
 	__u8 b[20];
 
-	if (size < sizeof(b) || ctx_load(c, p->l4_off, b, sizeof(b)) < 0)
+	if (size < sizeof(b))
+		return too_short(p);
+	if (ctx_load(c, p->l4_off, b, sizeof(b)) < 0)
 		return -DROP_MALFORMED;
 	s->off = (b[12] >> 4) * 4;
-	if (s->off < sizeof(b) || s->off > size)
+	if (s->off < sizeof(b))
 		return -DROP_MALFORMED;
+	if (s->off > size)
+		return too_short(p);
 	p->tcp_flags = b[13];
 	s->flags = b[13] | (p->frag ? TCP_PART : 0);
 	s->seq = load32(b + 4);
@@ -84,7 +108,9 @@ static __always_inline int parse_l4(ctx_t *c, struct pkt *p, __u32 size)
 		return parse_tcp(c, p, size);
 	if (proto != PROTO_UDP && proto != PROTO_SCTP && proto != PROTO_ICMP && proto != PROTO_ICMPV6)
 		return STAGE_NEXT;
-	if (size < sizeof(b) || ctx_load(c, p->l4_off, b, sizeof(b)) < 0)
+	if (size < sizeof(b))
+		return too_short(p);
+	if (ctx_load(c, p->l4_off, b, sizeof(b)) < 0)
 		return -DROP_MALFORMED;
 	if (proto != PROTO_ICMP && proto != PROTO_ICMPV6) {
 		p->key.sport = bpf_htons(load16(b));
@@ -119,16 +145,14 @@ static __always_inline int parse_ipv4(ctx_t *c, struct pkt *p)
 	__builtin_memcpy(&p->key.addr[1], b + 16, 4);
 	off = load16(b + 6);
 	p->frag_id = load16(b + 4);
-	if (off & 0x1fff)
-		p->frag = FRAG_LATER;
-	else if (off & 0x2000)
-		p->frag = FRAG_FIRST;
+	if (parse_frag(p, (__u16)(off << 3), total - hdr, off & 0x2000))
+		return -DROP_MALFORMED;
 	p->l4_off = (__u16)(p->l3_off + hdr);
 	return parse_l4(c, p, total - hdr);
 }
 
 /* One extension header at l4_off; sets *next. 1: more to skip, 0: `next` is the payload. */
-static __always_inline int parse_ext(ctx_t *c, struct pkt *p, __u8 *next)
+static __always_inline int parse_ext(ctx_t *c, struct pkt *p, __u32 end, __u8 *next)
 {
 	__u8 b[8];
 	__u8 proto = *next;
@@ -143,12 +167,10 @@ static __always_inline int parse_ext(ctx_t *c, struct pkt *p, __u8 *next)
 	if (proto == 44) { /* fragment: RFC 8200 section 4.5 */
 		__u16 off = load16(b + 2);
 
-		if (off & 0xfff8)
-			p->frag = FRAG_LATER;
-		else if (off & 1)
-			p->frag = FRAG_FIRST;
 		__builtin_memcpy(&p->frag_id, b + 4, 4);
 		p->l4_off += 8;
+		if (p->frag || p->l4_off > end || parse_frag(p, off & 0xfff8, end - p->l4_off, off & 1))
+			return -DROP_MALFORMED;
 	} else if (proto == 51) {
 		p->l4_off += (b[1] + 2) * 4; /* RFC 4302 section 2.2 */
 	} else {
@@ -178,13 +200,37 @@ static __always_inline int parse_ipv6(ctx_t *c, struct pkt *p)
 	p->l4_off = (__u16)(p->l3_off + sizeof(b));
 	next = b[6];
 	for (int i = 0; i < ABI_IPV6_EXT && more > 0; i++)
-		more = parse_ext(c, p, &next);
+		more = parse_ext(c, p, end, &next);
 	if (p->l4_off > end)
-		return -DROP_MALFORMED;
+		return too_short(p);
 	if (more) /* truncated, or a longer list of headers than anybody sends */
 		return -DROP_MALFORMED;
 	p->key.proto = next;
 	return parse_l4(c, p, end - p->l4_off);
+}
+
+/*
+ * Skips the IPv6 header at *off, of the packet inside an ICMP error, and its extension headers. Returns 1 for a later
+ * fragment, < 0 for a malformed one.
+ */
+static __always_inline int inner_ext(ctx_t *c, __u32 *off, __u8 *proto)
+{
+	__u8 b[8];
+
+	*off += 40;
+	for (int i = 0; i < ABI_IPV6_EXT; i++) {
+		__u8 at = *proto;
+
+		if (at != 0 && at != 43 && at != 44 && at != 51 && at != 60)
+			return 0;
+		if (ctx_load(c, *off, b, sizeof(b)) < 0)
+			return -1;
+		*proto = b[0];
+		if (at == 44 && (load16(b + 2) & 0xfff8))
+			return 1;
+		*off += at == 44 ? 8 : at == 51 ? (b[1] + 2) * 4u : (b[1] + 1) * 8u;
+	}
+	return -1;
 }
 
 /*
@@ -197,6 +243,7 @@ static __always_inline int parse_inner(ctx_t *c, struct pkt *p)
 	__u8 b[40];
 	__u32 off = p->l4_off + 8u;
 	__u8 icmp;
+	int later = 0;
 
 	in.family = p->key.family;
 	if (in.family == 4) {
@@ -206,17 +253,22 @@ static __always_inline int parse_inner(ctx_t *c, struct pkt *p)
 		__builtin_memcpy(&in.addr[0], b + 12, 4);
 		__builtin_memcpy(&in.addr[1], b + 16, 4);
 		off += (b[0] & 0xf) * 4u;
+		later = load16(b + 6) & 0x1fff;
 	} else {
 		if (ctx_load(c, off, b, 40) < 0 || b[0] >> 4 != 6)
 			return -DROP_MALFORMED;
 		in.proto = b[6];
 		__builtin_memcpy(&in.addr[0], b + 8, 16);
 		__builtin_memcpy(&in.addr[4], b + 24, 16);
-		off += 40;
+		later = inner_ext(c, &off, &in.proto);
+		if (later < 0)
+			return -DROP_MALFORMED;
 	}
-	if (ctx_load(c, off, b, 8) < 0)
+	if (!later && ctx_load(c, off, b, 8) < 0)
 		return -DROP_MALFORMED;
-	if (in.proto == PROTO_TCP || in.proto == PROTO_UDP || in.proto == PROTO_SCTP) {
+	if (later) {
+		in.sport = 0; /* it names none: an error about no connection */
+	} else if (in.proto == PROTO_TCP || in.proto == PROTO_UDP || in.proto == PROTO_SCTP) {
 		in.sport = bpf_htons(load16(b));
 		in.dport = bpf_htons(load16(b + 2));
 	} else if (in.proto == PROTO_ICMP || in.proto == PROTO_ICMPV6) {

@@ -65,6 +65,8 @@ struct pkt {
 	__u8 multicast; /* or broadcast */
 	__u16 l3_off, l4_off;
 	__u32 frag_id;
+	__u32 frag_from, frag_to; /* bytes of the datagram's payload */
+	__u8 frag_more;
 	struct tcp_seg seg;
 	__u8 frag; /* enum pkt_frag */
 	__u8 tcp_flags;

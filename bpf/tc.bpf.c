@@ -58,7 +58,7 @@ __noinline int stage_parse(ctx_t *ctx)
 	if (v)
 		return v;
 	trace_parsed(p);
-	return p->kind == PKT_IP ? frag_ports(p) : STAGE_NEXT;
+	return p->frag ? frag_ports(ctx) : STAGE_NEXT;
 }
 
 static __always_inline int is_policy(__u32 reason)
@@ -118,12 +118,15 @@ static __always_inline int run_record(ctx_t *ctx)
 }
 
 /* The stages in order. p is looked up again after each, since the verifier forgets it. */
-static __always_inline int run_stages(ctx_t *ctx)
+static __always_inline int run_stages(ctx_t *ctx, int parsed)
 {
 	struct pkt *p;
 	int v;
 
-	RUN(stage_parse);
+	if (parsed < 0)
+		return parsed;
+	if (!parsed)
+		RUN(stage_parse);
 	RUN(stage_port);
 	RUN(stage_spoof);
 	p = pkt_get();
@@ -159,10 +162,10 @@ static __always_inline int run_stages(ctx_t *ctx)
 	return stage_send(ctx);
 }
 
-/* Not inlined: the fast path keeps its registers. */
-__noinline int slow_path(ctx_t *ctx)
+/* Not inlined: the fast path keeps its registers. `parsed`: 0 not yet, 1 it is, < 0 it was and is to be dropped. */
+__noinline int slow_path(ctx_t *ctx, int parsed)
 {
-	int v = run_stages(ctx);
+	int v = run_stages(ctx, parsed);
 	struct pkt *p;
 
 	if (v < 0)
@@ -176,8 +179,10 @@ static __always_inline struct flow_rec *find_parsed(ctx_t *ctx, struct fast *m)
 {
 	struct pkt *p;
 
-	if (stage_parse(ctx))
+	m->parsed = stage_parse(ctx);
+	if (m->parsed)
 		return 0;
+	m->parsed = 1;
 	p = pkt_get();
 	if (!p || !p->flow)
 		return 0;
@@ -199,21 +204,22 @@ int dp_ingress(ctx_t *ctx)
 	int plain, v;
 
 	m.later = 0;
+	m.parsed = 0;
 	if (is_trace(ctx))
-		return slow_path(ctx);
+		return slow_path(ctx, 0);
 	plain = !fast_parse(ctx, &k, &m);
 	f = plain ? flow_find(&k) : find_parsed(ctx, &m);
 	if (!f)
-		return slow_path(ctx);
+		return slow_path(ctx, m.parsed);
 	now = bpf_jiffies64();
 	if (!fast_valid(f, &m, now))
-		return slow_path(ctx);
+		return slow_path(ctx, m.parsed);
 	if ((f->flags & FLOW_TCP) && !m.later && tcp_plain(f, &m.seg)) {
 		if (plain)
 			key_to_pkt(&k, &m);
 		v = tcp_advance(ctx->len);
 		if (v > 0)
-			return slow_path(ctx);
+			return slow_path(ctx, m.parsed);
 		if (v < 0)
 			return fast_drop(ctx, (__u32)-v);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Security groups, connections, ICMP errors and fragments between a secured function and an uplink. */
+/* Security groups, connections and ICMP errors between a secured function and an uplink. */
 
 #include "lab.h"
 
@@ -298,70 +298,6 @@ static void test_icmp_error(void **state)
 	assert_not_dropped(&lab);
 }
 
-static void test_fragments(void **state)
-{
-	struct desc d = { .smac = mac_a,
-			  .dmac = mac_w,
-			  .src = "10.0.0.1",
-			  .dst = "10.0.0.9",
-			  .proto = 17,
-			  .sport = 1000,
-			  .dport = 80,
-			  .payload = 24,
-			  .frag = 0x2000,
-			  .ip_id = 5 };
-	struct dp_sg_rule r = {
-		.egress = true, .family = IP_V4, .proto = 17, .has_ports = true, .port_min = 80, .port_max = 80
-	};
-	struct frame first, later, got;
-
-	rules(SG_A, &r, 1);
-	frame_build(&first, &d);
-	d.frag = 4; /* 32 bytes on */
-	frame_build(&later, &d);
-	tport_send(&a, &later);
-	assert_false(tport_recv(&u, &got, 0));
-	assert_dropped(&lab, FRAGMENT);
-	assert_true(lab_passes(&a, &first, &u, &got));
-	assert_true(lab_passes(&a, &later, &u, &got));
-	assert_memory_equal(got.b, later.b, later.len);
-	d.ip_id = 6; /* of another datagram */
-	frame_build(&later, &d);
-	tport_send(&a, &later);
-	assert_false(tport_recv(&u, &got, 0));
-	assert_dropped(&lab, FRAGMENT);
-}
-
-/* IPv6: the header of the fragment, with the L4 header in the first one only. */
-static void fragment6(struct frame *f, uint16_t offset, bool more, uint8_t id)
-{
-	uint8_t header[8] = { 17, 0, (uint8_t)(offset >> 8), (uint8_t)(offset | more), 0, 0, 0, id };
-
-	seg(f, true, true, 17, 0);
-	memmove(f->b + 62, f->b + 54, f->len - 54);
-	memcpy(f->b + 54, header, 8);
-	f->b[20] = 44;
-	f->b[19] += 8;
-	f->len += 8;
-}
-
-static void test_fragments6(void **state)
-{
-	struct dp_sg_rule r = {
-		.egress = true, .family = IP_V6, .proto = 17, .has_ports = true, .port_min = 80, .port_max = 80
-	};
-	struct frame first, later, got;
-
-	rules(SG_A, &r, 1);
-	fragment6(&first, 0, true, 1);
-	fragment6(&later, 16, false, 1);
-	assert_int_equal(lab_run(&lab, a.host, &later, NULL), TC_ACT_SHOT);
-	assert_dropped(&lab, FRAGMENT);
-	assert_true(lab_passes(&a, &first, &u, &got));
-	assert_true(lab_passes(&a, &later, &u, &got));
-	assert_memory_equal(got.b, later.b, later.len);
-}
-
 /* Extension headers are skipped to find the ports, and bounded. */
 static void test_extensions(void **state)
 {
@@ -480,8 +416,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_tcp_invalid, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_icmp_echo, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_icmp_error, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_fragments, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_fragments6, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extensions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_allowed_pairs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_admin_down, setup, teardown),
