@@ -25,13 +25,18 @@ struct dp_globals {
 	__u32 hz;	      /* jiffies per second of this kernel */
 	__u32 move_pending;   /* a MAC moved within the hold time: dp_age() bumps */
 	__u32 slots4, slots6; /* of the rings of connections */
-	__u32 spare[22];
+	__u32 analytics;      /* enum analytics_flag */
+	__u32 active_s;	      /* a flow is reported each time it has lived this long; 0: at its end only */
+	__u32 drop_every, capture_every, capture_port;
+	__u32 spare[17];
 	/* Written by every new connection: lines of their own. */
 	__u64 next4, next6;
 	__u64 n_made; /* connections */
 	__u64 n_shed; /* of them, displaced by newer ones */
 	__u64 n_full; /* without a record, because there was no room */
-	__u64 spare2[11];
+	__u64 lost_flows, lost_pkts, lost_bytes; /* ended, and the reader had no room */
+	__u64 lost_drops;			 /* dropped or captured packets, likewise */
+	__u64 spare2[7];
 };
 ABI_SIZE(struct dp_globals, 256);
 
@@ -78,6 +83,7 @@ enum conn_flag {
 	CONN_REPLIED = 1 << 1,	/* both directions were seen */
 	CONN_RESERVED = 1 << 2, /* made for the partner, no packet yet */
 	CONN_ENTRY = 1 << 3, /* first segment of a connection in a chain: the one that is counted */
+	CONN_FIRST = 1 << 4, /* the same, in both directions */
 };
 
 enum tcp_bits {
@@ -440,6 +446,8 @@ struct walk_args {
 	__u64 n_conns;	 /* out */
 	__u64 n_records; /* out */
 	__u64 n_deleted; /* out */
+	__u64 n_deferred; /* out: idle ones that stay, because the ring of events is full */
+	__u64 now_ns;	  /* out: monotonic; the next walk's before_ns */
 };
 
 #endif

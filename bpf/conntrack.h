@@ -386,6 +386,8 @@ static __always_inline void record_finish(struct pkt *p, struct flow_rec *r)
 		  (p->entry && !p->reply ? CONN_ENTRY : 0);
 	if (p->had_conn & CONN_ENTRY)
 		r->conn |= p->path ? CONN_ENTRY : 0;
+	if ((p->had_conn & CONN_FIRST) || (r->conn & CONN_ENTRY))
+		r->conn |= CONN_FIRST;
 	r->reason = 0;
 	r->rule = p->rule;
 }
@@ -436,6 +438,16 @@ static __always_inline void record_overwrite(struct flow_rec *f, const struct fl
 	__sync_lock_test_and_set(&f->gen, r->gen);
 }
 
+/* The record will stand for another connection: what it counts goes on. */
+static __always_inline void record_ends(struct pkt *p, const struct flow_rec *f)
+{
+	__u16 drop = p->rec.flags & FLOW_DROP;
+
+	if ((drop && (f->flags & FLOW_DROP)) || (p->known && !drop))
+		return;
+	flow_gone(&p->key, f, drop ? FLOW_EVENT_FORCED : FLOW_EVENT_REPLACED);
+}
+
 static __always_inline void record_put(struct pkt *p)
 {
 	struct flow_rec *f = 0;
@@ -449,6 +461,7 @@ static __always_inline void record_put(struct pkt *p)
 		return;
 	}
 	flow_account(p->key.ifindex, f);
+	record_ends(p, f);
 	if (!p->known || !p->had)
 		record_restart(f, &p->rec);
 	record_overwrite(f, &p->rec);
@@ -481,8 +494,10 @@ static __always_inline void partner_put(struct pkt *p)
 		o->dir = !p->dir;
 		return;
 	}
-	if (o)
+	if (o) {
+		flow_gone(&p->rkey, o, FLOW_EVENT_END);
 		flow_account(p->rkey.ifindex, o);
+	}
 	__builtin_memset(r, 0, sizeof(*r));
 	r->last = p->jiffies;
 	r->created_ns = p->created_ns;
@@ -497,7 +512,7 @@ static __always_inline void partner_put(struct pkt *p)
 	r->dir = !p->dir;
 	if (p->key.proto == PROTO_TCP)
 		r->tcp_bits = p->rec.tcp_bits & (TCPW_LIBERAL | TCPW_FREE);
-	r->conn = CONN_RESERVED | (p->reply ? CONN_OPENER : 0);
+	r->conn = CONN_RESERVED | (p->reply ? CONN_OPENER : 0) | (p->rec.conn & CONN_FIRST);
 	flow_insert(&p->rkey, r, BPF_ANY);
 }
 

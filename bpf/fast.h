@@ -139,6 +139,7 @@ static __always_inline int fast_valid(struct flow_rec *f, struct fast *m, __u64 
 static __always_inline int fast_drop(ctx_t *ctx, __u32 reason)
 {
 	count_drop(reason);
+	drop_told(ctx, reason, 0);
 	count_port(ctx->ifindex, 1, ctx->len, 0, 0, 1);
 	return TC_ACT_SHOT;
 }
@@ -151,6 +152,7 @@ static __always_inline int fast_go(ctx_t *ctx, struct flow_rec *f, __u64 now)
 	__sync_fetch_and_add(&f->bytes, ctx->len);
 	if (f->flags & FLOW_DROP) { /* not touched: it expires a second after it was made */
 		count_drop(f->reason);
+		drop_told(ctx, f->reason, f->rule);
 		return TC_ACT_SHOT;
 	}
 	f->last = now;

@@ -7,6 +7,7 @@
  * packet type was computed against that veth's MAC and is set right here. To a NIC or a tap: egress.
  */
 
+#include "analytics.h"
 #include "extra.h"
 #include "maps_def.h"
 
@@ -37,6 +38,7 @@ static __always_inline int send_by_record(ctx_t *ctx, struct flow_rec *f)
 		goto refused;
 	if ((flags & FLOW_SET_DMAC) && ctx_store(ctx, 0, f->out_mac, 6) < 0)
 		goto refused;
+	capture(ctx, out, PACKET_TO_PORT);
 	if ((ctx->vlan_present || (flags & FLOW_PUSH_VLAN)) &&
 	    retag(ctx, flags & FLOW_PUSH_VLAN ? f->out_vlan : 0) < 0)
 		goto refused;

@@ -9,6 +9,7 @@
  * connection that had a packet in the last SHED_IDLE_S seconds is never displaced: the new one then has no record.
  */
 
+#include "analytics.h"
 #include "maps_def.h"
 
 #define SHED_LOOK 16  /* slots looked at for one new connection */
@@ -135,8 +136,10 @@ __noinline int slot_clear(__u32 family, __u32 i, __u32 shed)
 	if (shed)
 		__sync_fetch_and_add(&dp_globals.n_shed, 1);
 	o = partner_of(p, f);
+	flow_gone(&p->vkey, f, shed ? FLOW_EVENT_SHED : ended_how(f));
 	flow_account(p->vkey.ifindex, f);
 	if (o && o->created_ns == f->created_ns) {
+		flow_gone(&p->wkey, o, shed ? FLOW_EVENT_SHED : ended_how(f));
 		flow_account(p->wkey.ifindex, o);
 		flow_delete(&p->wkey);
 	}

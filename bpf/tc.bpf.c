@@ -13,6 +13,7 @@
 #include "first_hop.h"
 #include "frag.h"
 #include "l2.h"
+#include "list.h"
 #include "maps_def.h"
 #include "nd.h"
 #include "output.h"
@@ -79,6 +80,7 @@ __noinline int packet_drop(ctx_t *ctx, __u32 reason)
 	if (p->trace)
 		return TC_ACT_SHOT;
 	count_drop(reason);
+	drop_told(ctx, reason, p->rule);
 	if (p->flow && p->net && is_policy(reason))
 		record_denied(reason);
 	else
@@ -207,6 +209,7 @@ int dp_ingress(ctx_t *ctx)
 	m.parsed = 0;
 	if (is_trace(ctx))
 		return slow_path(ctx, 0);
+	capture(ctx, ctx->ifindex, PACKET_FROM_PORT);
 	plain = !fast_parse(ctx, &k, &m);
 	f = plain ? flow_find(&k) : find_parsed(ctx, &m);
 	if (!f)

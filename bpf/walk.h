@@ -7,6 +7,7 @@
  * the kernel what would otherwise copy megabytes: ageing, port counters, connections per path.
  */
 
+#include "analytics.h"
 #include "conntrack.h"
 
 struct walk_ctx {
@@ -59,10 +60,15 @@ static __always_inline void walk_one(void *map, struct flow_key *k, void *key, s
 	}
 	flow_account(k->ifindex, f);
 	if (walk_idle(k, f, c->now)) {
+		if (wanted(ANALYTICS_FLOWS) && flow_is_told(f) && flow_write(k, f, ended_how(f))) {
+			a->n_deferred++; /* told by a later walk; a new flow may have its slot before */
+			return;
+		}
 		bpf_map_delete_elem(map, key);
 		a->n_deleted++;
 		return;
 	}
+	flow_lives(k, f, a->before_ns, a->now_ns);
 	walk_count_path(f);
 }
 
@@ -91,6 +97,8 @@ int dp_walk(struct walk_args *args)
 	args->n_conns = 0;
 	args->n_records = 0;
 	args->n_deleted = 0;
+	args->n_deferred = 0;
+	args->now_ns = bpf_ktime_get_ns();
 	if (args->op == WALK_CLOCK) {
 		args->n_conns = c.now;
 		args->n_records = bpf_ktime_get_ns();

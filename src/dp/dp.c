@@ -357,6 +357,8 @@ static int open_steps(struct dp *dp, const struct dp_config *c, struct err *e)
 		r = map_memory(dp, e);
 	if (!r)
 		r = find_hz(dp, e);
+	if (!r)
+		r = observe_open(dp, e);
 	return r ? r : take_over(dp, e);
 }
 
@@ -396,6 +398,7 @@ void dp_close(struct dp *dp)
 {
 	if (!dp)
 		return;
+	observe_close(dp);
 	if (dp->chains)
 		munmap(dp->chains, ABI_CHAINS * sizeof(union chain_ptr));
 	if (dp->skel)

@@ -67,6 +67,7 @@ void names_done(struct names *n);
 #define DP_PATH_SIZE 320
 
 struct dp_bpf;
+struct observe;
 struct dp {
 	char pin_dir[DP_PATH_SIZE - 64];
 	char dir[DP_PATH_SIZE - 32]; /* of this ABI, in pin_dir */
@@ -78,6 +79,8 @@ struct dp {
 	union chain_ptr *chains; /* the pinned map, mapped */
 	int n_cpus;
 	int64_t walked_ns;
+	uint64_t aged_ns; /* instant of the last ageing walk, as the kernel read it */
+	struct observe *observe;
 	struct names names;
 };
 
@@ -115,6 +118,14 @@ WARN_UNUSED int meter_sweep(struct dp *dp, struct err *e);
 WARN_UNUSED int port_sweep(struct dp *dp, struct err *e);
 WARN_UNUSED int sg_sweep(struct dp *dp, struct err *e);
 WARN_UNUSED int chain_sweep(struct dp *dp, struct err *e);
+
+/* Readers of the rings of events. */
+WARN_UNUSED int observe_open(struct dp *dp, struct err *e);
+void observe_close(struct dp *dp);
+void observe_consume(struct dp *dp);
+void observe_walked(struct dp *dp, uint64_t n_records);
+WARN_UNUSED int observe_apps(int map_fd, struct err *e);
+const char *observe_app_name(uint32_t index); /* volume of `apps` */
 
 WARN_UNUSED int port_del_key(struct dp *dp, const struct port_key *k, struct err *e);
 void ip_words(const struct ip_addr *a, __u32 ret[4]);

@@ -12,6 +12,7 @@
 
 /* A walk looks at the whole flow table; port counters may be this old. */
 #define WALK_FRESH_NS (100 * NS_PER_MS)
+#define AGE_WALKS 8 /* at most, to get told of all flows that ended */
 
 static const char *const drop_name[DROP_N] = {
 #define X(name, id, text) id,
@@ -30,15 +31,32 @@ int dp_walk_run(struct dp *dp, struct walk_args *a, struct err *e)
 	return 0;
 }
 
-static int walk_age(struct dp *dp, struct err *e)
+static int walk_once(struct dp *dp, struct walk_args *a, struct err *e)
 {
 	CLEANUP(free_voidp) void *keys = NULL;
-	struct walk_args a = { .op = WALK_AGE };
 	int n = dp_keys(dp, M_PATH_FLOWS, sizeof(__u32), &keys, e);
 
 	for (int i = 0; i < n; i++)
 		dp_unset(dp, M_PATH_FLOWS, (__u32 *)keys + i);
-	return n < 0 ? n : dp_walk_run(dp, &a, e);
+	*a = (struct walk_args){ .op = WALK_AGE, .before_ns = dp->aged_ns };
+	return n < 0 ? n : dp_walk_run(dp, a, e);
+}
+
+/* Again when the ring of ended flows was too small for one pass. */
+static int walk_age(struct dp *dp, struct err *e)
+{
+	struct walk_args a;
+	int r, left = AGE_WALKS;
+
+	do {
+		r = walk_once(dp, &a, e);
+		if (r)
+			return r;
+		dp->aged_ns = a.now_ns;
+		observe_consume(dp);
+	} while (a.n_deferred && --left);
+	observe_walked(dp, a.n_records - a.n_deleted);
+	return 0;
 }
 
 int dp_walk_fresh(struct dp *dp, int64_t max_age_ns, struct err *e)

@@ -190,9 +190,9 @@ static void keep(void *ctx, const uint8_t *m, size_t size, size_t n_records)
 static void test_message_byte_by_byte(void **state)
 {
 	static const uint8_t want[] = {
-		0,    10,   0,	  100,	0x65, 0x43, 0x21, 0,	0, 0, 0,    0, /* header */
+		0,    10,   0,	  92,	0x65, 0x43, 0x21, 0,	0, 0, 0,    0, /* header */
 		1,    2,    3,	  4,					       /* domain */
-		1,    0,    0,	  84,					       /* set 256 */
+		1,    0,    0,	  76,					       /* set 256 */
 		10,   0,    0,	  1,	10,   0,    0,	  2,		       /* addresses */
 		0x11, 0x22, 1,	  0xbb, 6,    0,    0x1b,    /* ports, protocol, flags */
 		1,    2,    3,	  4,	5,    6,    7,	  8, /* octets */
