@@ -10,7 +10,7 @@ import time
 
 from lab import IP_A, IP_B, OTHER_CPU, P0, P1, SOURCE_CPU, STREAM, TOOL, Failed, wait_for
 from rows import Group, log, us
-from systems import (OVS_CT, Bridge, BridgeChain, Conntrack, Demarc, DemarcChain, DemarcNative, Direct, Floor, FloorChain, Nft, Ovs, OvsChain,
+from systems import (OVS_CT, Bridge, BridgeChain, Conntrack, Demarc, DemarcChain, DemarcNative, DemarcNic, Direct, Floor, FloorChain, Nft, Ovs, OvsChain,
                      TapBridge, TapDemarc, TapFloor, TapSourceBridge, TapSourceDemarc, TapSourceFloor, ovs_best)
 
 DATA = (0x18, 1001, 5001)  # a segment of a connection that establish(tcp=True) made
@@ -66,6 +66,23 @@ def established(b):
         b.report.ratio(f"established-{kind}-redirect", what, raw, "demarc", "redirect", 1.25, title="floor (lookup, count, redirect)")
         b.report.ratio(f"established-{kind}-nft", what, raw, "demarc", "nft", 0.7, title="nftables, stateful, 10 rules")
         b.report.ratio(f"established-{kind}-ovs", what, raw, "demarc", "ovs", 0.3, title=f"OVS, conntrack, {b.ovs()}")
+
+
+def xdp(b):
+    """From a NIC, whose frames are XDP frames, to a container's port with everything on, and to another NIC."""
+    makers = {"direct": Direct, "floor": lambda name: Floor(name, "xdp_flow"), "nft": Nft,
+              "container": lambda name: DemarcNic(name, acl=10000), "nic": lambda name: DemarcNic(name, to_nic=True)}
+
+    def prepare(_, lab):
+        lab.sinks("xdp")
+        lab.establish()
+
+    with Group(makers) as g:
+        g.each(prepare)
+        raw = g.rounds(b.rounds, us(ms=b.ms))
+    for key, what in (("container", "NIC to container, anti-spoof, stateful group, ACL of 10,000 rules"), ("nic", "NIC to NIC")):
+        b.report.ratio(f"xdp-{key}-floor", f"established flow, XDP: {what}", raw, key, "floor", 1.3, title="XDP floor (lookup, count, redirect)")
+        b.report.ratio(f"xdp-{key}-nft", f"established flow, XDP: {what}", raw, key, "nft", 0.45, title="nftables, stateful, 10 rules")
 
 
 # ---- many rules
@@ -348,5 +365,5 @@ def flood(b):
     return b.report.ratio("flood-nft", "SYN flood: CPU per SYN, against nftables", cost, "demarc end", "nft end", 1, title="nftables")
 
 
-PARTS = {"established": established, "rules": rules, "flows": flows, "new": new_flows, "tcp": tcp_bulk, "taps": taps, "rtt": rtt, "native": native, "chains": chains,
+PARTS = {"established": established, "xdp": xdp, "rules": rules, "flows": flows, "new": new_flows, "tcp": tcp_bulk, "taps": taps, "rtt": rtt, "native": native, "chains": chains,
          "insert": insert, "flood": flood}

@@ -200,12 +200,15 @@ class Demarc(Flood, Lab):
         if acl:
             self.say(f"acl 1 rules={acl}")
         self.say("net 1")
-        secure = ("security sg=1" if security else "") + (" acl=1" if acl else "")
-        self.say(f"port {P0} net=1 mac={MAC_A} {self.p0_flags} {secure} addr={IP_A}/32")
-        self.say(f"port {P1} net=1 mac={MAC_B} {secure} addr={IP_B}/32")
+        self.policy = ("security sg=1" if security else "") + (" acl=1" if acl else "")
+        self.ports()
         if flooded:
             self.flood_host(MAC_B)
             self.say(f"port {P2} net=1 uplink")
+
+    def ports(self):
+        self.say(f"port {P0} net=1 mac={MAC_A} {self.p0_flags} {self.policy} addr={IP_A}/32")
+        self.say(f"port {P1} net=1 mac={MAC_B} {self.policy} addr={IP_B}/32")
 
     def busy(self, seconds):
         """The agent's share of one processor while nothing is asked of it: it ages the records."""
@@ -236,6 +239,22 @@ class Demarc(Flood, Lab):
             pass  # it has ended, and said why; its pins go with those of a run that was killed
         finally:
             super().close()
+
+
+class DemarcNic(Demarc):
+    """p0 is a NIC: the datapath puts its XDP program there. p1 is a container's port, or another NIC."""
+
+    def __init__(self, name, to_nic=False, **more):
+        self.to_nic = to_nic
+        super().__init__(name, **more)
+        for short, dev in (("a", "h0"), ("b", "h1")):
+            self.features(short, dev, "tx", "off")
+        if "xdp" not in self.inside("s", "ip", "link", "show", "dev", "p0"):
+            raise Failed("the datapath has put no XDP program on the NIC")
+
+    def ports(self):
+        self.say(f"port {P0} net=1 uplink")
+        self.say(f"port {P1} net=1 uplink" if self.to_nic else f"port {P1} net=1 mac={MAC_B} {self.policy} addr={IP_B}/32")
 
 
 class TapFloor(Tap, Floor):
@@ -270,6 +289,8 @@ OVS_CT = ["table=0,priority=100,ip,ct_state=-trk,actions=ct(table=1)", "table=0,
 
 class Ovs(Lab):
     """Open vSwitch in user space (this kernel has no module), with a database and a run directory of its own."""
+
+    lossless = False
 
     def __init__(self, name, kind, flows, connections=0):
         super().__init__(name)
