@@ -39,7 +39,10 @@
 	X(ND_FRAGMENT, "nd_fragment", "neighbour discovery may not be fragmented (RFC 6980)")      \
 	X(STORM, "storm", "over the port's limit of broadcast, multicast and unknown unicast")     \
 	X(FRAG_TINY, "frag_tiny", "the first fragment lacks part of the headers")                  \
-	X(FRAG_OVERLAP, "frag_overlap", "the fragment overlaps another one of its datagram")
+	X(FRAG_OVERLAP, "frag_overlap", "the fragment overlaps another one of its datagram")       \
+	X(HALF_OPEN, "half_open", "too many half-open connections to the port or of the source")   \
+	X(SOURCE_RATE, "source_rate", "the source opens too many connections a second")            \
+	X(SYN_COOKIE, "syn_cookie", "under a SYN flood, and not the answer to a cookie")
 
 enum drop_reason {
 #define X(name, id, text) DROP_##name,

@@ -92,6 +92,8 @@ enum tcp_bits {
 	TCPW_SCALED = 1 << 2,  /* its SYN had the scale option; after the handshake: both had */
 	TCPW_ACKED = 1 << 3,   /* ack and room are known */
 	TCPW_FREE = 1 << 4,    /* no firewall between the two ports: nothing is invalid */
+	TCPW_COOKIE = 1 << 6, /* opened by a SYN cookie, the server has not answered; the opener's seq_add is the cookie */
+	TCPW_COUNTED = 1 << 7, /* counts as half open toward its destination */
 	TCPW_RESYN = 1 << 5,   /* a SYN came on a living connection: RFC 9293 section 3.10.7.4 */
 };
 
@@ -196,9 +198,10 @@ enum port_flag { /* the values of enum dp_port_flag */
 		 PORT_UPLINK = 1 << 1,
 		 PORT_ADMIN_DOWN = 1 << 2,
 		 PORT_NO_PEER = 1 << 3,
-		 PORT_TUNNEL = 1 << 4, /* a pseudo port: frames leave and come encapsulated */
-		 PORT_XDP = 1 << 5,    /* an XDP program is in front of the tc program */
-		 PORT_NATIVE = 1 << 6, /* a pseudo port: of a function in the datapath itself */
+		 PORT_TUNNEL = 1 << 4,	/* a pseudo port: frames leave and come encapsulated */
+		 PORT_XDP = 1 << 5,	/* an XDP program is in front of the tc program */
+		 PORT_LIMITED = 1 << 7, /* `limits` has a row for it */
+		 PORT_NATIVE = 1 << 6,	/* a pseudo port: of a function in the datapath itself */
 };
 
 struct port_addr {

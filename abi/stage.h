@@ -17,6 +17,7 @@
 	X(L2, "l2")                                                                                \
 	X(CONNTRACK, "conntrack")                                                                  \
 	X(NATIVE, "native function")                                                               \
+	X(LIMIT, "connection limit")                                                               \
 	X(SG, "security group")                                                                    \
 	X(OUTPUT, "output")
 
@@ -76,6 +77,7 @@ enum stage {
 	X(SG_RULE, SG, "rule {} of group {} allows it")                                            \
 	X(SG_EXEMPT, SG, "address configuration is always allowed")                                \
 	X(SG_NONE, SG, "no rule of ifindex {} allows it")                                          \
+	X(LIMIT_COOKIE, LIMIT, "too many are half open: answered with a SYN cookie")               \
 	X(OUT_PORT, OUTPUT, "to ifindex {p}, VLAN {}")                                             \
 	X(OUT_DROP, OUTPUT, "dropped: {r}")
 

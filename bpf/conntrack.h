@@ -8,6 +8,7 @@
  * connection, so that one of them may be evicted, or its path moved, without cutting it.
  */
 
+#include "half_open.h"
 #include "maps_def.h"
 #include "parse.h"
 #include "table.h"
@@ -80,7 +81,7 @@ __noinline int tcp_advance(__u32 len)
 {
 	struct pkt *p = pkt_get();
 	struct flow_rec *f, *o;
-	__u8 state;
+	__u8 state, reply;
 	int v;
 
 	if (!p || (p->seg.flags & TCP_SYN))
@@ -94,13 +95,19 @@ __noinline int tcp_advance(__u32 len)
 	o = flow_find(&p->rkey);
 	if (o && (o->flags & FLOW_DROP))
 		o = 0;
-	v = tcp_judge(f, o, &p->seg, !(f->conn & CONN_OPENER));
+	if (f->tcp_bits & TCPW_COOKIE)
+		return 1;
+	reply = !(f->conn & CONN_OPENER);
+	if ((f->flags & FLOW_SEQ) && !reply)
+		p->seg.ack += f->seq_add;
+	v = tcp_judge(f, o, &p->seg, reply);
 	if (v == TCP_BAD)
 		return -DROP_CT_INVALID;
 	state = (__u8)v;
 	if (v < 0 || state == f->state)
 		return 0;
 	tcp_round_trip(f, o, f->state, state);
+	limit_leave(reply ? o : f, f->state, state, reply);
 	set_state(f, state);
 	if (o)
 		set_state(o, state);
@@ -209,11 +216,63 @@ static __always_inline int tcp_track_lost(struct pkt *p, struct flow_rec *o, __u
 {
 	__u8 next = tcp_next_state(state, p->reply, p->tcp_flags);
 
+	if (o && (o->tcp_bits & TCPW_COOKIE))
+		return -DROP_CT_INVALID;
 	if (p->stateful && (next == T_IV || !tcp_flags_legal(p->tcp_flags)))
 		return -DROP_CT_INVALID;
 	p->state = next < CT_N ? next : state;
 	if (o && !p->trace)
 		o->tcp_bits |= TCPW_LIBERAL;
+	return STAGE_NEXT;
+}
+
+/* The server has answered the SYN that a cookie led to: both directions are known, and how their numbers differ. */
+static __always_inline void cookie_spliced(struct pkt *p, struct flow_rec *f, struct flow_rec *o,
+					   __u32 add)
+{
+	tcp_start(f, &p->seg);
+	f->wscale = 0;
+	f->tcp_bits &= ~TCPW_SCALED;
+	tcp_note_synack(f, &p->seg);
+	f->ack_max = o->seq_end;
+	f->seq_max = f->seq_end + o->win;
+	f->seq_add = add;
+	o->ack = f->seq_end;
+	o->room = o->win;
+	o->seq_max = tcp_room_end(f);
+	o->ack_max = f->seq_end;
+	o->tcp_bits = (o->tcp_bits & ~TCPW_COOKIE) | TCPW_ACKED;
+	o->seq_add = -add;
+	o->flags |= FLOW_SEQ;
+}
+
+/* Between the cookie and the server's answer. */
+static __always_inline int cookie_track(struct pkt *p, struct flow_rec *f, struct flow_rec *o)
+{
+	__u16 main = p->seg.flags & TCP_MAIN;
+	__u32 add;
+
+	if (!p->reply) {
+		p->cookie = COOKIE_SYN;
+		return main == TCP_ACK ? STAGE_NEXT : -DROP_CT_INVALID;
+	}
+	if (!o || !(main & TCP_ACK) || p->seg.ack != o->seq_end || p->seg.len)
+		return -DROP_CT_INVALID;
+	if (main == (TCP_SYN | TCP_ACK)) {
+		add = o->seq_add - p->seg.seq;
+		p->cookie = COOKIE_SPLICE;
+		p->state = CT_ESTABLISHED;
+		p->peer_win = o->win;
+		if (!p->trace)
+			cookie_spliced(p, f, o, add);
+	} else if (main == (TCP_RST | TCP_ACK)) {
+		add = o->seq_add + 1 - p->seg.seq;
+		p->state = CT_CLOSE;
+	} else {
+		return -DROP_CT_INVALID;
+	}
+	p->seq_add = add;
+	p->rec_flags |= FLOW_SEQ;
 	return STAGE_NEXT;
 }
 
@@ -237,12 +296,23 @@ static __always_inline int tcp_track_known(struct pkt *p, struct flow_rec *o, __
 	tcp_guard(f, p->stateful);
 	if (o)
 		tcp_guard(o, p->stateful);
+	p->state = state;
+	if (f->tcp_bits & TCPW_COOKIE)
+		return cookie_track(p, f, o);
+	if (f->seq_add) {
+		p->seq_add = f->seq_add;
+		p->rec_flags |= FLOW_SEQ;
+		if (!p->reply)
+			p->seg.ack += f->seq_add;
+	}
 	v = tcp_judge(f, o, &p->seg, p->reply);
 	if (v == TCP_BAD)
 		return -DROP_CT_INVALID;
 	p->state = v < 0 ? state : (__u8)v;
-	if (v >= 0)
+	if (v >= 0 && !p->trace) {
 		tcp_round_trip(f, o, state, p->state);
+		limit_leave(p->reply ? o : f, state, p->state, p->reply);
+	}
 	return STAGE_NEXT;
 }
 
@@ -358,6 +428,16 @@ __noinline int stage_related(ctx_t *ctx)
 static __always_inline void tcp_open(struct pkt *p, struct flow_rec *r)
 {
 	tcp_guard(r, p->stateful);
+	r->seq_add = p->seq_add;
+	if (p->counted)
+		r->tcp_bits |= TCPW_COUNTED;
+	if (p->cookie == COOKIE_SYN) {
+		r->tcp_bits |= TCPW_KNOWN | TCPW_COOKIE;
+		r->seq_end = r->seq_max = p->seg.seq;
+		r->win = p->seg.win;
+		r->seq_add = p->seg.ack - 1;
+		return;
+	}
 	if (!p->known && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
 		tcp_start(r, &p->seg);
 		if (p->frag)
@@ -405,6 +485,7 @@ static __always_inline void record_restart(struct flow_rec *f, const struct flow
 	f->ack = r->ack;
 	f->retrans = r->retrans;
 	f->tcp_seen = r->tcp_seen;
+	f->seq_add = r->seq_add;
 	f->rtt_us = 0;
 }
 
@@ -511,7 +592,7 @@ static __always_inline void partner_put(struct pkt *p)
 	r->hop = (__u8)p->hop;
 	r->dir = !p->dir;
 	if (p->key.proto == PROTO_TCP)
-		r->tcp_bits = p->rec.tcp_bits & (TCPW_LIBERAL | TCPW_FREE);
+		r->tcp_bits = p->rec.tcp_bits & (TCPW_LIBERAL | TCPW_FREE | TCPW_COOKIE);
 	r->conn = CONN_RESERVED | (p->reply ? CONN_OPENER : 0) | (p->rec.conn & CONN_FIRST);
 	flow_insert(&p->rkey, r, BPF_ANY);
 }

@@ -88,11 +88,36 @@ __noinline int dscp_set(ctx_t *ctx, __u32 dscp)
 	return ctx_store(ctx, ETH_SIZE, b, 2);
 }
 
+/* Behind a SYN cookie the client knows other numbers than the server: bpf/cookie.h. */
+__noinline int seq_translate(ctx_t *ctx, __u32 at, __u32 add)
+{
+	__u32 l4, from, to;
+	__u16 type;
+	__u8 b[10];
+
+	if (ctx_load(ctx, 12, &type, 2) < 0 || ctx_load(ctx, ETH_SIZE, b, sizeof(b)) < 0)
+		return -1;
+	if (type == bpf_htons(ETHERTYPE_IPV4) && b[9] == PROTO_TCP)
+		l4 = ETH_SIZE + (b[0] & 0xf) * 4u;
+	else if (type == bpf_htons(ETHERTYPE_IPV6) && b[6] == PROTO_TCP)
+		l4 = ETH_SIZE + 40;
+	else
+		return -1;
+	if (ctx_load(ctx, l4 + at, &from, 4) < 0)
+		return -1;
+	to = bpf_htonl(bpf_ntohl(from) + add);
+	if (bpf_l4_csum_replace(ctx, l4 + 16, from, to, 4) < 0)
+		return -1;
+	return bpf_skb_store_bytes(ctx, l4 + at, &to, 4, BPF_F_RECOMPUTE_CSUM);
+}
+
 /* Before addresses and tags are set: the mirror sees the frame as it came. < 0: it can not be sent. */
 static __always_inline int send_extra(ctx_t *ctx, const struct flow_rec *f)
 {
 	if (f->flags & FLOW_MIRROR)
 		mirror_copy(ctx, f->mirror);
+	if ((f->flags & FLOW_SEQ) && seq_translate(ctx, f->conn & CONN_OPENER ? 8 : 4, f->seq_add) < 0)
+		return -1;
 	if ((f->flags & FLOW_DSCP) && dscp_set(ctx, f->dscp) < 0)
 		return -1;
 	return 0;

@@ -6,6 +6,7 @@
 
 #include "ctx.h"
 #include "drop.h"
+#include "limit.h"
 #include "maps.h"
 #include "stage.h"
 
@@ -51,6 +52,8 @@ struct tcp_seg {
 	__u16 pad;
 };
 
+enum cookie_step { COOKIE_NONE, COOKIE_SYN, COOKIE_SPLICE };
+
 struct native_visit {
 	__u32 enter, leave; /* pseudo ports */
 	__u32 kind;
@@ -87,6 +90,10 @@ struct pkt {
 	__u32 dhcp_lease;     /* s */
 	__u16 out_flags;      /* of the output port */
 	__u8 native_firewall; /* one is on the way */
+	__u8 cookie;	      /* enum cookie_step */
+	__u8 counted;	      /* as half open */
+	__u16 peer_win;	      /* what the client said */
+	__u32 seq_add;	      /* of the record */
 	__u8 stateful;	      /* some firewall is: what is invalid is dropped */
 
 	/* stage_flow: the record as it was */
@@ -147,8 +154,10 @@ struct pkt {
 	struct native_visit natives[ABI_CHAIN_HOPS];
 	struct frag_key fragk;
 	struct flow_rec rec, prec; /* the packet's, its partner's */
-	__u8 buf[96];		   /* replies are built here */
-	__s32 act;		   /* what the program returns when a stage is done */
+	struct source_key source;
+	struct tcp_seg nseg; /* what a segment of ours will have */
+	__u8 buf[128];	     /* replies are built here */
+	__s32 act;	     /* what the program returns when a stage is done */
 };
 
 /* A stage returns STAGE_NEXT, STAGE_DONE (p->act is set) or -enum drop_reason. */

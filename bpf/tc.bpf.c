@@ -8,6 +8,7 @@
 #include "arp.h"
 #include "chain.h"
 #include "conntrack.h"
+#include "cookie.h"
 #include "ctx.h"
 #include "fast.h"
 #include "first_hop.h"
@@ -109,13 +110,18 @@ static __always_inline int run_ip(ctx_t *ctx)
 
 static __always_inline int run_record(ctx_t *ctx)
 {
+	struct pkt *p;
 	int v;
 
 	RUN(stage_conntrack);
 	RUN(stage_native);
 	RUN(stage_sg);
+	RUN(stage_limits);
 	RUN(stage_qos);
 	RUN(stage_store);
+	p = pkt_get();
+	if (p && p->cookie)
+		RUN(stage_cookie);
 	return STAGE_NEXT;
 }
 
@@ -217,7 +223,7 @@ int dp_ingress(ctx_t *ctx)
 	now = bpf_jiffies64();
 	if (!fast_valid(f, &m, now))
 		return slow_path(ctx, m.parsed);
-	if ((f->flags & FLOW_TCP) && !m.later && tcp_plain(f, &m.seg)) {
+	if ((f->flags & FLOW_TCP) && !m.later && ((f->flags & FLOW_SEQ) || tcp_plain(f, &m.seg))) {
 		if (plain)
 			key_to_pkt(&k, &m);
 		v = tcp_advance(ctx->len);

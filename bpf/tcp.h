@@ -220,7 +220,7 @@ static __always_inline void tcp_start(struct flow_rec *f, const struct tcp_seg *
 	f->room = 0;
 	f->ack = 0;
 	f->wscale = s->wscale & 15;
-	f->tcp_bits = (f->tcp_bits & (TCPW_LIBERAL | TCPW_FREE)) | TCPW_KNOWN |
+	f->tcp_bits = (f->tcp_bits & (TCPW_LIBERAL | TCPW_FREE | TCPW_COUNTED)) | TCPW_KNOWN |
 		      (s->scaled ? TCPW_SCALED : 0);
 	f->tcp_seen |= (__u8)s->flags;
 }

@@ -237,7 +237,7 @@ static int set_maps(struct dp *dp, const struct dp_config *c, struct err *e)
 			n = slots_for(flows);
 		else if (m == M_CONNS6)
 			n = slots_for(flows / 2);
-		else if (m == M_PORTS || m == M_ATTACHED || m == M_PORT_COUNTS)
+		else if (m == M_PORTS || m == M_ATTACHED || m == M_LIMITS || m == M_PORT_COUNTS)
 			n = ports;
 		r = set_map(dp, m, n, e);
 	}

@@ -75,6 +75,17 @@ struct dp_addr {
 	bool own; /* fixed IP (answered by ARP/ND), not a pair */
 };
 
+/*
+ * Limits of connections that are opened toward a port; 0: none. Half open is what was neither completed nor refused in the last
+ * 4 to 8 seconds. A source is an IPv4 address or an IPv6 /64.
+ */
+struct dp_limits {
+	uint32_t half_open;	   /* of all sources */
+	uint32_t source_half_open; /* of one */
+	uint32_t source_rate;	   /* new connections of one, a second, of any protocol */
+	bool syn_cookies; /* what is over a half-open limit gets a SYN cookie; else it is dropped */
+};
+
 struct dp_port {
 	ifindex ifindex;
 	uint16_t net;
@@ -91,6 +102,7 @@ struct dp_port {
 	uint8_t dscp;	      /* 0..63, written into IP packets that come from the port */
 	uint16_t storm_meter; /* of broadcast, multicast and unknown unicast from the port; 0: none */
 	uint8_t guards;	      /* enum dp_guard */
+	struct dp_limits limits;
 	ifindex mirror_to; /* gets a copy of what passes the port, when its flow has a record; 0: none */
 };
 

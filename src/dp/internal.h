@@ -10,6 +10,7 @@
 
 #include "drop.h"
 #include "guard.h"
+#include "limit.h"
 #include "maps.h"
 #include "meter.h"
 #include "stage.h"
@@ -40,7 +41,9 @@
 	X(CHAINS, chains)                                                                          \
 	X(BINDINGS, bindings)                                                                      \
 	X(METERS, meters)                                                                          \
-	X(MIRRORS, mirrors)
+	X(MIRRORS, mirrors)                                                                        \
+	X(LIMITS, limits)                                                                          \
+	X(SOURCES, sources)
 
 enum dp_map {
 #define X(name, id) M_##name,
@@ -88,6 +91,11 @@ static inline bool port_is_pseudo(__u32 ifx)
 {
 	return ifx >= ABI_PSEUDO_PORT;
 }
+
+bool limits_any(const struct dp_limits *l);
+/* Before the port's record says that it has limits. */
+WARN_UNUSED int limits_put(struct dp *dp, const struct port_key *k, const struct dp_limits *l,
+			   struct err *e);
 
 void dp_gen_bump(struct dp *dp);
 uint64_t kernel_ns(void);

@@ -242,6 +242,9 @@ static int port_check(const struct dp_port *p, struct err *e)
 		return err_set(e, FAULT_BAD_REQUEST, "dscp", "DSCP %u is not 0..63", p->dscp);
 	if (p->meter_from > DP_METERS_MAX || p->meter_to > DP_METERS_MAX || p->storm_meter > DP_METERS_MAX)
 		return err_set(e, FAULT_BAD_REQUEST, "meter", "meters are 1..%d", DP_METERS_MAX);
+	if (p->limits.syn_cookies && !p->limits.half_open && !p->limits.source_half_open)
+		return err_set(e, FAULT_BAD_REQUEST, "syn_cookies",
+			       "SYN cookies need a limit of half-open connections");
 	if (p->n_addrs > DP_PORT_ADDRS_MAX || p->n_sgs > DP_PORT_SGS_MAX)
 		return err_set(e, FAULT_TOO_LARGE, NULL, "port has more than %d addresses or %d groups",
 			       DP_PORT_ADDRS_MAX, DP_PORT_SGS_MAX);
@@ -260,6 +263,8 @@ static void port_rec_of(const struct dp_port *p, struct port_rec *ret)
 	ret->meter_from = p->meter_from;
 	ret->storm = p->storm_meter;
 	ret->guards = p->guards;
+	if (limits_any(&p->limits))
+		ret->flags |= PORT_LIMITED;
 	ret->meter_to = p->meter_to;
 	ret->dscp = p->has_dscp ? PORT_DSCP_SET | p->dscp : 0;
 	for (size_t i = 0; i < p->n_addrs; i++) {
@@ -319,6 +324,8 @@ int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *e)
 		return r;
 	port_rec_of(p, &now);
 	r = mirror_slot(dp, p->mirror_to, &now.mirror, e);
+	if (!r)
+		r = limits_put(dp, &k, &p->limits, e);
 	if (r)
 		return r;
 	had = !dp_get(dp, M_PORTS, &k, &old);
@@ -351,6 +358,7 @@ int port_del_key(struct dp *dp, const struct port_key *k, struct err *e)
 	derived_drop(dp, k, &old, NULL);
 	learned_follow(dp, k, 0);
 	dp_unset(dp, M_PORT_CLASS, k);
+	dp_unset(dp, M_LIMITS, k);
 	dp_gen_bump(dp);
 	return 0;
 }

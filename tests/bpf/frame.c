@@ -219,3 +219,16 @@ bool frame_icmp6_ok(const struct frame *f)
 
 	return fold(sum_bytes(f->b + 54, n, sum_bytes(f->b + 22, 32, (uint32_t)n + 58))) == 0;
 }
+
+bool frame_sums_ok(const struct frame *f)
+{
+	bool v6 = f->b[12] == 0x86;
+	size_t ip = v6 ? 40 : 20, n;
+	uint8_t proto = f->b[v6 ? 20 : 23];
+
+	n = v6 ? (size_t)(f->b[18] << 8 | f->b[19]) : (size_t)(f->b[16] << 8 | f->b[17]) - 20;
+	if (14 + ip + n != f->len || (!v6 && fold(sum_bytes(f->b + 14, 20, 0))))
+		return false;
+	return !fold(sum_bytes(f->b + 14 + ip, n,
+			       sum_bytes(f->b + (v6 ? 22 : 26), v6 ? 32 : 8, (uint32_t)n + proto)));
+}

@@ -43,5 +43,6 @@ void frame_icmp_error(struct frame *f, const uint8_t *smac, const uint8_t *dmac,
 		      const char *dst, const struct frame *about);
 uint32_t frame_seq(const struct frame *f);  /* of a frame_build() UDP frame */
 bool frame_icmp6_ok(const struct frame *f); /* checksum */
+bool frame_sums_ok(const struct frame *f);  /* of IP, and TCP or UDP; no IP options, no VLAN */
 
 #endif

@@ -175,8 +175,8 @@ bool lab_record(struct lab *l, int port, const struct frame *f, struct flow_rec 
 
 uint64_t lab_entries(struct lab *l, const char *map)
 {
-	struct dp_map_count c[32];
-	int n = OK(dp_map_counts(l->dp, c, 32, &lab_err));
+	struct dp_map_count c[64];
+	int n = OK(dp_map_counts(l->dp, c, 64, &lab_err));
 
 	for (int i = 0; i < n; i++)
 		if (!strcmp(c[i].name, map))
