@@ -52,6 +52,10 @@ WARN_UNUSED int intent_each(struct intent_build *b, struct db_rows *q, intent_ro
 WARN_UNUSED int intent_build_networks(struct intent_build *b, struct err *e);
 WARN_UNUSED int intent_build_ports(struct intent_build *b, struct err *e);
 WARN_UNUSED int intent_build_groups(struct intent_build *b, struct err *e);
+WARN_UNUSED int intent_build_address_groups(struct intent_build *b, struct err *e);
+WARN_UNUSED int intent_build_acls(struct intent_build *b, struct err *e);
+/* Completes the ports, which are the objects from `first` on. */
+WARN_UNUSED int intent_build_port_acls(struct intent_build *b, size_t first, struct err *e);
 WARN_UNUSED int intent_build_servers(struct intent_build *b, struct err *e);
 WARN_UNUSED int intent_build_chains(struct intent_build *b, struct err *e);
 

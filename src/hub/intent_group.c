@@ -72,6 +72,7 @@ static int group_row(struct intent_build *b, struct db_rows *q, void *ctx, struc
 	if (!o->security_group)
 		return -ENOMEM;
 	demarc__v1__security_group__init(o->security_group);
+	o->security_group->stateless = db_int(q, 1) == 0;
 	o->body_case = DEMARC__V1__OBJECT__BODY_SECURITY_GROUP;
 	return 0;
 }
@@ -112,6 +113,7 @@ static int rule_row(struct intent_build *b, struct db_rows *q, void *ctx, struct
 	rule_ports(q, r);
 	r->remote_cidr = intent_text(b, q, 7);
 	r->remote_group_id = intent_text(b, q, 8);
+	r->remote_address_group_id = intent_text(b, q, 9);
 	return INTENT_APPEND(b, o->security_group->n_rules, o->security_group->rules, r);
 }
 
@@ -194,7 +196,7 @@ int intent_build_groups(struct intent_build *b, struct err *e)
 	struct db_rows *q = NULL;
 	size_t first = b->objects.n;
 	int rc = db_query(b->db, &q, e,
-			  "SELECT id FROM security_group WHERE id IN " GROUPS_HERE
+			  "SELECT id, stateful FROM security_group WHERE id IN " GROUPS_HERE
 			  " OR id IN " REMOTE_GROUPS " ORDER BY id",
 			  "ss", b->node_id, b->node_id);
 
@@ -204,7 +206,7 @@ int intent_build_groups(struct intent_build *b, struct err *e)
 		return rc;
 	rc = db_query(b->db, &q, e,
 		      "SELECT security_group_id, id, direction, ethertype, protocol, port_range_min, port_range_max, "
-		      "remote_ip_prefix, remote_group_id FROM security_group_rule WHERE security_group_id IN " GROUPS_HERE
+		      "remote_ip_prefix, remote_group_id, remote_address_group_id FROM security_group_rule WHERE security_group_id IN " GROUPS_HERE
 		      " ORDER BY security_group_id, id",
 		      "s", b->node_id);
 	if (rc >= 0)

@@ -212,5 +212,7 @@ int intent_build_ports(struct intent_build *b, struct err *e)
 		      "SELECT g.port_id, g.security_group_id FROM port p JOIN port_security_group g ON g.port_id = p.id "
 		      "WHERE p.node_id = ? ORDER BY g.port_id, g.security_group_id",
 		      "s", b->node_id);
-	return rc < 0 ? rc : intent_each(b, q, port_group_row, &first, e);
+	if (rc >= 0)
+		rc = intent_each(b, q, port_group_row, &first, e);
+	return rc < 0 ? rc : intent_build_port_acls(b, first, e);
 }

@@ -42,6 +42,39 @@ int intent_nodes_of_group(struct db *db, const char *security_group_id, node_fn 
 	return rc < 0 ? rc : each_node(q, fn, ctx, e);
 }
 
+/* Nodes with a port in a firewall group that has the policy. */
+int intent_nodes_of_policy(struct db *db, const char *firewall_policy_id, node_fn fn, void *ctx,
+			   struct err *e)
+{
+	struct db_rows *q = NULL;
+	int rc = db_query(db, &q, e,
+			  "SELECT DISTINCT p.node_id FROM firewall_group g JOIN firewall_group_port m ON m.group_id = g.id "
+			  "JOIN port p ON p.id = m.port_id WHERE p.node_id IS NOT NULL AND "
+			  "(g.ingress_policy_id = ?1 OR g.egress_policy_id = ?1)",
+			  "s", firewall_policy_id);
+
+	return rc < 0 ? rc : each_node(q, fn, ctx, e);
+}
+
+/* Nodes with a port in a security group, or in a firewall group, of which a rule names the address group. */
+int intent_nodes_of_addresses(struct db *db, const char *address_group_id, node_fn fn, void *ctx,
+			      struct err *e)
+{
+	struct db_rows *q = NULL;
+	int rc = db_query(
+		db, &q, e,
+		"SELECT p.node_id FROM security_group_rule r JOIN port_security_group m ON m.security_group_id = "
+		"r.security_group_id JOIN port p ON p.id = m.port_id "
+		"WHERE r.remote_address_group_id = ?1 AND p.node_id IS NOT NULL "
+		"UNION SELECT p.node_id FROM firewall_rule f JOIN firewall_policy_rule o ON o.rule_id = f.id "
+		"JOIN firewall_group g ON g.ingress_policy_id = o.policy_id OR g.egress_policy_id = o.policy_id "
+		"JOIN firewall_group_port m ON m.group_id = g.id JOIN port p ON p.id = m.port_id "
+		"WHERE (f.source_address_group_id = ?1 OR f.destination_address_group_id = ?1) AND p.node_id IS NOT NULL",
+		"s", address_group_id);
+
+	return rc < 0 ? rc : each_node(q, fn, ctx, e);
+}
+
 /* Nodes of the chains in which the port is a hop's ingress or egress or a classifier's logical port. */
 int intent_nodes_of_chain_port(struct db *db, const char *port_id, node_fn fn, void *ctx, struct err *e)
 {

@@ -259,6 +259,108 @@ static void groups(void **state)
 	done(g2);
 }
 
+#define RULE(n) "00000000-0000-4000-8000-0000000001" n
+
+static const char *const policy_rows[] = {
+	"INSERT INTO address_group (id, project_id, created_us, updated_us) VALUES ('ag1', 'p', 0, 0)",
+	"INSERT INTO address_group (id, project_id, created_us, updated_us) VALUES ('ag2', 'p', 0, 0)",
+	"INSERT INTO address_group (id, project_id, created_us, updated_us) VALUES ('ag3', 'p', 0, 0)",
+	"INSERT INTO address_group_address VALUES ('ag1', '10.0.0.0/8'), ('ag1', 'fd00::/64'), ('ag3', '10.1.0.0/16')",
+	"UPDATE security_group SET stateful = 0 WHERE id = 'g1'",
+	"UPDATE security_group_rule SET remote_address_group_id = 'ag2' WHERE id = 'r2'",
+	"INSERT INTO firewall_rule (id, project_id, action, source_address_group_id, destination_port, created_us, updated_us) "
+	"VALUES ('" RULE("01") "', 'p', 'allow', 'ag1', '80', 0, 0)",
+	"INSERT INTO firewall_rule (id, project_id, enabled, source_address_group_id, created_us, updated_us) "
+	"VALUES ('" RULE("02") "', 'p', 0, 'ag3', 0, 0)",
+	"INSERT INTO firewall_rule (id, project_id, ip_version, destination_ip_address, created_us, updated_us) "
+	"VALUES ('" RULE("03") "', 'p', 6, 'fd00::1', 0, 0)",
+	"INSERT INTO firewall_policy (id, project_id, created_us, updated_us) VALUES ('fp', 'p', 0, 0)",
+	"INSERT INTO firewall_policy (id, project_id, created_us, updated_us) VALUES ('a-empty', 'p', 0, 0)",
+	"INSERT INTO firewall_policy_rule VALUES ('fp', '" RULE("03") "', 1), ('fp', '" RULE(
+		"02") "', 2), ('fp', '" RULE("01") "', 3)",
+	"INSERT INTO firewall_group (id, project_id, ingress_policy_id, egress_policy_id, created_us, updated_us) "
+	"VALUES ('fg', 'p', 'fp', 'a-empty', 0, 0)",
+	"INSERT INTO firewall_group_port VALUES ('p1', 'fg')",
+	"INSERT INTO firewall_group (id, project_id, admin_state_up, created_us, updated_us) VALUES ('off', 'p', 0, 0, 0)",
+	"INSERT INTO firewall_group_port VALUES ('up', 'off')",
+};
+
+static void policy(void **state)
+{
+	struct fixture *f = *state;
+	Demarc__V1__Object *p1, *up, *list, *part, *ag1, *ag2, *g1;
+	const Demarc__V1__AclRule *r;
+
+	for (size_t i = 0; i < ARRAY_LEN(policy_rows); i++)
+		sql(f, policy_rows[i]);
+	compile(f);
+	p1 = object(f, "port", "p1");
+	assert_int_equal(p1->port->n_acl_in_ids, 1);
+	assert_string_equal(p1->port->acl_in_ids[0], "fp");
+	assert_string_equal(p1->port->acl_out_ids[0], "a-empty");
+	up = object(f, "port", "up");
+	assert_string_equal(up->port->acl_in_ids[0], "off");
+	assert_string_equal(up->port->acl_out_ids[0], "off");
+	assert_int_equal(number(f, "SELECT count(*) FROM intent_object WHERE kind = 'acl'"), 3);
+	assert_int_equal(number(f, "SELECT count(*) FROM intent_object WHERE kind = 'acl_part'"), 1);
+	list = object(f, "acl", "fp");
+	assert_int_equal(list->acl->n_part_ids, 1);
+	part = object(f, "acl_part", list->acl->part_ids[0]);
+	assert_int_equal(part->acl_part->n_rules, 2); /* one is disabled */
+	r = part->acl_part->rules[0];
+	assert_int_equal(r->id.data[15], 3);
+	assert_int_equal(r->family, 6);
+	assert_int_equal(r->destination.len, 17);
+	assert_int_equal(r->destination.data[16], 128);
+	assert_int_equal(r->action, DEMARC__V1__ACL_ACTION__ACL_DENY);
+	r = part->acl_part->rules[1];
+	assert_string_equal(r->source_group_id, "ag1");
+	assert_int_equal(r->destination_port_min, 80);
+	assert_int_equal(r->destination_port_max, 80);
+	ag1 = object(f, "address_group", "ag1");
+	assert_int_equal(ag1->address_group->cidrs4.len, 5);
+	assert_int_equal(ag1->address_group->cidrs6.data[16], 64);
+	ag2 = object(f, "address_group", "ag2");
+	assert_int_equal(ag2->address_group->cidrs4.len, 0);
+	assert_int_equal(number(f, "SELECT count(*) FROM intent_object WHERE kind = 'address_group'"),
+			 2);
+	g1 = object(f, "security_group", "g1");
+	assert_true(g1->security_group->stateless);
+	assert_string_equal(g1->security_group->rules[1]->remote_address_group_id, "ag2");
+	done(p1);
+	done(up);
+	done(list);
+	done(part);
+	done(ag1);
+	done(ag2);
+	done(g1);
+}
+
+static void a_long_list_has_parts(void **state)
+{
+	struct fixture *f = *state;
+	Demarc__V1__Object *list, *last;
+
+	for (size_t i = 0; i < ARRAY_LEN(policy_rows); i++)
+		sql(f, policy_rows[i]);
+	sql(f, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2048) "
+	       "INSERT INTO firewall_rule (id, project_id, created_us, updated_us) "
+	       "SELECT printf('10000000-0000-4000-8000-%012x', i), 'p', 0, 0 FROM n");
+	sql(f, "INSERT INTO firewall_policy_rule SELECT 'a-empty', id, row_number() OVER (ORDER BY id) "
+	       "FROM firewall_rule WHERE id LIKE '1%'");
+	compile(f);
+	list = object(f, "acl", "a-empty");
+	assert_int_equal(list->acl->n_part_ids, 2);
+	last = object(f, "acl_part", list->acl->part_ids[1]);
+	assert_int_equal(last->acl_part->n_rules, 1024);
+	assert_int_equal(last->acl_part->rules[1023]->id.data[14], 8); /* 2048 */
+	done(list);
+	done(last);
+	sql(f, "UPDATE firewall_rule SET action = 'allow' WHERE id LIKE '1%800'");
+	assert_int_equal(compile(f), 1);
+	assert_int_equal(number(f, "SELECT count(*) FROM intent_object WHERE version = 2"), 1);
+}
+
 static void server(void **state)
 {
 	struct fixture *f = *state;
@@ -384,6 +486,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(second_compile_changes_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(network_and_port, setup, teardown),
 		cmocka_unit_test_setup_teardown(groups, setup, teardown),
+		cmocka_unit_test_setup_teardown(policy, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_long_list_has_parts, setup, teardown),
 		cmocka_unit_test_setup_teardown(server, setup, teardown),
 		cmocka_unit_test_setup_teardown(chain, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_what_differs_gets_a_version, setup, teardown),

@@ -34,6 +34,13 @@ WARN_UNUSED int intent_nodes_of_network(struct db *db, const char *network_id,
 WARN_UNUSED int intent_nodes_of_group(struct db *db, const char *security_group_id,
 				      void (*fn)(void *ctx, const char *node_id), void *ctx,
 				      struct err *e);
+WARN_UNUSED int intent_nodes_of_policy(struct db *db, const char *firewall_policy_id,
+				       void (*fn)(void *ctx, const char *node_id), void *ctx,
+				       struct err *e);
+/* Of an address group. */
+WARN_UNUSED int intent_nodes_of_addresses(struct db *db, const char *address_group_id,
+					  void (*fn)(void *ctx, const char *node_id), void *ctx,
+					  struct err *e);
 WARN_UNUSED int intent_nodes_of_chain_port(struct db *db, const char *port_id,
 					   void (*fn)(void *ctx, const char *node_id), void *ctx,
 					   struct err *e);

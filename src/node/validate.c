@@ -16,6 +16,10 @@
 #define PORT_SGS_MAX 8
 #define RULES_MAX 256
 #define MEMBERS_MAX 4096
+#define PORT_ACLS_MAX 4
+#define ACL_PARTS_MAX 10
+#define ACL_PART_RULES_MAX 1024
+#define ADDRESS_GROUP_MAX 10000 /* of each family */
 #define METADATA_MAX 128
 #define USER_DATA_MAX (64u << 10) /* bytes: what base64 of 64 KiB can hold, and more */
 #define HOPS_MAX 16
@@ -157,6 +161,14 @@ static int network(const Demarc__V1__Network *n, struct err *e)
 
 /* ---- port ---- */
 
+static int ids(char **v, size_t n, size_t max, const char *field, struct err *e)
+{
+	FIRST_ERROR(count(n, max, field, e));
+	for (size_t i = 0; i < n; i++)
+		FIRST_ERROR(need_id(v[i], field, e));
+	return 0;
+}
+
 static int fixed_ip(const Demarc__V1__FixedIp *f, struct err *e)
 {
 	struct ip_addr a;
@@ -187,7 +199,9 @@ static int port(const Demarc__V1__Port *p, struct err *e)
 		    count(p->n_fixed_ips, VNIC_ADDRS_MAX, "fixed_ips", e) ||
 		    count(p->n_allowed_address_pairs, ADDRESS_PAIRS_MAX - VNIC_ADDRS_MAX,
 			  "allowed_address_pairs", e) ||
-		    count(p->n_security_group_ids, PORT_SGS_MAX, "security_group_ids", e));
+		    count(p->n_security_group_ids, PORT_SGS_MAX, "security_group_ids", e) ||
+		    ids(p->acl_in_ids, p->n_acl_in_ids, PORT_ACLS_MAX, "acl_in_ids", e) ||
+		    ids(p->acl_out_ids, p->n_acl_out_ids, PORT_ACLS_MAX, "acl_out_ids", e));
 	if (mac_parse(str_of(p->mac), &m) < 0 ? !p->uplink || *p->mac :
 						mac_is_multicast(m) || mac_is_zero(m))
 		return bad(e, "mac", "a unicast MAC address", p->mac);
@@ -211,7 +225,8 @@ static int rule(const Demarc__V1__SecurityRule *r, struct err *e)
 		    at_most(r->port_min, 65535, "port_min", e) ||
 		    at_most(r->port_max, 65535, "port_max", e) ||
 		    cidr_or_empty(r->remote_cidr, "remote_cidr", e) ||
-		    optional_id(r->remote_group_id, "remote_group_id", e));
+		    optional_id(r->remote_group_id, "remote_group_id", e) ||
+		    optional_id(r->remote_address_group_id, "remote_address_group_id", e));
 	return 0;
 }
 
@@ -228,6 +243,84 @@ static int security_group(const Demarc__V1__SecurityGroup *g, struct err *e)
 		if (ip_parse(str_of(g->member_ips[i]), &a) < 0)
 			return bad(e, "member_ips", "an IP address", g->member_ips[i]);
 	}
+	return 0;
+}
+
+/* ---- address group, list of rules ---- */
+
+/* Rows of an address and its prefix length. */
+static int packed_cidrs(ProtobufCBinaryData v, size_t address_size, size_t max, const char *field,
+			struct err *e)
+{
+	size_t row = address_size + 1;
+
+	if (v.len % row != 0)
+		return err_set(e, FAULT_BAD_REQUEST, field, "%zu bytes are not rows of %zu", v.len, row);
+	FIRST_ERROR(count(v.len / row, max, field, e));
+	for (size_t i = address_size; i < v.len; i += row)
+		FIRST_ERROR(at_most(v.data[i], address_size * 8, field, e));
+	return 0;
+}
+
+static int address_group(const Demarc__V1__AddressGroup *g, struct err *e)
+{
+	FIRST_ERROR(packed_cidrs(g->cidrs4, 4, ADDRESS_GROUP_MAX, "cidrs4", e) ||
+		    packed_cidrs(g->cidrs6, 16, ADDRESS_GROUP_MAX, "cidrs6", e));
+	return 0;
+}
+
+static int port_range(bool has, uint32_t min, uint32_t max, const char *field, struct err *e)
+{
+	if (has && (min > max || max > 65535))
+		return err_set(e, FAULT_BAD_REQUEST, field, "%u:%u is not a range of ports", min, max);
+	return 0;
+}
+
+static int acl_address(ProtobufCBinaryData v, const char *group_id, uint32_t of_family,
+		       const char *field, struct err *e)
+{
+	bool v4 = v.len == 5;
+
+	if (v.len == 0)
+		return optional_id(group_id, field, e);
+	if (*group_id)
+		return err_set(e, FAULT_BAD_REQUEST, field, "an address and a group");
+	if (of_family && v4 != (of_family == IP_V4))
+		return err_set(e, FAULT_BAD_REQUEST, field, "not of the rule's family");
+	return packed_cidrs(v, v4 ? 4 : 16, 1, field, e);
+}
+
+static int acl_rule(const Demarc__V1__AclRule *r, struct err *e)
+{
+	if (r->id.len != 16)
+		return err_set(e, FAULT_BAD_REQUEST, "id", "not 16 bytes");
+	FIRST_ERROR(at_most((uint64_t)r->action, DEMARC__V1__ACL_ACTION__ACL_REJECT, "action", e) ||
+		    family(r->family, true, "family", e) || at_most(r->protocol, 255, "protocol", e) ||
+		    acl_address(r->source, r->source_group_id, r->family, "source", e) ||
+		    acl_address(r->destination, r->destination_group_id, r->family, "destination", e) ||
+		    port_range(r->has_source_ports, r->source_port_min, r->source_port_max,
+			       "source_ports", e) ||
+		    port_range(r->has_destination_ports, r->destination_port_min,
+			       r->destination_port_max, "destination_ports", e) ||
+		    at_most(r->icmp_type, 255, "icmp_type", e) ||
+		    at_most(r->icmp_code, 255, "icmp_code", e) ||
+		    at_most(r->tcp_flags_mask, 255, "tcp_flags_mask", e) ||
+		    at_most(r->tcp_flags, 255, "tcp_flags", e) || at_most(r->dscp, 63, "dscp", e) ||
+		    at_most(r->vlan, 4094, "vlan", e));
+	return 0;
+}
+
+static int acl(const Demarc__V1__Acl *a, struct err *e)
+{
+	return ids(a->part_ids, a->n_part_ids, ACL_PARTS_MAX, "part_ids", e);
+}
+
+static int acl_part(const Demarc__V1__AclPart *p, struct err *e)
+{
+	FIRST_ERROR(count(p->n_rules, ACL_PART_RULES_MAX, "rules", e));
+	for (size_t i = 0; i < p->n_rules; i++)
+		if (acl_rule(p->rules[i], e) < 0)
+			return in_list(e, "rules", i);
 	return 0;
 }
 
@@ -366,6 +459,12 @@ static int body(const Demarc__V1__Object *o, struct err *e)
 		return server(o->server, e);
 	case DEMARC__V1__OBJECT__BODY_CHAIN:
 		return chain(o->chain, e);
+	case DEMARC__V1__OBJECT__BODY_ADDRESS_GROUP:
+		return address_group(o->address_group, e);
+	case DEMARC__V1__OBJECT__BODY_ACL:
+		return acl(o->acl, e);
+	case DEMARC__V1__OBJECT__BODY_ACL_PART:
+		return acl_part(o->acl_part, e);
 	case DEMARC__V1__OBJECT__BODY__NOT_SET:
 	case _DEMARC__V1__OBJECT__BODY__CASE_IS_INT_SIZE:
 		return 0;
@@ -382,6 +481,9 @@ static const struct {
 	{ "security_group", DEMARC__V1__OBJECT__BODY_SECURITY_GROUP },
 	{ "server", DEMARC__V1__OBJECT__BODY_SERVER },
 	{ "chain", DEMARC__V1__OBJECT__BODY_CHAIN },
+	{ "address_group", DEMARC__V1__OBJECT__BODY_ADDRESS_GROUP },
+	{ "acl", DEMARC__V1__OBJECT__BODY_ACL },
+	{ "acl_part", DEMARC__V1__OBJECT__BODY_ACL_PART },
 };
 
 static int kind_agrees(const Demarc__V1__Object *o, struct err *e)

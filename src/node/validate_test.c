@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "base/types.h"
 
 #define ID "aaaaaaaa-0000-4000-8000-000000000001"
 
@@ -147,13 +148,104 @@ static void test_counts(void **state)
 	refused(&o, "hops");
 }
 
+static void test_address_group(void **state)
+{
+	uint8_t rows[] = { 10, 0, 0, 0, 8, 192, 0, 2, 1, 33 }, six[17] = { 0xfd, [16] = 129 };
+	Demarc__V1__Object o = DEMARC__V1__OBJECT__INIT;
+	Demarc__V1__AddressGroup g = DEMARC__V1__ADDRESS_GROUP__INIT;
+	char kind[] = "address_group";
+
+	(void)state;
+	o.id = text_id;
+	o.kind = kind;
+	o.body_case = DEMARC__V1__OBJECT__BODY_ADDRESS_GROUP;
+	o.address_group = &g;
+	assert_int_equal(validate_object(&o, NULL), 0);
+	g.cidrs4 = (ProtobufCBinaryData){ 5, rows };
+	assert_int_equal(validate_object(&o, NULL), 0);
+	g.cidrs4.len = 10;
+	refused(&o, "cidrs4");
+	rows[9] = 32;
+	assert_int_equal(validate_object(&o, NULL), 0);
+	g.cidrs4.len = 9;
+	refused(&o, "cidrs4");
+	g.cidrs4.len = 0;
+	g.cidrs6 = (ProtobufCBinaryData){ 17, six };
+	refused(&o, "cidrs6");
+	six[16] = 128;
+	assert_int_equal(validate_object(&o, NULL), 0);
+	g.cidrs6.len = 5;
+	refused(&o, "cidrs6");
+}
+
+static void test_acl_rule(void **state)
+{
+	uint8_t id[16] = { 1 }, net[17] = { 10, 0, 0, 0, 8 };
+	Demarc__V1__Object o = DEMARC__V1__OBJECT__INIT;
+	Demarc__V1__AclPart p = DEMARC__V1__ACL_PART__INIT;
+	Demarc__V1__AclRule good = DEMARC__V1__ACL_RULE__INIT, r, *rules[1025];
+	char kind[] = "acl_part";
+	struct {
+		void *field;
+		uint32_t bad;
+		const char *why;
+	} rows[] = { { &r.family, 5, "family" },
+		     { &r.protocol, 256, "protocol" },
+		     { &r.icmp_type, 256, "icmp_type" },
+		     { &r.icmp_code, 256, "icmp_code" },
+		     { &r.tcp_flags_mask, 256, "tcp_flags_mask" },
+		     { &r.tcp_flags, 256, "tcp_flags" },
+		     { &r.dscp, 64, "dscp" },
+		     { &r.vlan, 4095, "vlan" },
+		     { &r.action, 3, "action" },
+		     { &r.source_port_min, 2, "source_ports" },
+		     { &r.destination_port_max, 65536, "destination_ports" } };
+
+	(void)state;
+	o.id = text_id;
+	o.kind = kind;
+	o.body_case = DEMARC__V1__OBJECT__BODY_ACL_PART;
+	o.acl_part = &p;
+	p.rules = rules;
+	p.n_rules = 1;
+	rules[0] = &r;
+	good.id = (ProtobufCBinaryData){ 16, id };
+	good.family = IP_V4;
+	good.has_source_ports = good.has_destination_ports = true;
+	good.source_port_min = good.source_port_max = 1;
+	good.source = (ProtobufCBinaryData){ 5, net };
+	r = good;
+	assert_int_equal(validate_object(&o, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		memcpy(rows[i].field, &rows[i].bad, sizeof(rows[i].bad));
+		refused(&o, rows[i].why);
+		refused(&o, "rules[0]");
+		r = good;
+	}
+	r.id.len = 15;
+	refused(&o, "id");
+	r = good;
+	r.source.len = 17;
+	refused(&o, "source");
+	r = good;
+	r.source_group_id = text_id;
+	refused(&o, "source");
+	r.source.len = 0;
+	assert_int_equal(validate_object(&o, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+		rules[i] = &r;
+	p.n_rules = 1024;
+	assert_int_equal(validate_object(&o, NULL), 0);
+	p.n_rules = 1025;
+	refused(&o, "rules");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_port),
-		cmocka_unit_test(test_server),
-		cmocka_unit_test(test_kinds),
-		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_port),	      cmocka_unit_test(test_server),
+		cmocka_unit_test(test_kinds),	      cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_address_group), cmocka_unit_test(test_acl_rule),
 	};
 
 	return cmocka_run_group_tests_name("node-validate", tests, NULL, NULL);

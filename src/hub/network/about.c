@@ -11,6 +11,7 @@
 static const struct {
 	const char *alias, *name, *description;
 } extensions[] = {
+	{ "address-group", "Address group", "Support address group" },
 	{ "agent", "agent", "The agent management extension: nodes are agents." },
 	{ "allowed-address-pairs", "Allowed Address Pairs", "Provides allowed address pairs" },
 	{ "availability_zone", "Availability Zone", "The availability zone extension: sites are zones." },
@@ -20,6 +21,7 @@ static const struct {
 	  "Adds external network attribute to network resource." },
 	{ "extra_dhcp_opt", "Neutron Extra DHCP options", "Extra options configuration for DHCP." },
 	{ "flow_classifier", "Flow Classifier", "Flow Classifier Extension." },
+	{ "fwaas_v2", "Firewall service v2", "Provides ordered, stateless rules for ports" },
 	{ "net-mtu", "Network MTU", "Provides MTU attribute for a network resource." },
 	{ "net-mtu-writable", "Network MTU (writable)",
 	  "Provides a writable MTU attribute for a network resource." },
@@ -37,6 +39,8 @@ static const struct {
 	{ "revision-if-match", "If-Match constraints based on revision_number",
 	  "Constrains updates and deletes by revision." },
 	{ "security-group", "security-group", "The security groups extension." },
+	{ "security-groups-remote-address-group", "Remote address group id field for security group rules",
+	  "Add new field of remote address group id in SG rules" },
 	{ "sfc", "Service Function Chaining", "Service Function Chain extension." },
 	{ "shared-resources", "Networks and subnets shared between projects",
 	  "An admin shares a network with all projects." },
@@ -94,6 +98,10 @@ static const struct {
 	{ "port", "SELECT count(*) FROM port WHERE project_id = ?" },
 	{ "security_group", "SELECT count(*) FROM security_group WHERE project_id = ?" },
 	{ "security_group_rule", "SELECT count(*) FROM security_group_rule WHERE project_id = ?" },
+	{ "address_group", "SELECT count(*) FROM address_group WHERE project_id = ?" },
+	{ "firewall_rule", "SELECT count(*) FROM firewall_rule WHERE project_id = ?" },
+	{ "firewall_policy", "SELECT count(*) FROM firewall_policy WHERE project_id = ?" },
+	{ "firewall_group", "SELECT count(*) FROM firewall_group WHERE project_id = ?" },
 	{ "port_pair", "SELECT count(*) FROM sfc_port_pair WHERE project_id = ?" },
 	{ "port_pair_group", "SELECT count(*) FROM sfc_port_pair_group WHERE project_id = ?" },
 	{ "flow_classifier", "SELECT count(*) FROM sfc_flow_classifier WHERE project_id = ?" },

@@ -145,6 +145,47 @@
 	  "All functions of Port Chain %s must be on one node, but %s.")                                                                  \
 	X(CHAIN_ID, BAD_REQUEST, "PortChainChainIdInConflict",                                                                            \
 	  "Chain id %s conflicts with Chain id in port chain %s.")                                                                        \
+	X(ADDRESS_GROUP_NOT_FOUND, NOT_FOUND, "AddressGroupNotFound",                                                                     \
+	  "Address group %s could not be found.")                                                                                         \
+	X(ADDRESS_GROUP_IN_USE, IN_USE, "AddressGroupInUse",                                                                              \
+	  "Address group %s is in use on one or more rules: %s.")                                                                         \
+	X(ADDRESSES_NOT_FOUND, NOT_FOUND, "AddressesNotFound",                                                                            \
+	  "Addresses %s not found in the address group %s.")                                                                              \
+	X(ADDRESSES_EXIST, BAD_REQUEST, "AddressesAlreadyExist",                                                                          \
+	  "Addresses %s already exist in the address group %s.")                                                                          \
+	X(GROUP_MIXED, CONFLICT, "SecurityGroupConflict",                                                                                 \
+	  "Error: cannot apply both stateful and stateless security groups on the same port while attempting to do the operation.")       \
+	X(FW_RULE_NOT_FOUND, NOT_FOUND, "FirewallRuleNotFound", "Firewall rule %s could not be found.")                                   \
+	X(FW_POLICY_NOT_FOUND, NOT_FOUND, "FirewallPolicyNotFound",                                                                       \
+	  "Firewall policy %s could not be found.")                                                                                       \
+	X(FW_GROUP_NOT_FOUND, NOT_FOUND, "FirewallGroupNotFound",                                                                         \
+	  "Firewall group %s could not be found.")                                                                                        \
+	X(FW_RULE_IN_USE, IN_USE, "FirewallRuleInUse", "Firewall rule %s is being used.")                                                 \
+	X(FW_POLICY_IN_USE, IN_USE, "FirewallPolicyInUse", "Firewall policy %s is being used.")                                           \
+	X(FW_GROUP_IN_USE, IN_USE, "FirewallGroupInUse", "Firewall group %s is still active.")                                            \
+	X(FW_PORT_IN_USE, IN_USE, "FirewallGroupPortInUse",                                                                               \
+	  "Port(s) %s already associated with other firewall group(s).")                                                                  \
+	X(FW_PORT_PROJECT, CONFLICT, "FirewallGroupPortInvalidProject",                                                                   \
+	  "Operation cannot be performed as port %s is in an invalid project %s.")                                                        \
+	X(FW_RULE_NOT_SHARED, CONFLICT, "FirewallRuleSharingConflict",                                                                    \
+	  "Operation cannot be performed since firewall policy %s is shared but firewall rule %s is not shared.")                         \
+	X(FW_POLICY_NOT_SHARED, CONFLICT, "FirewallPolicySharingConflict",                                                                \
+	  "Operation cannot be performed since firewall group is shared but firewall policy %s is not shared.")                           \
+	X(FW_RULE_NOT_IN, BAD_REQUEST, "FirewallRuleNotAssociatedWithPolicy",                                                             \
+	  "Firewall rule %s is not associated with firewall policy %s.")                                                                  \
+	X(FW_RULE_TWICE, CONFLICT, "FirewallRuleAlreadyAssociated",                                                                       \
+	  "Operation cannot be performed since firewall rule %s is already associated with firewall policy %s.")                          \
+	X(FW_RULE_MISSING, BAD_REQUEST, "FirewallRuleInfoMissing",                                                                        \
+	  "Missing rule info argument for insert/remove rule operation.")                                                                 \
+	X(FW_RULE_PROTOCOL, BAD_REQUEST, "FirewallRuleInvalidProtocol",                                                                   \
+	  "Firewall rule protocol %s is not supported. Only names of IANA protocols and integers from 0 to 255 are.")                     \
+	X(FW_RULE_ICMP, BAD_REQUEST, "FirewallRuleInvalidICMPParameter",                                                                  \
+	  "%s are not allowed when protocol is set to ICMP.")                                                                             \
+	X(FW_RULE_PORTS, BAD_REQUEST, "FirewallRuleWithPortWithoutProtocolInvalid",                                                       \
+	  "Source/destination port requires a protocol that has ports: dccp, sctp, tcp, udp or udplite.")                                 \
+	X(FW_RULE_PORT_VALUE, BAD_REQUEST, "FirewallRuleInvalidPortValue", "Invalid value for port %s.")                                  \
+	X(FW_RULE_FAMILY, BAD_REQUEST, "FirewallIpAddressConflict",                                                                       \
+	  "Invalid input - IP addresses do not agree with IP Version: %s.")                                                               \
 	/* Catch-all rows come last: the first row that fits the text wins. */                                                            \
 	X(INVALID_FOR, BAD_REQUEST, "HTTPBadRequest", "Invalid input for %s. Reason: %s.")                                                \
 	X(INVALID_INPUT, BAD_REQUEST, "InvalidInput", "Invalid input for operation: %s.")

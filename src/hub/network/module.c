@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/chain/chain.h"
 #include "hub/network/about.h"
+#include "hub/network/address_group.h"
 #include "hub/network/fault.h"
+#include "hub/network/firewall.h"
 #include "hub/network/tags.h"
 #include "hub/rest.h"
 
@@ -52,6 +54,18 @@ static const struct route routes[] = {
 	CRUD("/sfc/port_pair_groups", port_pair_group_resource),
 	CRUD("/sfc/flow_classifiers", flow_classifier_resource),
 	CRUD("/sfc/port_chains", port_chain_resource),
+	CRUD("/address-groups", address_group_resource),
+	{ HTTP_PUT, "/address-groups/{id}/add_addresses", address_group_add, 200,
+	  "network:address_group:update", .resource = &address_group_resource },
+	{ HTTP_PUT, "/address-groups/{id}/remove_addresses", address_group_remove, 200,
+	  "network:address_group:update", .resource = &address_group_resource },
+	CRUD("/fwaas/firewall_rules", firewall_rule_resource),
+	CRUD("/fwaas/firewall_policies", firewall_policy_resource),
+	{ HTTP_PUT, "/fwaas/firewall_policies/{id}/insert_rule", firewall_policy_insert, 200,
+	  "network:firewall_policy:update", .resource = &firewall_policy_resource },
+	{ HTTP_PUT, "/fwaas/firewall_policies/{id}/remove_rule", firewall_policy_remove, 200,
+	  "network:firewall_policy:update", .resource = &firewall_policy_resource },
+	CRUD("/fwaas/firewall_groups", firewall_group_resource),
 	{ HTTP_GET, "/extensions", extensions_list, 200, "network:about" },
 	{ HTTP_GET, "/extensions/{alias}", extension_show, 200, "network:about" },
 	{ HTTP_GET, "/quotas", quotas_list, 200, "network:quota:list" },
@@ -77,6 +91,10 @@ static const struct policy_rule policy[] = {
 	RULES("port"),
 	RULES("security_group"),
 	RULES("security_group_rule"),
+	RULES("address_group"),
+	RULES("firewall_rule"),
+	RULES("firewall_policy"),
+	RULES("firewall_group"),
 	RULES("port_pair"),
 	RULES("port_pair_group"),
 	RULES("flow_classifier"),

@@ -94,6 +94,20 @@ int port_pairs_check(struct req *r, json_t *list, const char *mac, struct err *e
 	return 0;
 }
 
+/* Stateful and stateless groups exclude each other on a port. Source: neutron, "stateful-security-group". */
+static int check_mixed(struct req *r, const char *port_id, struct err *e)
+{
+	int64_t kinds = 0;
+	int rc = db_get_int(r->db, &kinds, e,
+			    "SELECT count(DISTINCT g.stateful) FROM port_security_group m JOIN security_group g "
+			    "ON g.id = m.security_group_id WHERE m.port_id = ?",
+			    "s", port_id);
+
+	if (rc > 0 && kinds > 1)
+		return neutron_err(e, NEUTRON_GROUP_MIXED, "security_groups");
+	return rc < 0 ? rc : 0;
+}
+
 int port_groups_set(struct req *r, const char *port_id, const json_t *ids, struct err *e)
 {
 	json_t *item;
@@ -115,7 +129,7 @@ int port_groups_set(struct req *r, const char *port_id, const json_t *ids, struc
 		if (rc < 0)
 			break;
 	}
-	return rc < 0 ? rc : 0;
+	return rc < 0 ? rc : check_mixed(r, port_id, e);
 }
 
 int port_groups_count(struct req *r, const char *port_id, struct err *e)

@@ -84,6 +84,22 @@ static bool is_default(const json_t *row)
 	return name && strcmp(name, "default") == 0;
 }
 
+/* A group keeps its kind while ports have it. */
+static int check_stateful(struct req *r, const json_t *old, const json_t *changes, struct err *e)
+{
+	bool was = json_bool(old, "stateful", true);
+	const char *id = json_str(old, "id");
+	int64_t one;
+	int rc;
+
+	if (json_bool(changes, "stateful", was) == was)
+		return 0;
+	rc = db_get_int(r->db, &one, e,
+			"SELECT 1 FROM port_security_group WHERE security_group_id = ? LIMIT 1",
+			"s", id);
+	return rc > 0 ? neutron_err(e, NEUTRON_GROUP_IN_USE, "stateful", id) : rc;
+}
+
 static int check_update(struct req *r, const json_t *old, json_t *changes, struct err *e)
 {
 	int rc = net_begin(r, old, "update_security_group", e);
@@ -94,7 +110,7 @@ static int check_update(struct req *r, const json_t *old, json_t *changes, struc
 		return neutron_err(e, NEUTRON_GROUP_DEFAULT_UPDATE, "name");
 	if (!is_default(old) && is_default(changes))
 		return neutron_err(e, NEUTRON_GROUP_DEFAULT_EXISTS, "name");
-	return 0;
+	return check_stateful(r, old, changes, e);
 }
 
 static int updated(struct req *r, const json_t *old, json_t *row, struct err *e)
@@ -142,7 +158,7 @@ static int expand_page(struct req *r, json_t *rows, struct err *e)
 		"'tenant_id', project_id, 'security_group_id', security_group_id, 'direction', direction, "
 		"'ethertype', ethertype, 'protocol', protocol, 'port_range_min', port_range_min, 'port_range_max', "
 		"port_range_max, 'remote_ip_prefix', remote_ip_prefix, 'remote_group_id', remote_group_id, "
-		"'remote_address_group_id', NULL, 'revision_number', revision_number, "
+		"'remote_address_group_id', remote_address_group_id, 'revision_number', revision_number, "
 		"'created_at', strftime('%Y-%m-%dT%H:%M:%SZ', created_us / 1000000, 'unixepoch'), "
 		"'updated_at', strftime('%Y-%m-%dT%H:%M:%SZ', updated_us / 1000000, 'unixepoch'), "
 		"'tags', json_array()) "

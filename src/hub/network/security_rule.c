@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "base/json.h"
+#include "hub/network/address_group.h"
 #include "hub/network/security_group.h"
 #include "model/frame.h"
 
@@ -25,7 +26,8 @@ static const struct attr attrs[] = {
 	  ANY_INT },
 	{ "remote_ip_prefix", "remote_ip_prefix", ATTR_STR, ATTR_CREATE | ATTR_FILTER | ATTR_NULLABLE },
 	{ "remote_group_id", "remote_group_id", ATTR_UUID, ATTR_CREATE | ATTR_FILTER | ATTR_NULLABLE },
-	{ "remote_address_group_id", NULL, ATTR_ANY, ATTR_CREATE | ATTR_NULLABLE },
+	{ "remote_address_group_id", "remote_address_group_id", ATTR_UUID,
+	  ATTR_CREATE | ATTR_FILTER | ATTR_NULLABLE },
 	NET_ATTR_REVISION,
 	NET_ATTR_TIMES,
 	{ 0 },
@@ -160,20 +162,25 @@ static int check_prefix(json_t *row, uint8_t family, struct err *e)
 
 static int check_remote(struct req *r, json_t *row, uint8_t family, struct err *e)
 {
-	const char *group = json_str(row, "remote_group_id");
+	static const char *const names[] = { "remote_ip_prefix", "remote_group_id",
+					     "remote_address_group_id" };
+	const char *group = json_str(row, "remote_group_id"),
+		   *addresses = json_str(row, "remote_address_group_id");
 	CLEANUP(json_freep) json_t *found = NULL;
+	int n = 0, rc = 0;
 
-	if (json_is_string(json_object_get(row, "remote_address_group_id")))
-		return neutron_err(e, NEUTRON_INVALID_INPUT, "remote_address_group_id",
-				   "address groups are not supported");
-	if (group && json_str(row, "remote_ip_prefix"))
-		return neutron_err(e, NEUTRON_RULE_TWO_REMOTES, "remote_group_id");
-	if (group) {
-		int rc = rest_need(r, &security_group_resource, group, &found, e);
-
-		return rc < 0 ? rc : 0;
-	}
-	return check_prefix(row, family, e);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		n += json_str(row, names[i]) != NULL;
+	if (n > 1)
+		return neutron_err(e, NEUTRON_RULE_TWO_REMOTES,
+				   group ? "remote_group_id" : "remote_address_group_id");
+	if (group)
+		rc = rest_need(r, &security_group_resource, group, &found, e);
+	else if (addresses)
+		rc = rest_need(r, &address_group_resource, addresses, &found, e);
+	else
+		rc = check_prefix(row, family, e);
+	return rc < 0 ? rc : 0;
 }
 
 static int64_t int_or(const json_t *row, const char *name)
@@ -184,7 +191,8 @@ static int64_t int_or(const json_t *row, const char *name)
 /* Text columns compare as '' when NULL, numbers as -1. */
 static int check_duplicate(struct req *r, const json_t *row, struct err *e)
 {
-	static const char *const names[] = { "protocol", "remote_ip_prefix", "remote_group_id" };
+	static const char *const names[] = { "protocol", "remote_ip_prefix", "remote_group_id",
+					     "remote_address_group_id" };
 	const char *text[ARRAY_LEN(names)], *id;
 	int rc;
 
@@ -194,9 +202,10 @@ static int check_duplicate(struct req *r, const json_t *row, struct err *e)
 	rc = db_get_text(r->db, r->arena, &id, e,
 			 "SELECT id FROM security_group_rule WHERE security_group_id = ? AND direction = ? AND ethertype = ? AND "
 			 "coalesce(protocol, '') = ? AND coalesce(remote_ip_prefix, '') = ? AND coalesce(remote_group_id, '') = ? "
+			 "AND coalesce(remote_address_group_id, '') = ? "
 			 "AND coalesce(port_range_min, -1) = ? AND coalesce(port_range_max, -1) = ?",
-			 "ssssssii", json_str(row, "security_group_id"), json_str(row, "direction"),
-			 json_str(row, "ethertype"), text[0], text[1], text[2],
+			 "sssssssii", json_str(row, "security_group_id"), json_str(row, "direction"),
+			 json_str(row, "ethertype"), text[0], text[1], text[2], text[3],
 			 int_or(row, "port_range_min"), int_or(row, "port_range_max"));
 	return rc > 0 ? neutron_err(e, NEUTRON_RULE_EXISTS, NULL, id) : rc;
 }
@@ -250,11 +259,6 @@ static int deleting(struct req *r, const json_t *row, struct err *e)
 	return rc < 0 ? rc : net_touch_group(r, json_str(row, "security_group_id"), e);
 }
 
-static int expand(struct req *r, json_t *row, struct err *e)
-{
-	return json_object_set_new(row, "remote_address_group_id", json_null());
-}
-
 const struct resource security_group_rule_resource = {
 	.service = "network",
 	.singular = "security_group_rule",
@@ -267,5 +271,4 @@ const struct resource security_group_rule_resource = {
 	.check_create = check_create,
 	.created = created,
 	.deleting = deleting,
-	.expand = expand,
 };
