@@ -41,6 +41,21 @@ const char *dp_state_name(size_t state)
 	return state < CT_N ? state_name[state] : NULL;
 }
 
+/* RFC 7270 section 4.12; 128: dropped, and none of its reasons fits. */
+uint8_t dp_drop_forwarding(size_t reason)
+{
+	static const uint8_t status[DROP_N] = {
+		[DROP_MALFORMED] = 136,	   [DROP_SPOOF_MAC] = 140,   [DROP_SPOOF_IPV4] = 140,
+		[DROP_SPOOF_IPV6] = 140,   [DROP_SPOOF_ARP] = 140,   [DROP_SG_EGRESS] = 129,
+		[DROP_SG_INGRESS] = 129,   [DROP_FIREWALL] = 129,    [DROP_L2_UNKNOWN] = 131,
+		[DROP_CHAIN_CLOSED] = 132, [DROP_CHAIN_EMPTY] = 132, [DROP_NO_OUTPUT] = 142,
+		[DROP_OUT_DOWN] = 142,	   [DROP_METER] = 138,	     [DROP_SOURCE_GUARD] = 140,
+		[DROP_STORM] = 138,
+	};
+
+	return reason < DROP_N && status[reason] ? status[reason] : 128;
+}
+
 /* ---- events to flows ---- */
 
 static struct ip_addr ip_at(uint8_t family, const __u32 *words)

@@ -107,6 +107,9 @@ struct dp_volumes {
 WARN_UNUSED int dp_volumes(struct dp *dp, const struct dp_flow_query *q, struct dp_volumes *ret,
 			   struct err *e);
 
+/* forwardingStatus (IPFIX IE 89) that fits a drop reason: 128 and above. */
+uint8_t dp_drop_forwarding(size_t reason);
+
 /* Row of the table of flow states; NULL: none. */
 const char *dp_state_name(size_t state);
 

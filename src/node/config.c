@@ -28,6 +28,8 @@ static const struct {
 	ROW(hub, ""),
 	ROW(proxy, ""),
 	ROW(user, "nobody"),
+	ROW(ipfix, ""),
+	ROW(ipfix_active, ""),
 #undef ROW
 };
 

@@ -19,19 +19,21 @@ struct config_nic {
 };
 
 struct config {
-	char state_dir[256]; /* survives reboots */
-	char run_dir[256];   /* need not */
-	char pin_dir[256];   /* ""; the default has the node's id in it */
-	char runtime[256];   /* OCI runtime command */
-	char hub[512];	     /* URL; "": what enrolment stored */
-	char proxy[256];     /* "host:port" */
-	char user[64];	     /* of the unprivileged child */
+	char state_dir[256];  /* survives reboots */
+	char run_dir[256];    /* need not */
+	char pin_dir[256];    /* ""; the default has the node's id in it */
+	char runtime[256];    /* OCI runtime command */
+	char hub[512];	      /* URL; "": what enrolment stored */
+	char proxy[256];      /* "host:port" */
+	char user[64];	      /* of the unprivileged child */
+	char ipfix[256];      /* collectors: "192.0.2.1:4739,[2001:db8::1]" */
+	char ipfix_active[8]; /* seconds; "": default */
 	size_t n_nics;
 	struct config_nic nics[CONFIG_NICS_MAX];
 };
 
 void config_default(struct config *c);
-/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, nics: {lan: eth1}. Every
+/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, ipfix, ipfix_active, nics: {lan: eth1}. Every
  * unknown key and wrong type is an error with its line. */
 WARN_UNUSED int config_load(const char *path, struct config *c, struct err *e);
 /* One "name=value" as of --nic. */

@@ -40,14 +40,17 @@ static const char usage_text[] =
 	"  --proxy HOST:PORT    reach the hub through an HTTP CONNECT proxy\n"
 	"  --user NAME          user of the process that talks to the network (nobody)\n"
 	"  --runtime COMMAND    OCI runtime (runc)\n"
+	"  --ipfix ADDR[:PORT]  collectors of flow records, with commas; UDP port 4739\n"
+	"  --ipfix-active S     report a living flow each S seconds (60)\n"
 	"  --debug              log more\n"
 	"  --help, --version\n";
 
 enum option_id { OPT_CONFIG = 256, OPT_NIC, OPT_DEBUG, OPT_HELP, OPT_VERSION, OPT_SCALAR };
 
 /* Flags that set one configuration key: val is OPT_SCALAR + index of the key. */
-static const char *const scalar_keys[] = { "state_dir", "run_dir", "pin_dir", "hub",
-					   "proxy",	"user",	   "runtime" };
+static const char *const scalar_keys[] = { "state_dir", "run_dir", "pin_dir",
+					   "hub",	"proxy",   "user",
+					   "runtime",	"ipfix",   "ipfix_active" };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, OPT_CONFIG },
@@ -62,6 +65,8 @@ static const struct option options[] = {
 	{ "proxy", required_argument, NULL, OPT_SCALAR + 4 },
 	{ "user", required_argument, NULL, OPT_SCALAR + 5 },
 	{ "runtime", required_argument, NULL, OPT_SCALAR + 6 },
+	{ "ipfix", required_argument, NULL, OPT_SCALAR + 7 },
+	{ "ipfix-active", required_argument, NULL, OPT_SCALAR + 8 },
 	{ NULL, 0, NULL, 0 },
 };
 

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "node/chains.h"
 #include "node/channel.h"
+#include "node/exports.h"
 #include "node/fabric.h"
 #include "node/report.h"
 #include "node/server.h"
@@ -117,6 +118,7 @@ static void on_tick(uv_timer_t *t)
 	if (n->stopping)
 		return;
 	(void)!dp_age(n->dp, NULL);
+	exports_tick(n);
 	chains_collect(n);
 	images_tick(n->images);
 	servers_rotate_consoles(n);
@@ -311,6 +313,8 @@ int node_open(struct node *n, const struct config *cfg, const char *node_id, str
 	if (r == 0)
 		r = open_kernel(n, e);
 	if (r == 0)
+		r = exports_open(n, e);
+	if (r == 0)
 		r = servers_adopt(n, e);
 	if (r == 0) {
 		(void)uv_timer_start(&n->tick_timer, on_tick, TICK_MS, TICK_MS);
@@ -336,6 +340,7 @@ void node_close(struct node *n)
 	watch_stop(n->link_watch);
 	if (n->chains)
 		chains_close(n);
+	exports_close(n);
 	fabric_close(n);
 	reports_close(n);
 	if (n->local)

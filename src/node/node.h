@@ -26,6 +26,7 @@
 #include "node/runtime.h"
 
 struct chains;
+struct exports;
 struct fabric;
 struct reports;
 struct server;
@@ -51,6 +52,7 @@ struct node {
 	struct server *servers;
 	struct chains *chains;
 	struct reports *reports;
+	struct exports *exports;
 	struct link_client *link;
 	uint64_t next_request;
 

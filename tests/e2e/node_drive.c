@@ -156,6 +156,18 @@ static int run(const struct config *c, const char *node_id, struct err *e)
 	return r;
 }
 
+/* "lan=eth1" is a NIC, "--key=value" a setting. */
+static int take_setting(struct config *c, const char *text, struct err *e)
+{
+	struct str value, key = str_cut(str_of(text), '=', &value);
+	char name[64];
+
+	if (strncmp(text, "--", 2) != 0)
+		return config_nic_add(c, text, e);
+	(void)str_copy(name, sizeof(name), (struct str){ key.ptr + 2, key.len - 2 });
+	return config_set(c, name, value.ptr, e);
+}
+
 int main(int argc, char **argv)
 {
 	struct config c;
@@ -173,7 +185,7 @@ int main(int argc, char **argv)
 	if (r == 0)
 		r = config_set(&c, "pin_dir", argv[5], &e);
 	for (int i = 6; r == 0 && i < argc; i++)
-		r = config_nic_add(&c, argv[i], &e);
+		r = take_setting(&c, argv[i], &e);
 	if (r == 0)
 		r = strcmp(argv[2], "purge") == 0 ? node_purge(&c, argv[1], &e) : run(&c, argv[1], &e);
 	if (r < 0)

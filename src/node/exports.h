@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_NODE_EXPORTS_H
+#define DEMARC_NODE_EXPORTS_H
+
+/*
+ * IPFIX exporter: flows that end, and long-lived ones each active timeout, to the collectors of the site. UDP, connected, nothing is ever
+ * received. What cannot be sent is counted, and nothing waits for it. Thread: the loop's.
+ */
+
+#include "node/node.h"
+
+#define EXPORT_COLLECTORS_MAX 4
+#define EXPORT_ACTIVE_S 60 /* default active timeout */
+#define EXPORT_ACTIVE_MAX_S 3600
+
+struct collector_spec {
+	struct ip_addr ip;
+	uint16_t port;
+};
+struct export_spec {
+	size_t n;
+	struct collector_spec collectors[EXPORT_COLLECTORS_MAX];
+	unsigned int active_s; /* 0: EXPORT_ACTIVE_S */
+};
+
+/* "192.0.2.1:4739", "[2001:db8::1]", several with commas; a port of its own is 4739. */
+WARN_UNUSED int export_spec_parse(const char *text, struct export_spec *ret, struct err *e);
+
+WARN_UNUSED int exports_open(struct node *n, struct err *e); /* with the collectors of the configuration */
+void exports_close(struct node *n);
+/* From now on these collectors (with those of the configuration); the same as before is no change. */
+void exports_set(struct node *n, const struct export_spec *s);
+void exports_tick(struct node *n); /* about once a second, after dp_age(): templates, figures, what is in hand */
+
+struct export_figures {
+	uint64_t messages, records, octets; /* over all collectors */
+	uint64_t unsent;		    /* records of messages that the socket refused */
+	uint64_t lost_flows; /* ended flows for which the datapath's ring had no room */
+	uint64_t held; /* active flows that wait for their end, because too many are remembered */
+};
+void exports_figures(struct node *n, struct export_figures *ret);
+
+#endif

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flow records at a collector of Debian's: nfcapd receives, nfdump prints; tshark dissects the same messages."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import uuid
+
+import pytest
+
+from node_lab import Image, Node, busybox_layer, oci_archive, sh, wait_for
+
+IMAGE = Image(oci_archive([busybox_layer()], cmd=["/bin/sh", "-c", "while :; do nc -l -p 9 >/dev/null; done"]))
+PORT = 4739
+
+
+class Collector:
+    """nfcapd in the node's namespace, on an address of its loopback."""
+
+    def __init__(self, node, address):
+        self.dir = os.path.join(node.dir, "nfcapd" + uuid.uuid4().hex[:4])
+        os.mkdir(self.dir)
+        self.log = open(os.path.join(node.dir, "nfcapd.log"), "ab")
+        self.process = subprocess.Popen(["nsenter", f"--net=/run/netns/{node.ns}", "nfcapd", "-w", self.dir, "-b", address,
+                                         "-p", str(PORT), "-t", "2"], stdout=self.log, stderr=self.log)
+        wait_for("nfcapd", lambda: f":{PORT}" in sh("nsenter", f"--net=/run/netns/{node.ns}", "ss", "-Hlun"))
+
+    def flows(self):
+        """Rows of every finished file."""
+        rows = []
+        for name in sorted(os.listdir(self.dir)):
+            if name.startswith("nfcapd.2"):
+                out = sh("nfdump", "-r", os.path.join(self.dir, name), "-o", "json", check=False)
+                rows += [] if "No matching flows" in out else json.loads(out)
+        return rows
+
+    def close(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+        self.log.close()
+
+
+def total(rows, field, **wanted):
+    return sum(int(r[field]) for r in rows if all(r.get(k) == v for k, v in wanted.items()))
+
+
+@pytest.fixture(name="site")
+def fixture_site(request):
+    """Two functions in one network, and a collector."""
+    address = request.param
+    node = Node()
+    node.nics = [f"--ipfix=[{address}]:{PORT}", "--ipfix_active=1"]
+    collector = Collector(node, address)
+    try:
+        node.start()
+        net, sub = node.network("10.9.0.0/24")
+        ids = [str(uuid.uuid4()), str(uuid.uuid4())]
+        ports = [node.port(net[1], sub, f"10.9.0.{5 + i}", s) for i, s in enumerate(ids)]
+        node.apply(net, *ports, *[node.server(s, IMAGE, [p[1]]) for s, p in zip(ids, ports)])
+        node.wait_healthy(*ids)
+        for i, sid in enumerate(ids):
+            inside = ["nsenter", f"--net={node.dir}/run/netns/{sid}"]
+            sh(*inside, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=0")
+            sh(*inside, "ip", "addr", "add", f"fd09::{5 + i}/64", "dev", "eth0", "nodad")
+        yield node, collector, ids, ports
+    finally:
+        collector.close()
+        node.close()
+
+
+@pytest.mark.skipif(not shutil.which("nfcapd"), reason="needs nfdump")
+@pytest.mark.parametrize("site", ["127.0.0.1", "::1"], indirect=True)
+def test_a_collector_reads_the_flows(site):
+    node, collector, ids, ports = site
+    names = {5: "10.9.0.5", 6: "10.9.0.6"}
+    node.inside(ids[0], "/bin/ping", "-c", "5", "-i", "0.3", "-s", "100", names[6])
+    node.inside(ids[0], "/bin/ping", "-c", "4", "-i", "0.3", "-s", "200", "fd09::6")
+    node.inside(ids[0], "/bin/sh", "-c", f"echo hello | nc -w 1 {names[6]} 9", check=False)
+
+    def arrived():
+        rows = collector.flows()
+        return rows if total(rows, "in_packets", src4_addr=names[6], proto=1) >= 5 and \
+            total(rows, "in_packets", src6_addr="fd09::6", proto=58) >= 4 and \
+            total(rows, "in_packets", src4_addr=names[6], proto=6) >= 3 else None
+    rows = wait_for("the flows at the collector", arrived)
+    for src, dst in ((5, 6), (6, 5)):
+        v4 = {"src4_addr": names[src], "dst4_addr": names[dst]}
+        assert total(rows, "in_packets", proto=1, **v4) == 5
+        assert total(rows, "in_bytes", proto=1, **v4) == 5 * (20 + 8 + 100)
+        v6 = {"src6_addr": f"fd09::{src}", "dst6_addr": f"fd09::{dst}"}
+        echo = [r for r in rows if r["proto"] == 58 and all(r.get(k) == v for k, v in v6.items())]
+        assert total(echo, "in_packets") == 4
+        assert total(echo, "in_bytes") == 4 * (40 + 8 + 200)
+    syn = [r for r in rows if r["proto"] == 6 and r.get("dst4_addr") == names[6] and r["dst_port"] == 9]
+    assert syn and all("S" in r["tcp_flags"] for r in syn)
+    places = json.loads(sh("ip", "-n", node.ns, "-j", "link"))
+    host = {l["ifindex"] for l in places}
+    assert all(r["input_snmp"] in host and r["output_snmp"] in host for r in rows)
+    listening = sh("nsenter", f"--net=/run/netns/{node.ns}", "ss", "-Hltunp")
+    assert "node-drive" not in listening, "the exporter listens on nothing"
+
+
+@pytest.mark.skipif(not shutil.which("nfcapd"), reason="needs nfdump")
+@pytest.mark.parametrize("site", ["127.0.0.1"], indirect=True)
+def test_denied_flows_say_so(site):
+    node, collector, ids, ports = site
+    group = str(uuid.uuid4())
+    node.apply(("security_group", group, {"rules": []}))
+    node.change("port", ports[1][1], port_security=True, security_group_ids=[group])
+    ping = ["/bin/ping", "-c", "3", "-i", "0.2", "-W", "1", "10.9.0.6"]
+    wait_for("the group", lambda: "100% packet loss" in node.inside(ids[0], *ping, check=False))
+    denied = {"src4_addr": "10.9.0.5", "dst4_addr": "10.9.0.6", "proto": 1, "output_snmp": 0}
+    rows = wait_for("denied flows", lambda: [r for r in collector.flows() if all(r.get(k) == v for k, v in denied.items())])
+    assert total(rows, "in_packets") >= 1
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="needs tshark")
+@pytest.mark.parametrize("site", ["127.0.0.1"], indirect=True)
+def test_tshark_finds_nothing_wrong(site):
+    node, _, ids, ports = site
+    dump = os.path.join(node.dir, "ipfix.pcap")
+    with subprocess.Popen(["nsenter", f"--net=/run/netns/{node.ns}", "tshark", "-q", "-i", "lo", "-f", f"udp port {PORT}",
+                           "-w", dump, "-a", "duration:25", "-c", "8"], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True) as shark:
+        wait_for("tshark", lambda: "Capturing" in shark.stderr.readline())
+        node.kill(signal.SIGTERM)  # a new agent sends its templates first
+        node.forget()
+        node.start()
+        node.wait_healthy(*ids)
+        for n in range(8):
+            node.inside(ids[0], "/bin/ping", "-c", "2", "-i", "1", "10.9.0.6")
+            if shark.poll() is not None:
+                break
+        shark.wait(40)
+    fields = ["cflow.version", "cflow.template_id", "cflow.srcaddr", "cflow.packets", "_ws.malformed", "_ws.expert.message"]
+    out = sh("tshark", "-r", dump, "-d", f"udp.port=={PORT},cflow", "-T", "fields", *[a for f in fields for a in ("-e", f)])
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert lines and all(l[0] == "10" for l in lines)
+    assert any("10.9.0.5" in l[2] for l in lines)
+    assert not any(l[4] for l in lines), out
+    text = sh("tshark", "-r", dump, "-d", f"udp.port=={PORT},cflow", "-V")
+    assert ports[0][1] in text, "the interface's description is the port"
+    for what in ("Malformed", "No template found", "not enough bytes", "Unknown Field"):
+        assert what not in text
