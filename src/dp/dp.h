@@ -233,6 +233,8 @@ struct dp_port_stats {
 	uint64_t rx_pkts, rx_bytes, tx_pkts, tx_bytes, drop_pkts;
 }; /* rx: from the port */
 WARN_UNUSED int dp_port_stats(struct dp *dp, ifindex port, struct dp_port_stats *ret, struct err *e);
+/* Over all ports. */
+WARN_UNUSED int dp_totals(struct dp *dp, struct dp_port_stats *ret, struct err *e);
 
 /* Number of drop reasons, their names (abi/drop.h table) and totals over all CPUs. */
 size_t dp_n_drop_reasons(void);

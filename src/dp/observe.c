@@ -41,6 +41,17 @@ const char *dp_state_name(size_t state)
 	return state < CT_N ? state_name[state] : NULL;
 }
 
+static const char *const drop_text[DROP_N] = {
+#define X(name, id, text) text,
+	DROP_TABLE(X)
+#undef X
+};
+
+const char *dp_drop_reason_text(size_t reason)
+{
+	return reason < DROP_N ? drop_text[reason] : "unknown reason";
+}
+
 /* RFC 7270 section 4.12; 128: dropped, and none of its reasons fits. */
 uint8_t dp_drop_forwarding(size_t reason)
 {
@@ -194,12 +205,21 @@ void dp_losses(struct dp *dp, struct dp_losses *ret)
 				   .packets = dp->g->lost_drops };
 }
 
+static uint64_t entries_of(struct dp *dp, enum dp_map m)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(dp->map[m], &info, &size) ? 0 : info.max_entries;
+}
+
 void dp_table_figures(struct dp *dp, struct dp_table_figures *ret)
 {
 	*ret = (struct dp_table_figures){ .made = dp->g->n_made,
 					  .shed = dp->g->n_shed,
 					  .full = dp->g->n_full,
-					  .records = dp->observe->n_records };
+					  .records = dp->observe->n_records,
+					  .capacity = entries_of(dp, M_FLOW4) + entries_of(dp, M_FLOW6) };
 }
 
 /* ---- the live table ---- */

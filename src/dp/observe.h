@@ -63,6 +63,7 @@ void dp_losses(struct dp *dp, struct dp_losses *ret);
 struct dp_table_figures {
 	uint64_t made, shed, full; /* connections: opened, displaced by newer ones, without a record */
 	uint64_t records;	   /* at the last walk */
+	uint64_t capacity;	   /* of both tables */
 };
 void dp_table_figures(struct dp *dp, struct dp_table_figures *ret);
 
@@ -107,6 +108,8 @@ struct dp_volumes {
 WARN_UNUSED int dp_volumes(struct dp *dp, const struct dp_flow_query *q, struct dp_volumes *ret,
 			   struct err *e);
 
+/* The sentence of abi/drop.h's table. */
+const char *dp_drop_reason_text(size_t reason);
 /* forwardingStatus (IPFIX IE 89) that fits a drop reason: 128 and above. */
 uint8_t dp_drop_forwarding(size_t reason);
 

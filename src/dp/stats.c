@@ -73,10 +73,24 @@ int dp_age(struct dp *dp, struct err *e)
 	return walk_age(dp, e);
 }
 
+/* Adds what all CPUs counted for a port. v: room for one count a CPU. */
+static int add_port(struct dp *dp, __u32 port, struct port_count *v, struct dp_port_stats *sum)
+{
+	if (dp_get(dp, M_PORT_COUNTS, &port, v))
+		return -ENOENT;
+	for (int i = 0; i < dp->n_cpus; i++) {
+		sum->rx_pkts += v[i].rx_pkts;
+		sum->rx_bytes += v[i].rx_bytes;
+		sum->tx_pkts += v[i].tx_pkts;
+		sum->tx_bytes += v[i].tx_bytes;
+		sum->drop_pkts += v[i].drop_pkts;
+	}
+	return 0;
+}
+
 int dp_port_stats(struct dp *dp, ifindex port, struct dp_port_stats *ret, struct err *e)
 {
 	CLEANUP(free_voidp) struct port_count *v = calloc((size_t)dp->n_cpus, sizeof(*v));
-	__u32 k = (__u32)port.num;
 	struct dp_port_stats sum = { 0 };
 	int r;
 
@@ -85,17 +99,25 @@ int dp_port_stats(struct dp *dp, ifindex port, struct dp_port_stats *ret, struct
 	r = dp_walk_fresh(dp, WALK_FRESH_NS, e);
 	if (r)
 		return r;
-	if (dp_get(dp, M_PORT_COUNTS, &k, v))
+	if (add_port(dp, (__u32)port.num, v, &sum))
 		return err_set(e, FAULT_NOT_FOUND, NULL, "interface %d is no port", port.num);
-	for (int i = 0; i < dp->n_cpus; i++) {
-		sum.rx_pkts += v[i].rx_pkts;
-		sum.rx_bytes += v[i].rx_bytes;
-		sum.tx_pkts += v[i].tx_pkts;
-		sum.tx_bytes += v[i].tx_bytes;
-		sum.drop_pkts += v[i].drop_pkts;
-	}
 	*ret = sum;
 	return 0;
+}
+
+int dp_totals(struct dp *dp, struct dp_port_stats *ret, struct err *e)
+{
+	CLEANUP(free_voidp) struct port_count *v = calloc((size_t)dp->n_cpus, sizeof(*v));
+	CLEANUP(free_voidp) void *keys = NULL;
+	struct dp_port_stats sum = { 0 };
+	int n = dp_keys(dp, M_PORT_COUNTS, sizeof(__u32), &keys, e);
+
+	if (!v)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
+	for (int i = 0; i < n; i++)
+		(void)add_port(dp, ((__u32 *)keys)[i], v, &sum); /* one that has just gone counts no more */
+	*ret = sum;
+	return n < 0 ? n : 0;
 }
 
 size_t dp_n_drop_reasons(void)

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "dp.skel.h"
+#include "dp/observe.h"
 
 static const char *const stage_name[STAGE_N] = {
 #define X(name, text) [STAGE_##name] = text,
@@ -29,17 +30,6 @@ static const struct event_row event[EV_N] = {
 	EVENT_TABLE(X)
 #undef X
 };
-
-static const char *const drop_text[DROP_N] = {
-#define X(name, id, text) text,
-	DROP_TABLE(X)
-#undef X
-};
-
-static const char *reason_text(__u32 reason)
-{
-	return reason < DROP_N ? drop_text[reason] : "unknown reason";
-}
 
 /* {} decimal, {x} hex, {p} port, {r} drop reason: see abi/stage.h. */
 static void event_format(const struct trace_step *s, char *buf, size_t size)
@@ -58,7 +48,7 @@ static void event_format(const struct trace_step *s, char *buf, size_t size)
 		if (t[1] == 'x')
 			n = snprintf(buf + len, size - len, "%x", v);
 		else if (t[1] == 'r')
-			n = snprintf(buf + len, size - len, "%s", reason_text(v));
+			n = snprintf(buf + len, size - len, "%s", dp_drop_reason_text(v));
 		else
 			n = snprintf(buf + len, size - len, "%u", v);
 		len = MIN_OF(len + (size_t)MAX_OF(n, 0), size - 1);

@@ -99,15 +99,19 @@ static int events_store(struct db *db, const char *node_id, const Demarc__V1__Re
 
 static json_t *status_json(const Demarc__V1__NodeStatus *n)
 {
-	json_t *o = json_object(), *drops = json_object();
+	json_t *o = json_object(), *drops = json_object(), *counters = json_object();
 
 	for (size_t i = 0; i < n->n_drops && i < REPORT_COUNTERS_MAX; i++)
 		json_object_set_new(drops, n->drops[i]->name,
 				    json_integer((json_int_t)n->drops[i]->value));
+	for (size_t i = 0; i < n->n_counters && i < REPORT_COUNTERS_MAX; i++)
+		json_object_set_new(counters, n->counters[i]->name,
+				    json_integer((json_int_t)n->counters[i]->value));
 	json_object_set_new(o, "memory_used_mb", json_integer((json_int_t)n->memory_used_mb));
 	json_object_set_new(o, "running_functions", json_integer(n->running_functions));
 	json_object_set_new(o, "uptime_s", json_integer((json_int_t)n->uptime_s));
 	json_object_set_new(o, "drops", drops);
+	json_object_set_new(o, "counters", counters);
 	return o;
 }
 

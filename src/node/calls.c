@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "node/chains.h"
 #include "node/fabric.h"
+#include "node/flows.h"
 #include "node/server.h"
 #include "node/status.h"
 
@@ -222,6 +223,7 @@ static void status(struct node *n, uint64_t request)
 void calls_answer(struct node *n, uint64_t request, const Demarc__V1__Call *call)
 {
 	struct err e = { 0 };
+	int r = 0;
 
 	switch (call->body_case) {
 	case DEMARC__V1__CALL__BODY_CONSOLE_LOG:
@@ -233,10 +235,20 @@ void calls_answer(struct node *n, uint64_t request, const Demarc__V1__Call *call
 	case DEMARC__V1__CALL__BODY_STATUS:
 		status(n, request);
 		return;
+	case DEMARC__V1__CALL__BODY_FLOWS:
+		r = flows_list(n, request, call->flows, reply, &e);
+		break;
+	case DEMARC__V1__CALL__BODY_VOLUMES:
+		r = flows_volumes(n, request, call->volumes, reply, &e);
+		break;
+	case DEMARC__V1__CALL__BODY_WATCH:
+		r = flows_watch(n, request, call->watch, reply, &e);
+		break;
 	case DEMARC__V1__CALL__BODY__NOT_SET:
 	case _DEMARC__V1__CALL__BODY__CASE_IS_INT_SIZE:
+		r = err_set(&e, FAULT_NOT_IMPLEMENTED, NULL, "this node does not know that question");
 		break;
 	}
-	(void)!err_set(&e, FAULT_NOT_IMPLEMENTED, NULL, "this node does not know that question");
-	reply_error(n, request, &e);
+	if (r < 0)
+		reply_error(n, request, &e);
 }

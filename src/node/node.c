@@ -20,6 +20,7 @@
 #include "node/channel.h"
 #include "node/exports.h"
 #include "node/fabric.h"
+#include "node/flows.h"
 #include "node/report.h"
 #include "node/server.h"
 
@@ -119,6 +120,7 @@ static void on_tick(uv_timer_t *t)
 		return;
 	(void)!dp_age(n->dp, NULL);
 	exports_tick(n);
+	flows_tick(n);
 	chains_collect(n);
 	images_tick(n->images);
 	servers_rotate_consoles(n);
@@ -340,6 +342,7 @@ void node_close(struct node *n)
 	watch_stop(n->link_watch);
 	if (n->chains)
 		chains_close(n);
+	flows_close(n);
 	exports_close(n);
 	fabric_close(n);
 	reports_close(n);

@@ -30,6 +30,7 @@ struct exports;
 struct fabric;
 struct reports;
 struct server;
+struct watching;
 
 struct node {
 	uv_loop_t loop;
@@ -53,6 +54,7 @@ struct node {
 	struct chains *chains;
 	struct reports *reports;
 	struct exports *exports;
+	struct watching *watching; /* NULL: nobody watches packets */
 	struct link_client *link;
 	uint64_t next_request;
 

@@ -18,6 +18,7 @@
 #define EVENTS_BYTES_MAX (8u << 20)
 #define NODE_STATUS_NS (10 * NS_PER_S)
 #define DROPS_MAX 128
+#define COUNTERS_MAX 32
 #define GONE_MAX 1024
 
 /* A status as it was sent last. */
@@ -373,6 +374,7 @@ static bool send_report(struct node *n, Demarc__V1__Report *rep)
 	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
 	Demarc__V1__NodeStatus node;
 	Demarc__V1__Counter drops[DROPS_MAX], *ptrs[DROPS_MAX];
+	Demarc__V1__Counter counters[COUNTERS_MAX], *counter_ptrs[COUNTERS_MAX];
 	struct reports *r = n->reports;
 
 	if (clock_mono_ns() >= r->node_status_ns) {
@@ -380,6 +382,10 @@ static bool send_report(struct node *n, Demarc__V1__Report *rep)
 		for (size_t i = 0; i < node.n_drops; i++)
 			ptrs[i] = &drops[i];
 		node.drops = ptrs;
+		node.n_counters = status_counters(n, counters, COUNTERS_MAX);
+		for (size_t i = 0; i < node.n_counters; i++)
+			counter_ptrs[i] = &counters[i];
+		node.counters = counter_ptrs;
 		rep->node = &node;
 		r->node_status_ns = clock_mono_ns() + NODE_STATUS_NS;
 	}

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "dp/observe.h"
 #include "node/chains.h"
+#include "node/exports.h"
 #include "node/fabric.h"
 #include "node/server.h"
 
@@ -194,4 +196,47 @@ size_t status_node(struct node *n, Demarc__V1__NodeStatus *ret, Demarc__V1__Coun
 		drops[i].value = totals[i];
 	}
 	return count;
+}
+
+size_t status_counters(struct node *n, Demarc__V1__Counter *ret, size_t max)
+{
+	struct dp_table_figures t;
+	struct dp_port_stats p = { 0 };
+	struct export_figures x;
+	struct dp_losses lost;
+
+	dp_table_figures(n->dp, &t);
+	exports_figures(n, &x);
+	dp_losses(n->dp, &lost);
+	if (dp_totals(n->dp, &p, NULL) < 0)
+		memset(&p, 0, sizeof(p));
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = {
+		{ "port_rx_packets", p.rx_pkts },
+		{ "port_rx_bytes", p.rx_bytes },
+		{ "port_tx_packets", p.tx_pkts },
+		{ "port_tx_bytes", p.tx_bytes },
+		{ "flows_made", t.made },
+		{ "flows_shed", t.shed },
+		{ "flows_full", t.full },
+		{ "flow_records", t.records },
+		{ "flow_records_max", t.capacity },
+		{ "ipfix_messages", x.messages },
+		{ "ipfix_records", x.records },
+		{ "ipfix_bytes", x.octets },
+		{ "ipfix_unsent_records", x.unsent },
+		{ "ipfix_held_flows", x.held },
+		{ "flow_events_lost", lost.flows },
+		{ "packet_events_lost", lost.packets },
+	};
+	size_t len = MIN_OF(max, ARRAY_LEN(rows));
+
+	for (size_t i = 0; i < len; i++) {
+		demarc__v1__counter__init(&ret[i]);
+		ret[i].name = text(rows[i].name);
+		ret[i].value = rows[i].value;
+	}
+	return len;
 }
