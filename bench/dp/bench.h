@@ -36,7 +36,7 @@ bool has_flag(int argc, char **argv, const char *name);
 struct meter {
 	int pid[METERS_MAX];
 	size_t n;
-	uint64_t own_ns, other_ns[METERS_MAX];
+	uint64_t wall_ns, own_ns, other_ns[METERS_MAX];
 };
 void meter_init(struct meter *m, const char *pids); /* "12,34"; "": only this process */
 void meter_start(struct meter *m);

@@ -6,6 +6,7 @@
  *
  *   net N
  *   port IFINDEX net=N [mac=M] [security] [uplink] [nopeer] [native] [addr=CIDR]... [sg=ID]... [meter=ID]
+ *        [half_open=N]      more half-open connections towards the port than that: SYN cookies
  *   sg ID rules=N                     N rules each way, of which the last lets everything in and out
  *   meter ID bps=N                    a policer
  *   chain N src=IFINDEX dst=IFINDEX hops=[KIND@]IN:OUT,... mode=move|keep
@@ -92,30 +93,68 @@ static int do_net(struct bench *b, const struct words *w, struct err *e)
 	return r ? r : dp_net_set(b->dp, &(struct dp_net){ .net = (uint16_t)net, .mtu = 1500 }, e);
 }
 
+static int port_addr(struct dp_port *p, struct str text, struct err *e)
+{
+	struct dp_addr *a = &p->addrs[p->n_addrs];
+
+	if (p->n_addrs == DP_PORT_ADDRS_MAX || cidr_parse(text, &a->ip))
+		return err_set(e, FAULT_BAD_REQUEST, "addr", "not an address, or one too many");
+	a->own = true;
+	a->mac = p->mac;
+	p->n_addrs++;
+	return 0;
+}
+
+static int port_sg(struct dp_port *p, struct str text, struct err *e)
+{
+	uint64_t id;
+	int r = number_of(text, "sg", UINT32_MAX, &id, e);
+
+	if (r)
+		return r;
+	if (p->n_sgs == DP_PORT_SGS_MAX)
+		return err_set(e, FAULT_BAD_REQUEST, "sg", "one too many");
+	p->sgs[p->n_sgs++] = (uint32_t)id;
+	return 0;
+}
+
+static int port_meter(struct dp_port *p, struct str text, struct err *e)
+{
+	uint64_t id;
+	int r = number_of(text, "meter", DP_METERS_MAX, &id, e);
+
+	if (!r)
+		p->meter_to = (uint16_t)id;
+	return r;
+}
+
+static int port_half_open(struct dp_port *p, struct str text, struct err *e)
+{
+	uint64_t n;
+	int r = number_of(text, "half_open", UINT32_MAX, &n, e);
+
+	if (!r)
+		p->limits = (struct dp_limits){ .half_open = (uint32_t)n, .syn_cookies = true };
+	return r;
+}
+
 static int port_word(struct dp_port *p, struct str word, struct err *e)
 {
-	struct str addr = word_value(word, "addr"), sg = word_value(word, "sg"),
-		   meter = word_value(word, "meter");
-	uint64_t id;
+	static const struct {
+		const char *key;
+		int (*set)(struct dp_port *p, struct str text, struct err *e);
+	} keys[] = {
+		{ "addr", port_addr },
+		{ "sg", port_sg },
+		{ "meter", port_meter },
+		{ "half_open", port_half_open },
+	};
 
-	if (addr.ptr) {
-		struct dp_addr *a = &p->addrs[p->n_addrs];
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		struct str text = word_value(word, keys[i].key);
 
-		if (p->n_addrs == DP_PORT_ADDRS_MAX || cidr_parse(addr, &a->ip))
-			return err_set(e, FAULT_BAD_REQUEST, "addr", "not an address, or one too many");
-		a->own = true;
-		a->mac = p->mac;
-		p->n_addrs++;
-	}
-	if (sg.ptr) {
-		if (p->n_sgs == DP_PORT_SGS_MAX || str_to_u64(sg, UINT32_MAX, &id))
-			return err_set(e, FAULT_BAD_REQUEST, "sg", "not a group, or one too many");
-		p->sgs[p->n_sgs++] = (uint32_t)id;
-	}
-	if (meter.ptr) {
-		if (str_to_u64(meter, DP_METERS_MAX, &id))
-			return err_set(e, FAULT_BAD_REQUEST, "meter", "not a meter");
-		p->meter_to = (uint16_t)id;
+		if (text.ptr)
+			return keys[i].set(p, text, e);
 	}
 	return 0;
 }
@@ -144,7 +183,17 @@ static int do_port(struct bench *b, const struct words *w, struct err *e)
 	return r ? r : dp_port_set(b->dp, &p, e);
 }
 
-/* Rules that no packet of the benchmark matches: UDP to or from one host of 172.16.0.0/12 each. */
+/* A net of 172.16.0.0/12, in which no address of the benchmark is. */
+static struct ip_cidr other_net(size_t i, uint8_t prefix_len)
+{
+	struct ip_cidr c = { { IP_V4, { 172, (uint8_t)(16 + (i >> 16)), (uint8_t)(i >> 8), (uint8_t)i } },
+			     prefix_len };
+
+	c.addr = cidr_network(c);
+	return c;
+}
+
+/* Rules that no packet of the benchmark matches: UDP to or from one host each. */
 static struct dp_sg_rule other_rule(size_t i, bool egress)
 {
 	struct dp_sg_rule r = { .egress = egress,
@@ -154,10 +203,7 @@ static struct dp_sg_rule other_rule(size_t i, bool egress)
 				.port_min = (uint16_t)(1000 + i % 100),
 				.port_max = (uint16_t)(1000 + i % 100) };
 
-	r.remote.addr =
-		(struct ip_addr){ IP_V4,
-				  { 172, (uint8_t)(16 + (i >> 16)), (uint8_t)(i >> 8), (uint8_t)i } };
-	r.remote.prefix_len = 32;
+	r.remote = other_net(i, 32);
 	return r;
 }
 

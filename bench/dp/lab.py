@@ -61,7 +61,7 @@ class Lab:
     """Namespaces and processes of one system; everything ends with close()."""
 
     softirq = ksoftirqd()
-    lossless = True  # what forwards in the source's own context has no queue to overflow
+    polls = False  # takes a whole processor, and drops what it cannot take; all others forward in the source's context
     alive = []  # every one that is not closed yet, also one whose making failed half way
 
     def __init__(self, name):
@@ -198,9 +198,12 @@ class Lab:
             argv += ["--tcp", str(tcp[0]), "--seq", str(tcp[1]), "--ack", str(tcp[2])]
         out = json.loads(self.inside(here, *argv, *more))
         sent, there = max(out["sent"], 1), max(out["arrived"], 1)
-        if self.lossless and there < 0.99 * sent:
+        if self.polls:  # it is as busy while the kernel sets a test run up, which is no part of the measurement
+            out["other_ns"] *= min(out["seconds"] / max(out["metered_s"], 1e-9), 1)
+        if not self.polls and there < 0.99 * sent:
             raise Failed(f"{self.name}: {there} of {sent} packets arrived")
-        out["us"] = out["own_ns"] / 1e3 / sent + out["other_ns"] / 1e3 / there
+        out["us"] = (out["own_ns"] + out["other_ns"]) / 1e3 / there
+        out["us_kept"] = out["own_ns"] / 1e3 / sent + out["other_ns"] / 1e3 / there  # as if sending what was dropped had cost nothing
         out["kpps"] = out["arrived"] / max(out["seconds"], 1e-9) / 1e3
         return out
 

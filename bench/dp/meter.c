@@ -79,10 +79,12 @@ void meter_start(struct meter *m)
 	for (size_t i = 0; i < m->n; i++)
 		m->other_ns[i] -= process_ns(m->pid[i]);
 	m->own_ns -= own_ns();
+	m->wall_ns -= now_ns();
 }
 
 void meter_stop(struct meter *m)
 {
+	m->wall_ns += now_ns();
 	m->own_ns += own_ns();
 	for (size_t i = 0; i < m->n; i++)
 		m->other_ns[i] += process_ns(m->pid[i]);

@@ -68,6 +68,19 @@ def us(**how):
     return lambda _, lab: lab.source(**how)["us"]
 
 
+def us_both(**how):
+    """For what drops when it is overloaded: see us_of()."""
+    return lambda _, lab: lab.source(**how)
+
+
+def us_of(raw, peer):
+    """Figures of us_both(), and those of the peer once more as if sending what was dropped had cost nothing."""
+    figures = {name: [v["us"] for v in values] for name, values in raw.items()}
+    if peer in raw:
+        figures[peer + "-kept"] = [v["us_kept"] for v in raw[peer]]
+    return figures
+
+
 class Report:
     def __init__(self):
         self.rows = []

@@ -191,9 +191,10 @@ static void report(const struct run *r, uint64_t n_arrived)
 
 	for (size_t i = 0; i < r->meter.n; i++)
 		other += r->meter.other_ns[i];
-	printf("{\"sent\": %llu, \"seconds\": %.6f, \"arrived\": %llu, \"own_ns\": %llu, \"other_ns\": %llu}\n",
+	printf("{\"sent\": %llu, \"seconds\": %.6f, \"arrived\": %llu, \"own_ns\": %llu, \"other_ns\": %llu, \"metered_s\": %.6f}\n",
 	       (unsigned long long)r->n_sent, r->spent_s, (unsigned long long)n_arrived,
-	       (unsigned long long)r->meter.own_ns, (unsigned long long)other);
+	       (unsigned long long)r->meter.own_ns, (unsigned long long)other,
+	       (double)r->meter.wall_ns * 1e-9);
 }
 
 int cmd_source(int argc, char **argv)

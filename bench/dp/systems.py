@@ -24,6 +24,7 @@ class Flood:
         self.veth("c", "h2", MAC_C, "s", "p2", MAC_P2, P2)
         self.load()
         self.attach("b", "h1", "tc_sinktcp")
+        self.attach("c", "h2", "tc_sink")  # what is answered
 
     def flood(self, ms):
         out = self.inside("c", "taskset", "-c", SOURCE_CPU, TOOL, "source", "--dev", "h2", "--smac", MAC_C, "--dmac", self.flood_dmac, "--saddr",
@@ -186,7 +187,7 @@ class Demarc(Flood, Lab):
 
     p0_flags = ""
 
-    def __init__(self, name="demarc", rules=10, flows=0, security=True, acl=0, flooded=False):
+    def __init__(self, name="demarc", rules=10, flows=0, security=True, acl=0, policer=False, flooded=False):
         super().__init__(name)
         self.hosts()
         self.pin = os.path.join(PIN_ROOT, name + "-dp")
@@ -200,11 +201,15 @@ class Demarc(Flood, Lab):
         if acl:
             self.say(f"acl 1 rules={acl}")
         self.say("net 1")
-        self.policy = ("security sg=1" if security else "") + (" acl=1" if acl else "")
+        if policer:
+            self.say("meter 1 bps=1000000000000")
+        self.policy = ("security sg=1" if security else "") + (" acl=1" if acl else "") + (" meter=1" if policer else "")
         self.ports()
         if flooded:
             self.flood_host(MAC_B)
             self.say(f"port {P2} net=1 uplink")
+            if flooded == "cookies":
+                self.say(f"port {P1} net=1 mac={MAC_B} {self.policy} addr={IP_B}/32 half_open=1000")
 
     def ports(self):
         self.say(f"port {P0} net=1 mac={MAC_A} {self.p0_flags} {self.policy} addr={IP_A}/32")
@@ -290,7 +295,7 @@ OVS_CT = ["table=0,priority=100,ip,ct_state=-trk,actions=ct(table=1)", "table=0,
 class Ovs(Lab):
     """Open vSwitch in user space (this kernel has no module), with a database and a run directory of its own."""
 
-    lossless = False
+    polls = True
 
     def __init__(self, name, kind, flows, connections=0):
         super().__init__(name)
@@ -433,8 +438,8 @@ class OvsChain(Functions, Ovs):
 
 
 class DemarcChain(Functions, Demarc):
-    def __init__(self, name, k, used=None):
-        super().__init__(name)
+    def __init__(self, name, k, used=None, **more):
+        super().__init__(name, **more)
         self.functions(k)
         for i in range(1, k + 1):
             for side in "lr":
@@ -449,16 +454,28 @@ class DemarcChain(Functions, Demarc):
 class DemarcNative(Demarc):
     """A chain of native functions, by kind."""
 
-    def __init__(self, name, kinds):
-        super().__init__(name)
+    def __init__(self, name, kinds, **more):
+        super().__init__(name, **more)
         self.say("meter 1 bps=1000000000000")
+        self.chain(kinds, P1)
+
+    def chain(self, kinds, end):
         hops = []
         for i, kind in enumerate(kinds):
             policy = {"firewall": "security sg=1", "policer": "meter=1", "acl": "acl=1"}[kind]
             hops.append(f"{kind}@{NATIVE + 2 * i}:{NATIVE + 2 * i + 1}")
             for j in (0, 1):
                 self.say(f"port {NATIVE + 2 * i + j} net=1 native {policy}")
-        self.say(f"chain 1 src={P0} dst={P1} hops={','.join(hops)} mode=move")
+        self.say(f"chain 1 src={P0} dst={end} hops={','.join(hops)} mode=move")
+
+
+class DemarcAll(DemarcNative):
+    """Everything on; with a tunnel, b is another node."""
+
+    def __init__(self, name, tunnel=True):
+        super().__init__(name, ["acl", "firewall", "policer"], acl=10000)
+        if tunnel:
+            self.say("tunnel vxlan")
 
 
 def ovs_best():
