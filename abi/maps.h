@@ -26,14 +26,14 @@ struct dp_globals {
 	__u32 move_pending;   /* a MAC moved within the hold time: dp_age() bumps */
 	__u32 slots4, slots6; /* of the rings of connections */
 	__u32 analytics;      /* enum analytics_flag */
-	__u32 active_s;	      /* a flow is reported each time it has lived this long; 0: at its end only */
+	__u32 active_s; /* a flow is reported each time it has lived this long; 0: at its end only */
 	__u32 drop_every, capture_every, capture_port;
 	__u32 spare[17];
 	/* Written by every new connection: lines of their own. */
 	__u64 next4, next6;
-	__u64 n_made; /* connections */
-	__u64 n_shed; /* of them, displaced by newer ones */
-	__u64 n_full; /* without a record, because there was no room */
+	__u64 n_made;				 /* connections */
+	__u64 n_shed;				 /* of them, displaced by newer ones */
+	__u64 n_full;				 /* without a record, because there was no room */
 	__u64 lost_flows, lost_pkts, lost_bytes; /* ended, and the reader had no room */
 	__u64 lost_drops;			 /* dropped or captured packets, likewise */
 	__u64 spare2[7];
@@ -48,7 +48,7 @@ struct flow_key {
 	__u16 vlan;
 	__u8 proto;
 	__u8 family;	    /* 4 or 6 */
-	__u16 sport, dport; /* ICMP query: its identifier, twice; other ICMP: 0 and type << 8 | code */
+	__u16 sport, dport; /* ICMP query: identifier and type << 8, its reply: turned round; other ICMP: 0 and type << 8 | code */
 	__u32 addr[8];	    /* source, then destination */
 };
 ABI_SIZE(struct flow_key, 44);
@@ -446,9 +446,9 @@ struct walk_args {
 	__u32 op;
 	__u32 chain;
 	__u64 before_ns;
-	__u64 n_conns;	 /* out */
-	__u64 n_records; /* out */
-	__u64 n_deleted; /* out */
+	__u64 n_conns;	  /* out */
+	__u64 n_records;  /* out */
+	__u64 n_deleted;  /* out */
 	__u64 n_deferred; /* out: idle ones that stay, because the ring of events is full */
 	__u64 now_ns;	  /* out: monotonic; the next walk's before_ns */
 };

@@ -35,6 +35,28 @@ static __always_inline __u8 icmp6_kind(__u8 type)
 	return ICMP_REST;
 }
 
+/* The type of the request that an ICMP query is, or answers. */
+static __always_inline __u8 icmp_request(__u8 proto, __u8 type)
+{
+	if (proto == PROTO_ICMPV6)
+		return 128;
+	return type == 0 ? 8 : type == 8 || (type & 1) ? type : type - 1;
+}
+
+/* Ports of a message whose header is b: see struct flow_key. A reply has them the other way round. */
+static __always_inline void icmp_ports(struct flow_key *k, __u8 kind, const __u8 *b)
+{
+	__u8 request = icmp_request(k->proto, b[0]);
+	__u16 id = bpf_htons(load16(b + 4)), type = bpf_htons((__u16)(request << 8));
+
+	k->sport = 0;
+	k->dport = bpf_htons(load16(b));
+	if (kind != ICMP_QUERY)
+		return;
+	k->sport = b[0] == request ? id : type;
+	k->dport = b[0] == request ? type : id;
+}
+
 static __always_inline void parse_icmp_type(struct pkt *p)
 {
 	p->icmp = p->key.proto == PROTO_ICMP ? icmp4_kind(p->icmp_type) : icmp6_kind(p->icmp_type);
@@ -120,9 +142,7 @@ static __always_inline int parse_l4(ctx_t *c, struct pkt *p, __u32 size)
 	p->icmp_type = b[0];
 	p->icmp_code = b[1];
 	parse_icmp_type(p);
-	if (p->icmp == ICMP_QUERY)
-		p->key.sport = bpf_htons(load16(b + 4));
-	p->key.dport = p->icmp == ICMP_QUERY ? p->key.sport : bpf_htons(load16(b));
+	icmp_ports(&p->key, p->icmp, b);
 	return STAGE_NEXT;
 }
 
@@ -275,8 +295,7 @@ static __always_inline int parse_inner(ctx_t *c, struct pkt *p)
 		icmp = in.proto == PROTO_ICMP ? icmp4_kind(b[0]) : icmp6_kind(b[0]);
 		if (icmp != ICMP_QUERY)
 			return -DROP_MALFORMED; /* RFC 1122 3.2.2: no error about an error */
-		in.sport = bpf_htons(load16(b + 4));
-		in.dport = in.sport;
+		icmp_ports(&in, icmp, b);
 	}
 	key_reverse(&p->inner, &in);
 	p->inner.ifindex = p->key.ifindex;

@@ -9,6 +9,7 @@
  */
 
 #include "maps_def.h"
+#include "parse.h"
 #include "spoof.h"
 
 /* Puts the opener's tuple into p->sg_*; `egress` says whose remote it is. */
@@ -30,10 +31,7 @@ static __always_inline void sg_view(struct pkt *p, int egress)
 	p->sg_type = p->icmp_type;
 	p->sg_code = p->icmp_code;
 	if (p->reply && p->icmp == ICMP_QUERY) { /* the request that this answers */
-		if (p->key.proto == PROTO_ICMPV6)
-			p->sg_type = 128;
-		else
-			p->sg_type = p->icmp_type == 0 ? 8 : p->icmp_type - 1;
+		p->sg_type = icmp_request(p->key.proto, p->icmp_type);
 		p->sg_code = 0;
 	}
 }

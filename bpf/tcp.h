@@ -53,7 +53,7 @@ static const __u8 tcp_next[2][8][CT_SLOTS] = {
 	/*		NO    SS    SR    ES    FW    CW    LA    TW    CL */
 	{
 		[TCP_EV_SYN] = { T_SS, T_SS, T_IG, T_IG, T_IG, T_IG, T_IG, T_SS, T_SS },
-		[TCP_EV_SYNACK] = { T_ES, T_SR, T_IG, T_IG, T_IG, T_IG, T_IG, T_IG, T_IG },
+		[TCP_EV_SYNACK] = { T_ES, T_SR, T_SR, T_IV, T_IV, T_IV, T_IV, T_IV, T_IV },
 		[TCP_EV_FIN] = { T_FW, T_IV, T_FW, T_FW, T_LA, T_LA, T_LA, T_TW, T_CL },
 		[TCP_EV_ACK] = { T_ES, T_IV, T_ES, T_ES, T_CW, T_CW, T_TW, T_TW, T_CL },
 		[TCP_EV_RST] = { T_CL, T_CL, T_CL, T_CL, T_CL, T_CL, T_CL, T_CL, T_CL },
@@ -122,7 +122,13 @@ static __always_inline int tcp_reopens(__u8 flags, __u8 state)
 
 static __always_inline int seq_after(__u32 a, __u32 b)
 {
-	return (__s32)(a - b) > 0;
+	return (__s32)(b - a) < 0;
+}
+
+/* Numbers half the space away are neither before nor after: for a limit they are too much. */
+static __always_inline int seq_beyond(__u32 a, __u32 limit)
+{
+	return (__s32)(a - limit - 1) >= 0;
 }
 
 /* SYN and FIN take a number each. */
@@ -192,13 +198,19 @@ static __always_inline void tcp_note(struct flow_rec *f, const struct tcp_seg *s
 		tcp_note_ack(f, s);
 }
 
+#define TCP_FAR                                                                                    \
+	0x3fffffffU /* the limits of the record may be old: what is far below them could be above by now */
+
 /* From the fast path: 0 when the segment is all right and was noted, 1 when tcp_advance() has to look at it. */
 static __always_inline int tcp_plain(struct flow_rec *f, const struct tcp_seg *s)
 {
+	__u8 bits;
+
 	if (f->state != CT_ESTABLISHED || (s->flags & (TCP_MAIN | TCP_PART)) != TCP_ACK)
 		return 1;
-	if (!(f->tcp_bits & TCPW_LIBERAL) &&
-	    (seq_after(s->seq, f->seq_max) || seq_after(s->ack, f->ack_max)))
+	bits = f->tcp_bits & (TCPW_LIBERAL | TCPW_RESYN);
+	if (bits != TCPW_LIBERAL &&
+	    (bits || f->seq_max - s->seq - s->len > TCP_FAR || f->ack_max - s->ack > TCP_FAR))
 		return 1;
 	tcp_note(f, s);
 	return 0;
@@ -261,8 +273,7 @@ static __always_inline int tcp_rst_check(const struct flow_rec *f, const struct 
 #define TCP_ACK_WINDOW 66000U /* what may be acknowledged late, at least */
 
 /* Bounds I to IV. f sent the segment, o's side will receive it; both are known. */
-static __always_inline int tcp_bounds(struct flow_rec *f, const struct flow_rec *o,
-				      const struct tcp_seg *s)
+static __always_inline int tcp_bounds(struct flow_rec *f, struct flow_rec *o, const struct tcp_seg *s)
 {
 	__u32 seq = s->seq, end = tcp_seg_end(s), ack = s->ack, limit = f->seq_max;
 	__u32 win = tcp_win_max(o), late = tcp_win_max(f);
@@ -276,10 +287,10 @@ static __always_inline int tcp_bounds(struct flow_rec *f, const struct flow_rec 
 		limit = tcp_room_end(o);
 	if (late < TCP_ACK_WINDOW)
 		late = TCP_ACK_WINDOW;
-	if (seq_after(ack, o->seq_end))
+	if (seq_beyond(ack, o->seq_end))
 		return TCP_BAD;
 	old = !seq_after(end, f->seq_end - win - 1) || !seq_after(ack, o->seq_end - late - 1);
-	if (seq_after(seq, limit)) { /* some send more than they were allowed; by a window at most */
+	if (seq_beyond(seq, limit)) { /* some send more than they were allowed; by a window at most */
 		if (old || end - limit + 1 > win)
 			return TCP_BAD;
 		f->seq_end = end;
@@ -287,6 +298,8 @@ static __always_inline int tcp_bounds(struct flow_rec *f, const struct flow_rec 
 	}
 	if (old)
 		return TCP_PASS;
+	if (seq_after(end, limit))
+		o->win = tcp_units(win + end - limit, o->wscale);
 	f->seq_max = limit;
 	f->ack_max = o->seq_end;
 	return TCP_OK;
@@ -298,7 +311,7 @@ static __always_inline int tcp_refused(const struct flow_rec *o, const struct tc
 	if (!(s->flags & TCP_ACK) || !s->ack || !(o->tcp_bits & TCPW_KNOWN) ||
 	    (o->tcp_bits & TCPW_LIBERAL))
 		return TCP_OK;
-	if (seq_after(s->ack, o->seq_end))
+	if (seq_beyond(s->ack, o->seq_end))
 		return TCP_BAD;
 	return seq_after(s->ack, o->seq_end - TCP_ACK_WINDOW - 1) ? TCP_OK : TCP_PASS;
 }
@@ -310,8 +323,18 @@ static __always_inline void tcp_free(struct flow_rec *f, struct flow_rec *o)
 		o->tcp_bits |= TCPW_LIBERAL;
 }
 
+/* A SYN with other numbers, before the connection is there; not while both open at once. */
+static __always_inline int tcp_may_restart(const struct flow_rec *f, const struct flow_rec *o, __u32 reply)
+{
+	const struct flow_rec *r = reply ? f : o;
+
+	if (f->state != CT_SYN_SENT)
+		return f->state == CT_SYN_RECV;
+	return !r || !(r->tcp_bits & TCPW_KNOWN) || (r->tcp_seen & TCP_ACK);
+}
+
 /* The windows; a SYN starts its direction. Sets what is known when it returns TCP_OK. */
-__noinline int tcp_window(struct flow_rec *f, struct flow_rec *o, struct tcp_seg *s)
+__noinline int tcp_window(struct flow_rec *f, struct flow_rec *o, struct tcp_seg *s, __u32 reply)
 {
 	int fresh, v;
 
@@ -322,14 +345,17 @@ __noinline int tcp_window(struct flow_rec *f, struct flow_rec *o, struct tcp_seg
 		return o ? tcp_refused(o, s) : TCP_OK;
 	if (!o || (fresh && !(s->flags & TCP_SYN)) || (s->flags & TCP_PART))
 		tcp_free(f, o);
-	if ((s->flags & TCP_SYN) && (fresh || seq_after(tcp_seg_end(s), f->seq_end)) &&
-	    (f->state == CT_SYN_SENT || f->state == CT_SYN_RECV || f->state == CT_NONE)) {
+	if ((s->flags & TCP_SYN) &&
+	    (fresh || (seq_after(tcp_seg_end(s), f->seq_end) && tcp_may_restart(f, o, reply)))) {
 		tcp_start(f, s);
 		if (o && (o->tcp_bits & TCPW_KNOWN))
 			tcp_agree_scale(f, o);
 		if (!(s->flags & TCP_ACK))
 			return TCP_OK;
 	}
+	if (o && !(o->tcp_bits & TCPW_KNOWN) && !(f->tcp_bits & TCPW_LIBERAL) &&
+	    seq_beyond(s->seq, f->seq_max) && s->seq != o->ack)
+		return TCP_BAD;
 	if (!o || ((f->tcp_bits | o->tcp_bits) & TCPW_LIBERAL) || !(o->tcp_bits & TCPW_KNOWN)) {
 		if (!(s->flags & TCP_SYN))
 			tcp_note(f, s);
@@ -347,17 +373,39 @@ __noinline int tcp_window(struct flow_rec *f, struct flow_rec *o, struct tcp_seg
 
 /*
  * The SYN of a restarted client passes a connection that we hold for alive. When the server takes it up with a
- * SYN-ACK, we are the ones who are wrong: what comes next is believed.
+ * SYN-ACK, we are the ones who are wrong, and both start again. Until the client sends something else, its limits hold what
+ * its SYN said: where it ends, and its window.
  */
-static __always_inline int tcp_resync(struct flow_rec *f, struct flow_rec *o, __u32 event)
+static __always_inline void tcp_resync_note(struct flow_rec *f, const struct tcp_seg *s)
 {
-	if (event == TCP_EV_SYN)
-		f->tcp_bits |= TCPW_RESYN;
-	if (event != TCP_EV_SYNACK || !o || !(o->tcp_bits & TCPW_RESYN))
-		return TCP_PASS;
-	tcp_free(f, o);
-	o->tcp_bits &= ~TCPW_RESYN;
-	return TCP_OK;
+	f->tcp_bits |= TCPW_RESYN;
+	f->ack_max = tcp_seg_end(s);
+	f->seq_max = s->win | (__u32)s->wscale << 16 | (__u32)s->scaled << 24;
+}
+
+static __always_inline void tcp_resync_forget(struct flow_rec *f, const struct flow_rec *o)
+{
+	f->tcp_bits &= ~TCPW_RESYN;
+	f->seq_max = o && (o->tcp_bits & TCPW_ACKED) ? tcp_room_end(o) : f->seq_end;
+	f->ack_max = o ? o->seq_end : f->ack;
+}
+
+/* 1: the SYN-ACK answers such a SYN; f, its sender, is not known yet. */
+static __always_inline int tcp_resync(struct flow_rec *f, struct flow_rec *o, const struct tcp_seg *s)
+{
+	struct tcp_seg syn = {};
+
+	if (!o || !(o->tcp_bits & TCPW_RESYN) || s->ack != o->ack_max)
+		return 0;
+	syn.seq = o->ack_max - 1;
+	syn.flags = TCP_SYN;
+	syn.win = (__u16)o->seq_max;
+	syn.wscale = (__u8)(o->seq_max >> 16);
+	syn.scaled = (__u8)(o->seq_max >> 24);
+	o->tcp_bits &= ~TCPW_LIBERAL;
+	tcp_start(o, &syn);
+	f->tcp_bits &= ~(TCPW_LIBERAL | TCPW_KNOWN | TCPW_ACKED);
+	return 1;
 }
 
 /*
@@ -381,10 +429,21 @@ __noinline int tcp_judge(struct flow_rec *f, struct flow_rec *o, struct tcp_seg 
 	if (next == T_IV || !tcp_flags_legal((__u8)s->flags))
 		return TCP_BAD;
 	if (event == TCP_EV_SYNACK && !reply && f->state == CT_SYN_SENT && o &&
-	    !(o->tcp_bits & TCPW_KNOWN))
+	    (!(o->tcp_bits & TCPW_KNOWN) || (o->tcp_seen & TCP_ACK)))
 		return TCP_BAD; /* there was no SYN to answer */
+	if (event == TCP_EV_ACK && next == T_IG)
+		f->ack = s->ack; /* of a half-open server: the client resets what it asks for, RFC 9293 figure 9 */
+	if ((f->tcp_bits & TCPW_RESYN) && event != TCP_EV_SYN)
+		tcp_resync_forget(f, o);
+	if (next == T_IG && event == TCP_EV_SYN)
+		tcp_resync_note(f, s);
+	if (next == T_IG && event == TCP_EV_SYNACK && tcp_resync(f, o, s))
+		return tcp_window(f, o, s, reply) ? TCP_SAME : CT_SYN_RECV;
 	if (next == T_IG)
-		return tcp_resync(f, o, event) ? TCP_SAME : CT_SYN_RECV;
+		return TCP_SAME;
+	if (event == TCP_EV_RST && o && (o->tcp_bits & TCPW_RESYN) && (s->flags & TCP_ACK) &&
+	    s->ack == o->ack_max)
+		return next; /* the restarted client's SYN is refused */
 	if (event == TCP_EV_RST && o) {
 		v = tcp_rst_check(f, o, s);
 		if (v == TCP_PASS && !((f->tcp_bits | o->tcp_bits) & TCPW_LIBERAL) &&
@@ -392,10 +451,8 @@ __noinline int tcp_judge(struct flow_rec *f, struct flow_rec *o, struct tcp_seg 
 			return TCP_BAD;
 		if (v)
 			return v < 0 ? TCP_BAD : TCP_SAME;
-		if (!reply && f->state == CT_SYN_SENT) /* of the opener, to a half-open server */
-			return next;
 	}
-	v = tcp_window(f, o, s);
+	v = tcp_window(f, o, s, reply);
 	return v < 0 ? TCP_BAD : v ? TCP_SAME : next;
 }
 

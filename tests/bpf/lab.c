@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lab.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -164,7 +165,9 @@ bool lab_record(struct lab *l, int port, const struct frame *f, struct flow_rec 
 	k.proto = v6 ? f->b[20] : f->b[23];
 	memcpy(k.addr, f->b + (v6 ? 22 : 26), v6 ? 32 : 8);
 	memcpy(&k.sport, l4 + (k.proto == 6 || k.proto == 17 ? 0 : 4), 2);
-	memcpy(&k.dport, l4 + (k.proto == 6 || k.proto == 17 ? 2 : 4), 2);
+	memcpy(&k.dport, l4 + 2, 2);
+	if (k.proto == 1 || k.proto == 58)
+		k.dport = htons((uint16_t)(l4[0] << 8));
 	snprintf(path, sizeof(path), "%s/v%d/%s", l->pin, ABI_VERSION, v6 ? "flow6" : "flow4");
 	fd = bpf_obj_get(path);
 	assert_true(fd >= 0);
