@@ -69,6 +69,11 @@ Demarc__V1__Object *intent_object_add(struct intent_build *b, const char *kind, 
 	return o;
 }
 
+Demarc__V1__Object *intent_object_keep(struct intent_build *b, const char *kind, const char *id)
+{
+	return intent_object_add(b, kind, id); /* has no body: see compare_one() */
+}
+
 Demarc__V1__Object *intent_find(const struct intent_vec *v, size_t from, const char *id)
 {
 	size_t low = from, high = v->n;
@@ -137,6 +142,10 @@ static int compare_one(struct intent_build *b, const Demarc__V1__Object *o, cons
 {
 	size_t new_size = demarc__v1__object__get_packed_size(o);
 	uint8_t *packed;
+
+	if (o->body_case == DEMARC__V1__OBJECT__BODY__NOT_SET)
+		return body ? 0 :
+			      err_set(e, FAULT_INTERNAL, NULL, "%s %s is not stored", o->kind, o->id);
 
 	if (new_size > INTENT_OBJECT_MAX)
 		return err_set(e, FAULT_TOO_LARGE, NULL,

@@ -36,6 +36,8 @@ struct intent_build {
 WARN_UNUSED int intent_vec_add(struct intent_build *b, struct intent_vec *v, void *item);
 /* A new object of the intent, its body not yet set. NULL: no memory. */
 Demarc__V1__Object *intent_object_add(struct intent_build *b, const char *kind, const char *id);
+/* An object that stays as it is stored: for parts that need not be built to know that they are the same. NULL: no memory. */
+Demarc__V1__Object *intent_object_keep(struct intent_build *b, const char *kind, const char *id);
 /* Copy of a column; "" for NULL (proto3 has no NULL). Never returns NULL except without memory. */
 char *intent_text(struct intent_build *b, struct db_rows *q, int col);
 char *intent_dup(struct intent_build *b, const char *s);

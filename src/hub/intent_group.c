@@ -142,9 +142,15 @@ static int member_pairs_row(struct intent_build *b, struct db_rows *q, void *ctx
 		return 0;
 	json_array_foreach(list, i, v) {
 		const char *ip = json_str(v, "ip_address");
-		if (ip && INTENT_APPEND(b, o->security_group->n_member_ips,
-					o->security_group->member_ips, intent_dup(b, ip)) < 0)
-			return -ENOMEM;
+		Demarc__V1__SecurityGroup *g = o->security_group;
+		int rc = 0;
+
+		if (ip && strchr(ip, '/'))
+			rc = INTENT_APPEND(b, g->n_member_cidrs, g->member_cidrs, intent_dup(b, ip));
+		else if (ip)
+			rc = INTENT_APPEND(b, g->n_member_ips, g->member_ips, intent_dup(b, ip));
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }
@@ -154,17 +160,23 @@ static int text_cmp(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Returns how many are left: each once. */
+static size_t texts_sort(char **v, size_t n)
+{
+	size_t len = 0;
+
+	if (n)
+		qsort(v, n, sizeof(*v), text_cmp);
+	for (size_t i = 0; i < n; i++)
+		if (len == 0 || strcmp(v[len - 1], v[i]) != 0)
+			v[len++] = v[i];
+	return len;
+}
+
 static void members_sort(Demarc__V1__SecurityGroup *g)
 {
-	size_t n = 0;
-
-	if (g->n_member_ips == 0)
-		return;
-	qsort(g->member_ips, g->n_member_ips, sizeof(char *), text_cmp);
-	for (size_t i = 0; i < g->n_member_ips; i++)
-		if (n == 0 || strcmp(g->member_ips[n - 1], g->member_ips[i]) != 0)
-			g->member_ips[n++] = g->member_ips[i];
-	g->n_member_ips = n;
+	g->n_member_ips = texts_sort(g->member_ips, g->n_member_ips);
+	g->n_member_cidrs = texts_sort(g->member_cidrs, g->n_member_cidrs);
 }
 
 static int build_members(struct intent_build *b, size_t first, struct err *e)

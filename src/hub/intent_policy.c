@@ -8,7 +8,9 @@
 #include <openssl/sha.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/types.h"
+#include "link/frame.h"
 #include "model/tcp_flags.h"
 
 /*
@@ -175,6 +177,10 @@ struct lists {
 	Demarc__V1__AclPart *part; /* that takes the next rule, or NULL */
 };
 
+/* The policy's revision follows every change of its rules. */
+#define ACL_FORMAT                                                                                 \
+	"1" /* another one when rules are compiled in another way: parts are built again then */
+
 static int acl_row(struct intent_build *b, struct db_rows *q, void *ctx, struct err *e)
 {
 	Demarc__V1__Object *o = intent_object_add(b, "acl", db_text(q, 0));
@@ -187,7 +193,61 @@ static int acl_row(struct intent_build *b, struct db_rows *q, void *ctx, struct 
 	if (!o->acl)
 		return -ENOMEM;
 	demarc__v1__acl__init(o->acl);
+	o->acl->version = arena_printf(b->arena, ACL_FORMAT ".%lld",
+				       (long long)(db_is_null(q, 1) ? 0 : db_int(q, 1)));
 	o->body_case = DEMARC__V1__OBJECT__BODY_ACL;
+	return o->acl->version ? 0 : -ENOMEM;
+}
+
+static int parts_keep(struct intent_build *b, Demarc__V1__Acl *acl, const Demarc__V1__Acl *stored)
+{
+	for (size_t i = 0; i < stored->n_part_ids; i++) {
+		Demarc__V1__Object *o = intent_object_keep(b, "acl_part", stored->part_ids[i]);
+
+		if (!o || INTENT_APPEND(b, acl->n_part_ids, acl->part_ids, o->id) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Takes the parts of a list that is stored as it is now. Returns 1, or 0: its parts are to be built. */
+static int list_keep(struct intent_build *b, const Demarc__V1__Object *o, struct err *e)
+{
+	CLEANUP(db_donep) struct db_rows *q = NULL;
+	Demarc__V1__Object *stored;
+	const void *body;
+	size_t size;
+	int rc = db_query(b->db, &q, e,
+			  "SELECT body FROM intent_object WHERE node_id = ? AND kind = 'acl' AND id = ? AND deleted = 0",
+			  "ss", b->node_id, o->id);
+
+	if (rc >= 0)
+		rc = db_step(q, e);
+	if (rc <= 0)
+		return rc;
+	body = db_blob(q, 0, &size);
+	stored = (Demarc__V1__Object *)frame_unpack(&demarc__v1__object__descriptor, body, size);
+	rc = stored && stored->body_case == DEMARC__V1__OBJECT__BODY_ACL &&
+	     strcmp(stored->acl->version, o->acl->version) == 0;
+	if (rc && parts_keep(b, o->acl, stored->acl) < 0)
+		rc = -ENOMEM;
+	if (stored)
+		demarc__v1__object__free_unpacked(stored, NULL);
+	return rc;
+}
+
+/* Ids of the lists whose rules are not as they are stored. */
+static int lists_changed(struct intent_build *b, const struct lists *l, json_t *ret, struct err *e)
+{
+	for (size_t i = l->first; i < l->acls.n; i++) {
+		const Demarc__V1__Object *o = l->acls.items[i];
+		int rc = list_keep(b, o, e);
+
+		if (rc < 0)
+			return rc == -ENOMEM ? intent_no_memory(e) : rc;
+		if (rc == 0 && json_array_append_new(ret, json_string(o->id)) < 0)
+			return intent_no_memory(e);
+	}
 	return 0;
 }
 
@@ -352,20 +412,26 @@ static int rule_row(struct intent_build *b, struct db_rows *q, void *ctx, struct
 
 int intent_build_acls(struct intent_build *b, struct err *e)
 {
+	CLEANUP(json_freep) json_t *changed = json_array();
 	struct lists l = { .first = b->objects.n };
 	struct db_rows *q = NULL;
-	int rc = db_query(b->db, &q, e, "SELECT * FROM " ACLS_HERE " WHERE id IS NOT NULL ORDER BY id",
+	int rc = db_query(b->db, &q, e,
+			  "SELECT a.id, p.revision_number FROM " ACLS_HERE
+			  " a LEFT JOIN firewall_policy p ON p.id = a.id WHERE a.id IS NOT NULL ORDER BY a.id",
 			  "s", b->node_id);
 
 	if (rc >= 0)
 		rc = intent_each(b, q, acl_row, NULL, e);
 	l.acls = b->objects;
-	if (rc < 0 || b->objects.n == l.first)
+	if (rc >= 0)
+		rc = lists_changed(b, &l, changed, e);
+	if (rc < 0 || json_array_size(changed) == 0)
 		return rc;
 	rc = db_query(b->db, &q, e,
 		      "SELECT " RULE_COLUMNS
 		      " FROM firewall_policy_rule o JOIN firewall_rule f ON f.id = o.rule_id "
-		      "WHERE o.policy_id IN " ACLS_HERE " AND f.enabled ORDER BY o.policy_id, o.ord",
-		      "s", b->node_id);
+		      "WHERE o.policy_id IN (SELECT value FROM json_each(?)) AND f.enabled "
+		      "ORDER BY o.policy_id, o.ord",
+		      "j", changed);
 	return rc < 0 ? rc : intent_each(b, q, rule_row, &l, e);
 }

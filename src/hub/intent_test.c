@@ -255,6 +255,7 @@ static void groups(void **state)
 	assert_int_equal(g2->security_group->n_rules, 0);
 	assert_int_equal(g2->security_group->n_member_ips, 1); /* py is at another site */
 	assert_string_equal(g2->security_group->member_ips[0], "10.0.0.6");
+	assert_int_equal(g2->security_group->n_member_cidrs, 0);
 	done(g1);
 	done(g2);
 }
@@ -357,8 +358,39 @@ static void a_long_list_has_parts(void **state)
 	done(list);
 	done(last);
 	sql(f, "UPDATE firewall_rule SET action = 'allow' WHERE id LIKE '1%800'");
+	assert_int_equal(compile(f), 0); /* by hand: no other revision, nobody looks */
+	sql(f, "UPDATE firewall_policy SET revision_number = 2 WHERE id = 'a-empty'");
 	assert_int_equal(compile(f), 1);
-	assert_int_equal(number(f, "SELECT count(*) FROM intent_object WHERE version = 2"), 1);
+	assert_int_equal(number(f, "SELECT count(*) FROM intent_object WHERE version = 2"), 2);
+	assert_int_equal(
+		number(f, "SELECT count(*) FROM intent_object WHERE version = 2 AND kind = 'acl_part'"),
+		1);
+	sql(f, "UPDATE port SET name = 'x' WHERE id = 'p1'");
+	assert_int_equal(compile(f), 1);
+	assert_int_equal(number(f, "SELECT count(*) FROM intent_object WHERE deleted"), 0);
+	assert_int_equal(number(f, "SELECT count(*) FROM intent_object WHERE version = 3"), 1);
+	/* What was kept is what is built from nothing. */
+	sql(f, "CREATE TEMP TABLE kept AS SELECT kind, id, body FROM intent_object");
+	sql(f, "DELETE FROM intent_object");
+	assert_int_equal(compile(f), 1);
+	assert_int_equal(
+		number(f, "SELECT count(*) FROM kept k JOIN intent_object o USING (kind, id, body)"),
+		number(f, "SELECT count(*) FROM kept"));
+}
+
+static void subnets_of_pairs_are_members(void **state)
+{
+	struct fixture *f = *state;
+	Demarc__V1__Object *g2;
+
+	sql(f, "UPDATE port SET allowed_address_pairs = '[{\"ip_address\":\"10.2.0.0/16\"},{\"ip_address\":\"10.0.0.9\"},"
+	       "{\"ip_address\":\"10.2.0.0/16\"}]' WHERE id = 'px'");
+	compile(f);
+	g2 = object(f, "security_group", "g2");
+	assert_int_equal(g2->security_group->n_member_ips, 2);
+	assert_int_equal(g2->security_group->n_member_cidrs, 1);
+	assert_string_equal(g2->security_group->member_cidrs[0], "10.2.0.0/16");
+	done(g2);
 }
 
 static void server(void **state)
@@ -488,6 +520,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(groups, setup, teardown),
 		cmocka_unit_test_setup_teardown(policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_long_list_has_parts, setup, teardown),
+		cmocka_unit_test_setup_teardown(subnets_of_pairs_are_members, setup, teardown),
 		cmocka_unit_test_setup_teardown(server, setup, teardown),
 		cmocka_unit_test_setup_teardown(chain, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_what_differs_gets_a_version, setup, teardown),

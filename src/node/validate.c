@@ -233,7 +233,8 @@ static int rule(const Demarc__V1__SecurityRule *r, struct err *e)
 static int security_group(const Demarc__V1__SecurityGroup *g, struct err *e)
 {
 	FIRST_ERROR(count(g->n_rules, RULES_MAX, "rules", e) ||
-		    count(g->n_member_ips, MEMBERS_MAX, "member_ips", e));
+		    count(g->n_member_ips, MEMBERS_MAX, "member_ips", e) ||
+		    count(g->n_member_cidrs, MEMBERS_MAX, "member_cidrs", e));
 	for (size_t i = 0; i < g->n_rules; i++)
 		if (rule(g->rules[i], e) < 0)
 			return in_list(e, "rules", i);
@@ -242,6 +243,12 @@ static int security_group(const Demarc__V1__SecurityGroup *g, struct err *e)
 
 		if (ip_parse(str_of(g->member_ips[i]), &a) < 0)
 			return bad(e, "member_ips", "an IP address", g->member_ips[i]);
+	}
+	for (size_t i = 0; i < g->n_member_cidrs; i++) {
+		struct ip_cidr c;
+
+		if (cidr_parse(str_of(g->member_cidrs[i]), &c) < 0)
+			return bad(e, "member_cidrs", "a CIDR", g->member_cidrs[i]);
 	}
 	return 0;
 }

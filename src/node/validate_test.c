@@ -183,7 +183,7 @@ static void test_acl_rule(void **state)
 	uint8_t id[16] = { 1 }, net[17] = { 10, 0, 0, 0, 8 };
 	Demarc__V1__Object o = DEMARC__V1__OBJECT__INIT;
 	Demarc__V1__AclPart p = DEMARC__V1__ACL_PART__INIT;
-	Demarc__V1__AclRule good = DEMARC__V1__ACL_RULE__INIT, r, *rules[1025];
+	Demarc__V1__AclRule good = DEMARC__V1__ACL_RULE__INIT, r, *rules[] = { &r };
 	char kind[] = "acl_part";
 	struct {
 		void *field;
@@ -208,7 +208,6 @@ static void test_acl_rule(void **state)
 	o.acl_part = &p;
 	p.rules = rules;
 	p.n_rules = 1;
-	rules[0] = &r;
 	good.id = (ProtobufCBinaryData){ 16, id };
 	good.family = IP_V4;
 	good.has_source_ports = good.has_destination_ports = true;
@@ -232,8 +231,25 @@ static void test_acl_rule(void **state)
 	refused(&o, "source");
 	r.source.len = 0;
 	assert_int_equal(validate_object(&o, NULL), 0);
+}
+
+static void test_long_part(void **state)
+{
+	uint8_t id[16] = { 1 };
+	Demarc__V1__Object o = DEMARC__V1__OBJECT__INIT;
+	Demarc__V1__AclPart p = DEMARC__V1__ACL_PART__INIT;
+	Demarc__V1__AclRule r = DEMARC__V1__ACL_RULE__INIT, *rules[1025];
+	char kind[] = "acl_part";
+
+	(void)state;
+	o.id = text_id;
+	o.kind = kind;
+	o.body_case = DEMARC__V1__OBJECT__BODY_ACL_PART;
+	o.acl_part = &p;
+	r.id = (ProtobufCBinaryData){ 16, id };
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
 		rules[i] = &r;
+	p.rules = rules;
 	p.n_rules = 1024;
 	assert_int_equal(validate_object(&o, NULL), 0);
 	p.n_rules = 1025;

@@ -449,5 +449,5 @@ def test_ten_thousand_rules(shared_hub, node):
             sum(len(f["intent"]["objects"]) for f in node.frames("intent")[before:])
 
     assert sent_after(lambda: update(admin, "port", port, name="x")) == (["port"], 1)
-    assert sent_after(lambda: update(admin, "firewall_rule", ids[5000], action="deny")) == (["acl_part"], 1)
-    assert sent_after(lambda: action(admin, "firewall_policy", policy, "remove_rule", firewall_rule_id=ids[0])) == (["acl_part"], 1)
+    assert sent_after(lambda: update(admin, "firewall_rule", ids[5000], action="deny")) == (["acl", "acl_part"], 2)
+    assert sent_after(lambda: action(admin, "firewall_policy", policy, "remove_rule", firewall_rule_id=ids[0])) == (["acl", "acl_part"], 2)

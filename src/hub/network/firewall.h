@@ -19,7 +19,8 @@ extern const struct resource firewall_rule_resource, firewall_policy_resource, f
 /* PUT …/insert_rule and …/remove_rule */
 WARN_UNUSED int firewall_policy_insert(struct req *r, struct err *e);
 WARN_UNUSED int firewall_policy_remove(struct req *r, struct err *e);
-/* Policies that a rule is in: no longer audited, and their nodes are touched. */
+/* Policies that a rule is in: another revision, no longer audited, and their nodes are touched. The intent is compiled again for
+ * another revision only. */
 WARN_UNUSED int firewall_rule_changed(struct req *r, const char *rule_id, struct err *e);
 
 #endif

@@ -322,7 +322,7 @@ int firewall_rule_changed(struct req *r, const char *rule_id, struct err *e)
 {
 	CLEANUP(db_donep) struct db_rows *q = NULL;
 	int rc = db_exec(r->db, e,
-			 "UPDATE firewall_policy SET audited = 0 WHERE id IN "
+			 "UPDATE firewall_policy SET audited = 0, revision_number = revision_number + 1 WHERE id IN "
 			 "(SELECT policy_id FROM firewall_policy_rule WHERE rule_id = ?)",
 			 "s", rule_id);
 
