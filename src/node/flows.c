@@ -356,14 +356,14 @@ static int watch_start(struct node *n, const Demarc__V1__WatchCall *c, struct er
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
 	/* The numbers of another watch are not taken for this one's. */
 	w->seq = (uint64_t)clock_wall_us();
-	w->every = c->every;
+	w->every = MAX_OF(c->every, 1U);
 	w->lost_before = lost_now(n);
 	(void)str_copy(w->port_id, sizeof(w->port_id), str_of(c->capture_port_id));
 	n->watching = w;
 	if (port.num)
-		dp_capture(n->dp, port, MAX_OF(c->every, 1U));
+		dp_capture(n->dp, port, w->every);
 	else
-		dp_drops_watch(n->dp, MAX_OF(c->every, 1U));
+		dp_drops_watch(n->dp, w->every);
 	return 0;
 }
 
@@ -394,7 +394,7 @@ int flows_watch(struct node *n, uint64_t request, const Demarc__V1__WatchCall *c
 
 	if (!ptrs)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
-	if (w && (strcmp(w->port_id, c->capture_port_id) != 0 || w->every != c->every))
+	if (w && (strcmp(w->port_id, c->capture_port_id) != 0 || w->every != MAX_OF(c->every, 1U)))
 		return err_set(e, FAULT_CONFLICT, NULL,
 			       *w->port_id ?
 				       "a capture of port %s is running on this node: one at a time" :

@@ -49,6 +49,10 @@ static const struct route routes[] = {
 	{ HTTP_DELETE, "/nodes/{id}", rest_delete, 204, .resource = &node_resource },
 	{ HTTP_POST, "/nodes/{id}/trace", node_trace, 200, "demarc:trace", ROUTE_NO_TX },
 	{ HTTP_GET, "/nodes/{id}/status", node_status, 200, "demarc:node:status", ROUTE_NO_TX },
+	{ HTTP_GET, "/nodes/{id}/flows", node_flows, 200, "demarc:node:flows", ROUTE_NO_TX },
+	{ HTTP_GET, "/nodes/{id}/volumes", node_volumes, 200, "demarc:node:flows", ROUTE_NO_TX },
+	{ HTTP_GET, "/nodes/{id}/watch", node_watch, 200, "demarc:node:watch", ROUTE_NO_TX },
+	{ HTTP_GET, "/metrics", metrics, 200, "demarc:metrics" },
 	{ HTTP_GET, "/ports/{id}/binding", binding_of_port, 200, "demarc:binding" },
 	{ HTTP_GET, "/servers/{id}/bindings", bindings_of_server, 200, "demarc:binding" },
 	{ HTTP_GET, "/chains", chain_status_list, 200, "demarc:chain" },
@@ -60,12 +64,19 @@ static const struct route routes[] = {
 };
 
 static const struct policy_rule policy[] = {
-	{ "demarc:health", WHO_ANYONE },    { "demarc:enrol", WHO_ANYONE },
-	{ "demarc:enrolment", WHO_ADMIN },  { "demarc:site:*", WHO_ADMIN },
-	{ "demarc:site:list", WHO_READER }, { "demarc:site:show", WHO_READER },
-	{ "demarc:node:*", WHO_ADMIN },	    { "demarc:trace", WHO_ADMIN },
-	{ "demarc:binding", WHO_READER },   { "demarc:chain", WHO_READER },
-	{ "demarc:event", WHO_READER },	    { 0 },
+	{ "demarc:health", WHO_ANYONE },
+	{ "demarc:enrol", WHO_ANYONE },
+	{ "demarc:enrolment", WHO_ADMIN },
+	{ "demarc:site:*", WHO_ADMIN },
+	{ "demarc:site:list", WHO_READER },
+	{ "demarc:site:show", WHO_READER },
+	{ "demarc:node:*", WHO_ADMIN },
+	{ "demarc:trace", WHO_ADMIN },
+	{ "demarc:metrics", WHO_ADMIN },
+	{ "demarc:binding", WHO_READER },
+	{ "demarc:chain", WHO_READER },
+	{ "demarc:event", WHO_READER },
+	{ 0 },
 };
 
 const struct module site_module = {

@@ -4,6 +4,7 @@
 
 /* Route handlers of the demarc service: what OpenStack has no word for. Worker threads. */
 
+#include "demarc.pb-c.h"
 #include "hub/rest.h"
 
 /* enrol.c */
@@ -22,6 +23,17 @@ int chain_change_show(struct req *r, struct err *e);
 /* trace.c */
 int node_trace(struct req *r, struct err *e);
 int node_status(struct req *r, struct err *e);
+/* Asks a node; the answer is a call's result without error. The caller frees *ret, also on failure. */
+WARN_UNUSED int node_ask(struct req *r, const char *node_id, const Demarc__V1__Call *call,
+			 unsigned timeout_ms, Demarc__V1__Frame **ret, struct err *e);
+/* A port for a person: its server and name; the id when it has none; NULL for "". In a transaction. */
+const char *node_port_name(struct req *r, const char *id, struct err *e);
+/* flows.c */
+int node_flows(struct req *r, struct err *e);
+int node_volumes(struct req *r, struct err *e);
+int node_watch(struct req *r, struct err *e);
+/* metrics.c */
+int metrics(struct req *r, struct err *e);
 /* event.c */
 int event_list(struct req *r, struct err *e);
 

@@ -44,8 +44,8 @@ static void frame_free(Demarc__V1__Frame *f)
 }
 DEFINE_CLEANUP(Demarc__V1__Frame *, frame_free)
 
-static int ask(struct req *r, const char *node_id, const Demarc__V1__Call *call,
-	       unsigned timeout_ms, Demarc__V1__Frame **ret, struct err *e)
+int node_ask(struct req *r, const char *node_id, const Demarc__V1__Call *call, unsigned timeout_ms,
+	     Demarc__V1__Frame **ret, struct err *e)
 {
 	int rc = session_call(r->hub, node_id, call, timeout_ms, ret, e);
 
@@ -262,7 +262,7 @@ static int prepare(struct req *r, struct question *q, struct err *e)
 /* ---- the answer ---- */
 
 /* "firewall (port fw-in)", "port uplink-lan", or the id. */
-static const char *port_name(struct req *r, const char *id, struct err *e)
+const char *node_port_name(struct req *r, const char *id, struct err *e)
 {
 	const char *name = NULL;
 	int rc = *id ? db_get_text(r->db, r->arena, &name, e,
@@ -277,11 +277,11 @@ static const char *port_name(struct req *r, const char *id, struct err *e)
 
 static json_t *step_json(struct req *r, const Demarc__V1__TraceStep *s, struct err *e)
 {
-	return json_pack("{s:s, s:s, s:b, s:s?, s:s?, s:s?, s:s?}", "stage", s->stage, "text",
-			 s->text, "drop", (int)s->drop, "at_port_id",
-			 *s->at_port_id ? s->at_port_id : NULL, "at", port_name(r, s->at_port_id, e),
-			 "out_port_id", *s->out_port_id ? s->out_port_id : NULL, "out",
-			 port_name(r, s->out_port_id, e));
+	return json_pack("{s:s, s:s, s:b, s:s?, s:s?, s:s?, s:s?}", "stage", s->stage, "text", s->text,
+			 "drop", (int)s->drop, "at_port_id", *s->at_port_id ? s->at_port_id : NULL,
+			 "at", node_port_name(r, s->at_port_id, e), "out_port_id",
+			 *s->out_port_id ? s->out_port_id : NULL, "out",
+			 node_port_name(r, s->out_port_id, e));
 }
 
 static int trace_reply(struct req *r, const Demarc__V1__TraceResult *t, struct err *e)
@@ -326,7 +326,7 @@ int node_trace(struct req *r, struct err *e)
 	trace.follow = q.follow;
 	call.body_case = DEMARC__V1__CALL__BODY_TRACE;
 	call.trace = &trace;
-	rc = ask(r, q.node_id, &call, TRACE_TIMEOUT_MS, &answer, e);
+	rc = node_ask(r, q.node_id, &call, TRACE_TIMEOUT_MS, &answer, e);
 	if (rc == 0)
 		rc = db_begin(r->db, DB_READ, e);
 	if (rc < 0)
@@ -378,7 +378,7 @@ int node_status(struct req *r, struct err *e)
 	call.body_case = DEMARC__V1__CALL__BODY_STATUS;
 	call.status = &status;
 	if (rc == 0)
-		rc = ask(r, q.node_id, &call, STATUS_TIMEOUT_MS, &answer, e);
+		rc = node_ask(r, q.node_id, &call, STATUS_TIMEOUT_MS, &answer, e);
 	if (rc == 0)
 		req_reply(r, json_pack("{s:o}", "status",
 				       status_json(answer->call_result->body_case ==

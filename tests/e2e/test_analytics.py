@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Live flows, volumes, drops, captures and metrics as the operator asks for them: CLI, hub and node are real."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from conftest import wait_for
+from node_lab import sh
+from real_site import V1, V2, real_site
+
+
+class Site:
+    """Two functions of one network in a site; the second one's port has a group that lets only TCP port 80 in."""
+
+    def __init__(self, site):
+        self.site, self.hub = site, site.hub
+        image = site.image("peer", ["/bin/sh", "-c", "while :; do nc -l -p 80 >/dev/null; done"])
+        net = site.network("inner", "10.7.0.0/24")
+        group = self.hub.post(V2 + "/security-groups", {"security_group": {"name": "web"}}, 201).json()["security_group"]["id"]
+        self.hub.post(V2 + "/security-group-rules", {"security_group_rule": {
+            "security_group_id": group, "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp",
+            "port_range_min": 80, "port_range_max": 80}}, 201)
+        self.ports = [site.port(net, name="client", fixed_ips=[{"ip_address": "10.7.0.5"}]),
+                      site.port(net, name="web", fixed_ips=[{"ip_address": "10.7.0.6"}], security_groups=[group])]
+        self.servers = [site.server(n, image, [p]) for n, p in zip(("client", "web"), self.ports)]
+        for s in self.servers:
+            wait_for(lambda s=s: self.verified(s), "the function's port", 60)
+
+    def verified(self, server):
+        rows = self.site.bindings(server)["bindings"]
+        return rows and all(r["verified"] for r in rows)
+
+    def talk(self):
+        self.site.node.inside(self.servers[0], "/bin/sh", "-c", "echo hello | nc -w 1 10.7.0.6 80", check=False)
+
+    def ping(self, n=2):
+        self.site.node.inside(self.servers[0], "/bin/ping", "-c", str(n), "-i", "0.2", "-W", "1", "10.7.0.6", check=False)
+
+    def argv(self, *words):
+        return [os.path.join(self.site.build, "src/cli/demarc"), *words]
+
+    def demarc(self, *words, code=0):
+        done = subprocess.run(self.argv(*words), env=self.hub.env(), capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    def json(self, *words):
+        return json.loads(self.demarc(*words, "--json"))
+
+
+@pytest.fixture(name="site", scope="module")
+def fixture_site(build, tmp_path_factory):
+    with real_site(build, tmp_path_factory.mktemp("analytics")) as site:
+        yield Site(site)
+
+
+def test_flows(site):
+    site.talk()
+    got = site.json("flows", "cpe-1", "--proto", "tcp", "--port", "80")
+    flows = {f["source"]: f for f in got["flows"]}
+    assert set(flows) == {"10.7.0.5", "10.7.0.6"} and got["totals"]["matched"] >= 2
+    there = flows["10.7.0.5"]
+    assert there["in"] == "client (port client)" and there["out"] == "web (port web)" and there["node"] == "cpe-1"
+    assert there["destination_port"] == 80 and there["initiator"] and there["packets"] >= 3
+    assert any(f["rtt_us"] for f in got["flows"])
+    text = site.demarc("flows", "branch", "--dst", "10.7.0.6/32", "--sort", "packets")
+    assert "10.7.0.6:80" in text and "flows that match" in text
+    assert site.json("flows", "cpe-1", "--interface", "web", "--state", "SYN_SENT")["flows"] == []
+    assert "no node and no site" in site.demarc("flows", "nowhere", code=3)
+    assert "state" in site.demarc("flows", "cpe-1", "--state", "NOPE", code=2)
+    assert "address" in site.demarc("flows", "cpe-1", "--address", "10.7.0/99", code=2)
+    assert site.hub.get(f"{V1}/nodes/cpe-1/flows?colour=red").status_code == 400
+    assert site.hub.get(f"{V1}/nodes/cpe-1/flows?limit=5000").status_code == 400
+
+
+def test_top(site):
+    site.talk()
+    got = site.json("top", "cpe-1")
+    assert "http" in {a["name"] for a in got["applications"]}
+    assert {"10.7.0.5", "10.7.0.6"} <= {t["name"] for t in got["talkers"]}
+    assert "http" in site.demarc("top", "branch")
+
+
+def test_watch_drops(site):
+    with subprocess.Popen(site.argv("watch", "cpe-1", "--drops", "--json", "--count", "2"), env=site.hub.env(),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        wait_for(lambda: site.ping() or watch.poll() is not None, "two drops", 40)
+        rows = [json.loads(line) for line in watch.stdout.read().splitlines()]
+    assert watch.returncode == 0 and len(rows) == 2
+    for row in rows:
+        assert row["reason"] == "sg_ingress" and row["source"] == "10.7.0.5" and row["protocol_name"] == "icmp"
+        assert row["icmp_type"] == 8 and row["port"] == "client (port client)" and "security groups" in row["text"]
+    with subprocess.Popen(site.argv("watch", "branch", "--drops"), env=site.hub.env(), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as watch:
+        wait_for(lambda: site.ping(1) or select_line(watch.stdout), "a line", 40)
+        watch.send_signal(signal.SIGINT)
+        watch.wait(20)
+    assert watch.returncode == 0, "Ctrl-C ends it well"
+    assert "--drops" in site.demarc("watch", "cpe-1", code=2)
+
+
+def select_line(stream):
+    import select
+
+    return bool(select.select([stream], [], [], 0)[0]) and "sg_ingress" in stream.readline()
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="needs tshark")
+def test_capture(site, tmp_path):
+    path = str(tmp_path / "web.pcap")
+    # The watch of the test before ends with its lease.
+    wait_for(lambda: site.hub.get(f"{V1}/nodes/cpe-1/watch?capture={site.ports[1]}").status_code == 200, "the node's watch", 30)
+    with subprocess.Popen(site.argv("capture", "web", "--write", path, "--count", "6", "--json"), env=site.hub.env(),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as capture:
+        wait_for(lambda: site.talk() or capture.poll() is not None, "six frames", 40)
+        out = capture.stdout.read()
+    assert capture.returncode == 0 and json.loads(out)["packets"] == 6
+    rows = sh("tshark", "-r", path, "-T", "fields", "-e", "ip.src", "-e", "ip.dst", "-e", "tcp.dstport", "-e", "_ws.malformed")
+    assert len(rows.splitlines()) == 6 and "10.7.0.5\t10.7.0.6\t80" in rows and "Malformed" not in rows
+    assert "--write" in site.demarc("capture", "web", code=2)
+
+
+def test_metrics(site):
+    def sample(name, text):
+        found = re.search(rf"^demarc_{name}\{{site=\"branch\",node=\"cpe-1\"[^}}]*\}} (\d+)$", text, re.M)
+        return int(found.group(1)) if found else 0
+
+    def text():
+        answer = site.hub.get(f"{V1}/metrics", 200)
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        return answer.text
+    site.talk()
+    site.ping()
+    wait_for(lambda: sample('port_tx_packets_total', text()) > 3, "figures", 40)
+    got = text()
+    assert sample("node_up", got) == 1 and sample("flows_made_total", got) >= 1 and sample("flow_records_max", got) > 1000
+    wait_for(lambda: re.search(r'demarc_drops_total\{[^}]*reason="sg_ingress"\} [1-9]', text()), "drops", 40)
+    for line in got.splitlines():
+        assert line.startswith("#") or re.fullmatch(r'demarc_[a-z_0-9]+\{([a-z_]+="[^"]*",?)+\} -?\d+', line), line
+    reader = site.hub.new_user("reader")
+    assert reader.get(f"{V1}/metrics").status_code == 403
+    assert reader.get(f"{V1}/nodes/cpe-1/flows").status_code == 403
+    assert site.hub.http.get(site.hub.url + f"{V1}/metrics", verify=site.hub.ca).status_code == 401
