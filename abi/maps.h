@@ -28,7 +28,8 @@ struct dp_globals {
 	__u32 analytics;      /* enum analytics_flag */
 	__u32 active_s; /* a flow is reported each time it has lived this long; 0: at its end only */
 	__u32 drop_every, capture_every, capture_port;
-	__u32 spare[17];
+	__u32 expects_until; /* seconds of jiffies; later nothing is expected */
+	__u32 spare[16];
 	/* Written by every new connection: lines of their own. */
 	__u64 next4, next6;
 	__u64 n_made;				 /* connections */
@@ -83,7 +84,8 @@ enum conn_flag {
 	CONN_REPLIED = 1 << 1,	/* both directions were seen */
 	CONN_RESERVED = 1 << 2, /* made for the partner, no packet yet */
 	CONN_ENTRY = 1 << 3, /* first segment of a connection in a chain: the one that is counted */
-	CONN_FIRST = 1 << 4, /* the same, in both directions */
+	CONN_RELATED = 1 << 5, /* a control connection announced it */
+	CONN_FIRST = 1 << 4,   /* the same, in both directions */
 };
 
 enum tcp_bits {
@@ -198,8 +200,11 @@ enum port_flag { /* the values of enum dp_port_flag */
 		 PORT_UPLINK = 1 << 1,
 		 PORT_ADMIN_DOWN = 1 << 2,
 		 PORT_NO_PEER = 1 << 3,
-		 PORT_TUNNEL = 1 << 4,	/* a pseudo port: frames leave and come encapsulated */
-		 PORT_XDP = 1 << 5,	/* an XDP program is in front of the tc program */
+		 PORT_TUNNEL = 1 << 4,	 /* a pseudo port: frames leave and come encapsulated */
+		 PORT_XDP = 1 << 5,	 /* an XDP program is in front of the tc program */
+		 PORT_HELP_FTP = 1 << 8, /* control connections of the port are read */
+		 PORT_HELP_TFTP = 1 << 9,
+		 PORT_HELP_SIP = 1 << 10,
 		 PORT_LIMITED = 1 << 7, /* `limits` has a row for it */
 		 PORT_NATIVE = 1 << 6,	/* a pseudo port: of a function in the datapath itself */
 };

@@ -70,6 +70,7 @@ enum stage {
 	X(L2_SOLE, L2, "unknown destination MAC: ifindex {} is the only way out")                  \
 	X(L2_FLOOD, L2, "unknown destination MAC: flooded to uplinks and unsecured ports")         \
 	X(CT_NEW, CONNTRACK, "opens a connection")                                                 \
+	X(CT_RELATED, CONNTRACK, "opens a connection that a control connection announced")         \
 	X(CT_EST, CONNTRACK, "belongs to a connection, TCP state {}")                              \
 	X(CT_REPLY, CONNTRACK, "reply of a connection, TCP state {}")                              \
 	X(CT_INVALID, CONNTRACK, "no segment that the connection can have now, TCP state {}")      \

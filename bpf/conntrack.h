@@ -9,6 +9,7 @@
  */
 
 #include "half_open.h"
+#include "helper.h"
 #include "maps_def.h"
 #include "parse.h"
 #include "table.h"
@@ -383,8 +384,17 @@ __noinline int stage_conntrack(ctx_t *ctx)
 		v = tcp_track(ctx, p, other, state);
 	else
 		p->state = next_state(p, state);
+	if (!p->known)
+		p->related = expect_take(p->len) != 0;
+	else if (p->had)
+		p->related = !!(p->had_conn & CONN_RELATED);
+	else if (other)
+		p->related = !!(other->conn & CONN_RELATED);
+	helper_assign(p);
 	if (v < 0)
 		TRACE1(p, CT_INVALID, state);
+	else if (p->related && !p->known)
+		TRACE0(p, CT_RELATED);
 	else if (!p->known)
 		TRACE0(p, CT_NEW);
 	else if (p->reply)
@@ -464,6 +474,8 @@ static __always_inline void record_finish(struct pkt *p, struct flow_rec *r)
 	r->timeout = timeout_of(p->state);
 	r->conn = (p->reply ? CONN_REPLIED : CONN_OPENER) | (p->had_conn & CONN_REPLIED) |
 		  (p->entry && !p->reply ? CONN_ENTRY : 0);
+	if (p->related)
+		r->conn |= CONN_RELATED;
 	if (p->had_conn & CONN_ENTRY)
 		r->conn |= p->path ? CONN_ENTRY : 0;
 	if ((p->had_conn & CONN_FIRST) || (r->conn & CONN_ENTRY))
@@ -593,7 +605,8 @@ static __always_inline void partner_put(struct pkt *p)
 	r->dir = !p->dir;
 	if (p->key.proto == PROTO_TCP)
 		r->tcp_bits = p->rec.tcp_bits & (TCPW_LIBERAL | TCPW_FREE | TCPW_COOKIE);
-	r->conn = CONN_RESERVED | (p->reply ? CONN_OPENER : 0) | (p->rec.conn & CONN_FIRST);
+	r->conn = CONN_RESERVED | (p->reply ? CONN_OPENER : 0) |
+		  (p->rec.conn & (CONN_FIRST | CONN_RELATED));
 	flow_insert(&p->rkey, r, BPF_ANY);
 }
 

@@ -135,6 +135,21 @@ static __always_inline int fast_valid(struct flow_rec *f, struct fast *m, __u64 
 	       *(__u32 *)(f->smac + 2) == m->mac_lo && !rec_idle(f, now);
 }
 
+/* A packet of a control connection; key and segment are in the scratch packet. */
+static __always_inline void fast_help(ctx_t *ctx, struct flow_rec *f, int plain)
+{
+	struct pkt *p = pkt_get();
+
+	if (!p)
+		return;
+	if (plain) {
+		p->l4_off = ETH_SIZE + (p->key.family == 6 ? 40 : 20);
+		p->frag = FRAG_NONE;
+		p->trace = 0;
+	}
+	helper_run(ctx, f->net);
+}
+
 /* Over the rate, or invalid: seen at the port, but no packet of the flow. */
 static __always_inline int fast_drop(ctx_t *ctx, __u32 reason)
 {

@@ -6,6 +6,7 @@
 
 #include "ctx.h"
 #include "drop.h"
+#include "expect.h"
 #include "limit.h"
 #include "maps.h"
 #include "stage.h"
@@ -91,6 +92,7 @@ struct pkt {
 	__u16 out_flags;      /* of the output port */
 	__u8 native_firewall; /* one is on the way */
 	__u8 cookie;	      /* enum cookie_step */
+	__u8 related;	      /* announced by a control connection */
 	__u8 counted;	      /* as half open */
 	__u16 peer_win;	      /* what the client said */
 	__u32 seq_add;	      /* of the record */
@@ -155,6 +157,7 @@ struct pkt {
 	struct frag_key fragk;
 	struct flow_rec rec, prec; /* the packet's, its partner's */
 	struct source_key source;
+	struct expect_key expect;
 	struct tcp_seg nseg; /* what a segment of ours will have */
 	__u8 buf[128];	     /* replies are built here */
 	__s32 act;	     /* what the program returns when a stage is done */

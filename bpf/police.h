@@ -60,7 +60,7 @@ __noinline int stage_qos(ctx_t *ctx)
 /* The connection's opener entered by one port of the function and left by the other. */
 static __always_inline int native_firewall(struct pkt *p, __u32 enter, __u32 leave)
 {
-	if (p->checked && !p->trace)
+	if (p->related || (p->checked && !p->trace))
 		return STAGE_NEXT;
 	if (p->reply)
 		return sg_port_allows(leave, 0, 0) && sg_port_allows(enter, 0, 1) ? STAGE_NEXT :

@@ -136,7 +136,7 @@ __noinline int stage_sg(ctx_t *ctx)
 		TRACE0(p, SG_EXEMPT);
 		return STAGE_NEXT;
 	}
-	if (p->checked && !p->trace)
+	if (p->related || (p->checked && !p->trace))
 		return STAGE_NEXT;
 	if (p->reply) { /* the opener is behind the output port */
 		if (!sg_port_allows(p->out, p->out_vlan, 1))

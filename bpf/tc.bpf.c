@@ -120,6 +120,9 @@ static __always_inline int run_record(ctx_t *ctx)
 	RUN(stage_qos);
 	RUN(stage_store);
 	p = pkt_get();
+	if (p && (p->rec_flags & FLOW_HELPER))
+		helper_run(ctx, p->net);
+	p = pkt_get();
 	if (p && p->cookie)
 		RUN(stage_cookie);
 	return STAGE_NEXT;
@@ -231,6 +234,11 @@ int dp_ingress(ctx_t *ctx)
 			return slow_path(ctx, m.parsed);
 		if (v < 0)
 			return fast_drop(ctx, (__u32)-v);
+	}
+	if (f->flags & FLOW_HELPER) {
+		if (plain)
+			key_to_pkt(&k, &m);
+		fast_help(ctx, f, plain);
 	}
 	return fast_go(ctx, f, now);
 }

@@ -66,6 +66,10 @@ enum dp_port_flag {
 	DP_PORT_UPLINK = 1 << 1, /* a NIC of the node; tc on a physical device, delivered by egress */
 	DP_PORT_ADMIN_DOWN = 1 << 2, /* drops everything, counted */
 	DP_PORT_NO_PEER = 1 << 3, /* a tap or a veth whose peer is in this namespace: egress, not redirect_peer */
+	/* Connections that control connections of the port announce pass its rules: FTP on port 21, TFTP on 69, SIP on 5060. */
+	DP_PORT_HELP_FTP = 1 << 8,
+	DP_PORT_HELP_TFTP = 1 << 9,
+	DP_PORT_HELP_SIP = 1 << 10,
 	DP_PORT_NATIVE = 1 << 6, /* of a native function: number from DP_PSEUDO_PORT on, no interface */
 };
 

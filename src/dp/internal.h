@@ -9,6 +9,7 @@
 #include <linux/types.h>
 
 #include "drop.h"
+#include "expect.h"
 #include "guard.h"
 #include "limit.h"
 #include "maps.h"
@@ -43,7 +44,8 @@
 	X(METERS, meters)                                                                          \
 	X(MIRRORS, mirrors)                                                                        \
 	X(LIMITS, limits)                                                                          \
-	X(SOURCES, sources)
+	X(SOURCES, sources)                                                                        \
+	X(EXPECTS, expects)
 
 enum dp_map {
 #define X(name, id) M_##name,
