@@ -10,6 +10,7 @@
 #define ABI_VERSION 3
 
 #define ABI_PORT_ADDRS 32	/* fixed IPs and allowed address pairs of one port */
+#define ABI_PORT_ACLS 4		/* lists of one port and direction */
 #define ABI_PORT_SGS 8		/* security groups of one port */
 #define ABI_SG_RULES 256	/* rules of one security group */
 #define ABI_NET_MEMBERS 64	/* ports that one broadcast reaches */
@@ -21,8 +22,6 @@
 #define ABI_HOP_PAIRS 16
 #define ABI_CHAINS 1024
 #define ABI_PATHS 4096
-#define ABI_SGS 1024
-#define ABI_SG_MEMBERS 65536
 #define ABI_FDB 65536  /* learned MACs */
 #define ABI_FRAGS 4096 /* fragmented datagrams in flight */
 #define ABI_TRACE_STEPS 64

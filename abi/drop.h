@@ -42,7 +42,8 @@
 	X(FRAG_OVERLAP, "frag_overlap", "the fragment overlaps another one of its datagram")       \
 	X(HALF_OPEN, "half_open", "too many half-open connections to the port or of the source")   \
 	X(SOURCE_RATE, "source_rate", "the source opens too many connections a second")            \
-	X(SYN_COOKIE, "syn_cookie", "under a SYN flood, and not the answer to a cookie")
+	X(SYN_COOKIE, "syn_cookie", "under a SYN flood, and not the answer to a cookie")           \
+	X(ACL, "acl", "a list of rules denies it")
 
 enum drop_reason {
 #define X(name, id, text) DROP_##name,

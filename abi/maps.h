@@ -28,8 +28,9 @@ struct dp_globals {
 	__u32 analytics;      /* enum analytics_flag */
 	__u32 active_s; /* a flow is reported each time it has lived this long; 0: at its end only */
 	__u32 drop_every, capture_every, capture_port;
-	__u32 expects_until; /* seconds of jiffies; later nothing is expected */
-	__u32 spare[16];
+	__u32 expects_until;	       /* seconds of jiffies; later nothing is expected */
+	__u32 policy_slot, policy_vec; /* last numbers given out */
+	__u32 spare[14];
 	/* Written by every new connection: lines of their own. */
 	__u64 next4, next6;
 	__u64 n_made;				 /* connections */
@@ -232,10 +233,12 @@ struct port_rec {
 	__u16 meter_from, meter_to; /* from and to the port; 0: none */
 	__u16 mirror;		    /* slot of `mirrors`; 0: none */
 	__u16 storm;		    /* meter of what it floods */
+	__u16 acl_from[ABI_PORT_ACLS],
+		acl_to[ABI_PORT_ACLS]; /* lists for what comes from and goes to it; 0: none */
 	__u32 sgs[ABI_PORT_SGS];
 	struct port_addr addrs[ABI_PORT_ADDRS];
 };
-ABI_SIZE(struct port_rec, 32 + 32 + 40 * ABI_PORT_ADDRS);
+ABI_SIZE(struct port_rec, 48 + 32 + 40 * ABI_PORT_ADDRS);
 
 /* Interfaces that carry our tc filter. */
 struct attach_rec {
@@ -307,35 +310,6 @@ struct frag_rec {
 	} piece[FRAG_PIECES];
 };
 ABI_SIZE(struct frag_rec, 56);
-
-/* ---- security groups ---- */
-
-enum sg_rule_flag {
-	SG_RULE_EGRESS = 1 << 0,
-	SG_RULE_PORTS = 1 << 1, /* min..max are ports */
-	SG_RULE_TYPE = 1 << 2,	/* min is the ICMP type */
-	SG_RULE_CODE = 1 << 3,	/* max is the ICMP code */
-};
-struct sg_rule {
-	__u8 flags;
-	__u8 family; /* 0: both */
-	__u8 proto;  /* 0: any */
-	__u8 pad;
-	__u16 min, max; /* host order */
-	__u32 remote_sg;
-	__u32 ip[4], mask[4];
-};
-struct sg_rec {
-	__u32 n_rules;
-	__u32 n_members;
-	__u64 members_hash;
-	struct sg_rule rules[ABI_SG_RULES];
-};
-struct sg_member_key {
-	__u32 sg;
-	__u32 family;
-	__u32 ip[4];
-};
 
 /* ---- chains ---- */
 

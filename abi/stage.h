@@ -16,6 +16,7 @@
 	X(CHAIN, "chain")                                                                          \
 	X(L2, "l2")                                                                                \
 	X(CONNTRACK, "conntrack")                                                                  \
+	X(ACL, "acl")                                                                              \
 	X(NATIVE, "native function")                                                               \
 	X(LIMIT, "connection limit")                                                               \
 	X(SG, "security group")                                                                    \
@@ -74,6 +75,8 @@ enum stage {
 	X(CT_EST, CONNTRACK, "belongs to a connection, TCP state {}")                              \
 	X(CT_REPLY, CONNTRACK, "reply of a connection, TCP state {}")                              \
 	X(CT_INVALID, CONNTRACK, "no segment that the connection can have now, TCP state {}")      \
+	X(ACL_PERMIT, ACL, "rule {} of list {} permits it (port {})")                              \
+	X(ACL_DENY, ACL, "rule {} of list {} denies it (port {}); 0: no rule matches")             \
 	X(SG_OFF, SG, "no port security on either side")                                           \
 	X(SG_RULE, SG, "rule {} of group {} allows it")                                            \
 	X(SG_EXEMPT, SG, "address configuration is always allowed")                                \

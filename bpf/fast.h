@@ -131,8 +131,9 @@ static __always_inline void key_to_pkt(const struct flow_key *k, const struct fa
 /* 1: the record is valid for this very frame. */
 static __always_inline int fast_valid(struct flow_rec *f, struct fast *m, __u64 now)
 {
-	return f->gen == dp_globals.gen && *(__u64 *)f->dmac == m->mac_hi &&
-	       *(__u32 *)(f->smac + 2) == m->mac_lo && !rec_idle(f, now);
+	return f->gen == dp_globals.gen && !(f->flags & FLOW_VARIES) &&
+	       *(__u64 *)f->dmac == m->mac_hi && *(__u32 *)(f->smac + 2) == m->mac_lo &&
+	       !rec_idle(f, now);
 }
 
 /* A packet of a control connection; key and segment are in the scratch packet. */

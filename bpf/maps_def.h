@@ -7,6 +7,7 @@
 #include "guard.h"
 #include "meter.h"
 #include "pkt.h"
+#include "policy.h"
 
 struct dp_globals dp_globals;
 
@@ -42,8 +43,6 @@ MAP_LAZY(fdb, struct fdb_key, struct fdb_rec, 65536);
 MAP(fdb_learned, BPF_MAP_TYPE_LRU_HASH, struct fdb_key, struct fdb_rec, ABI_FDB);
 MAP_LAZY(addrs, struct addr_key, struct addr_rec, 65536);
 MAP(frags, BPF_MAP_TYPE_LRU_HASH, struct frag_key, struct frag_rec, ABI_FRAGS);
-MAP_LAZY(sgs, __u32, struct sg_rec, ABI_SGS);
-MAP_LAZY(sg_members, struct sg_member_key, __u32, ABI_SG_MEMBERS);
 MAP_LAZY(paths, __u32, struct path_rec, ABI_PATHS);
 MAP_LAZY(path_hops, struct path_hop_key, struct path_hop, ABI_PATHS * 4);
 MAP_LAZY(path_ports, struct path_port_key, struct path_port, ABI_PATHS * 8);

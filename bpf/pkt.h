@@ -124,7 +124,9 @@ struct pkt {
 	__u16 meters[FLOW_METERS];
 	__u16 n_meters;
 	__u16 mirror, encap;
-	__u32 rule; /* that decided */
+	__u32 rule, rule_of; /* that decided, and its group or list */
+	__u8 dscp_seen;
+
 	__u8 dscp, pad3[3];
 
 	/* Native functions on the way to the output, in order. */
@@ -138,15 +140,11 @@ struct pkt {
 	__u8 stored;  /* p->rec is what stage_store() wrote */
 	__u8 rseen;   /* there is a record for the partner's key */
 	__u8 checked; /* the partner was evaluated under this generation, over the same ports and path */
-	__u32 sg_remote[4];
-	__u16 sg_sport, sg_dport;
-	__u8 sg_type, sg_code;
 
 	struct port_key in;
 	struct port_key outk;
 	struct fdb_key fdb;
 	struct addr_key addr;
-	struct sg_member_key sgm;
 
 	/* From here on nothing is cleared for a new packet: written before it is read. */
 	__u8 scratch[0];

@@ -30,6 +30,46 @@ static __always_inline void mirror_add(struct pkt *p, __u16 slot)
 	p->rec_flags |= FLOW_MIRROR;
 }
 
+/*
+ * The lists of a port, each of which must permit the packet: for what comes `from` it, or goes to it. A list without a rule
+ * that matches denies.
+ */
+__noinline int acl_port_allows(__u32 ifindex, __u32 vlan, __u32 from)
+{
+	struct port_key k = { .ifindex = ifindex, .vlan = (__u16)vlan };
+	struct port_rec *port = bpf_map_lookup_elem(&ports, &k);
+	struct policy_scratch *s = policy_get();
+	struct pkt *p = pkt_get();
+
+	if (!port || !s || !p)
+		return 0;
+	for (int i = 0; i < ABI_PORT_ACLS; i++) {
+		__u16 id = from ? port->acl_from[i] : port->acl_to[i];
+
+		if (!id)
+			return 1;
+		p->rule = 0;
+		policy_view(p, s, 0);
+		if (policy_verdict(POLICY_ACL(id), p->key.family == 6) != POLICY_PERMIT) {
+			TRACE3(p, ACL_DENY, p->rule, id, ifindex);
+			return 0;
+		}
+		TRACE3(p, ACL_PERMIT, p->rule, id, ifindex);
+	}
+	return 1;
+}
+
+__noinline int stage_acl(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+
+	if (!p)
+		return -DROP_INTERNAL;
+	if (!acl_port_allows(p->in.ifindex, p->in.vlan, 1))
+		return -DROP_ACL;
+	return acl_port_allows(p->out, p->out_vlan, 0) ? STAGE_NEXT : -DROP_ACL;
+}
+
 /* The limits and marks of both ports of the segment. */
 __noinline int stage_qos(ctx_t *ctx)
 {
@@ -83,16 +123,20 @@ static __always_inline int native_limits(struct pkt *p, __u32 enter, __u32 kind)
 }
 
 /* Native function i of those that chain_to_hop() met on the way. */
-__noinline int native_one(ctx_t *ctx, __u32 i)
+static __always_inline int native_one(ctx_t *ctx, __u32 i)
 {
 	struct pkt *p = stage_begin(ctx);
 	struct native_visit *n;
+	int v;
 
 	if (!p || i >= ABI_CHAIN_HOPS)
 		return -DROP_INTERNAL;
 	n = &p->natives[i];
 	TRACE3(p, NATIVE, n->kind, n->enter, n->leave);
 	switch (n->kind) {
+	case NATIVE_ACL:
+		v = acl_port_allows(n->enter, 0, 0) ? STAGE_NEXT : -DROP_ACL;
+		return v ? v : acl_port_allows(n->leave, 0, 1) ? STAGE_NEXT : -DROP_ACL;
 	case NATIVE_FIREWALL:
 		return native_firewall(p, n->enter, n->leave);
 	case NATIVE_POLICER:

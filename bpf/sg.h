@@ -8,78 +8,28 @@
  * changed; p->sg_* then holds the opener's view. No rule, no passage.
  */
 
+#include "classify.h"
 #include "maps_def.h"
 #include "parse.h"
 #include "spoof.h"
 
-/* Puts the opener's tuple into p->sg_*; `egress` says whose remote it is. */
-static __always_inline void sg_view(struct pkt *p, int egress)
+/* The opener's tuple into the scratch; a reply to an ICMP query stands for the query. */
+static __always_inline void sg_view(struct pkt *p, struct policy_scratch *s)
 {
-	/* The remote of an egress rule is the opener's destination, of an ingress rule its source. */
-	int dst = egress ? !p->reply : p->reply;
-
-	for (int i = 0; i < 4; i++)
-		p->sg_remote[i] = 0;
-	if (p->key.family == 6) {
-		for (int i = 0; i < 4; i++)
-			p->sg_remote[i] = dst ? p->key.addr[i + 4] : p->key.addr[i];
-	} else {
-		p->sg_remote[0] = dst ? p->key.addr[1] : p->key.addr[0];
-	}
-	p->sg_sport = bpf_ntohs(p->reply ? p->key.dport : p->key.sport);
-	p->sg_dport = bpf_ntohs(p->reply ? p->key.sport : p->key.dport);
-	p->sg_type = p->icmp_type;
-	p->sg_code = p->icmp_code;
-	if (p->reply && p->icmp == ICMP_QUERY) { /* the request that this answers */
-		p->sg_type = icmp_request(p->key.proto, p->icmp_type);
-		p->sg_code = 0;
-	}
-}
-
-static __always_inline int sg_rule_matches(struct pkt *p, const struct sg_rule *r, __u32 egress)
-{
-	__u32 diff = (r->flags & SG_RULE_EGRESS) ^ egress;
-
-	if (r->family)
-		diff |= r->family ^ p->key.family;
-	if (r->proto)
-		diff |= r->proto ^ p->key.proto;
-	for (int i = 0; i < 4; i++)
-		diff |= (p->sg_remote[i] ^ r->ip[i]) & r->mask[i];
-	if (diff)
-		return 0;
-	if ((r->flags & SG_RULE_PORTS) && (p->sg_dport < r->min || p->sg_dport > r->max))
-		return 0;
-	if ((r->flags & SG_RULE_TYPE) && p->sg_type != r->min)
-		return 0;
-	if ((r->flags & SG_RULE_CODE) && p->sg_code != r->max)
-		return 0;
-	if (!r->remote_sg)
-		return 1;
-	p->sgm.sg = r->remote_sg;
-	p->sgm.family = p->key.family;
-	for (int i = 0; i < 4; i++)
-		p->sgm.ip[i] = p->sg_remote[i];
-	return bpf_map_lookup_elem(&sg_members, &p->sgm) != 0;
+	policy_view(p, s, p->reply);
+	if (p->reply && p->icmp == ICMP_QUERY)
+		s->view.dport = (__u16)(icmp_request(p->key.proto, p->icmp_type) << 8);
 }
 
 /* 1: a rule of group `sg` allows the packet. */
-__noinline int sg_group_allows(__u32 sg, __u32 egress)
+static __always_inline int sg_group_allows(__u32 sg, __u32 egress)
 {
 	struct pkt *p = pkt_get();
-	struct sg_rec *g = bpf_map_lookup_elem(&sgs, &sg);
 
-	if (!p || !g)
+	if (!p || policy_verdict(POLICY_SG(sg, egress), p->key.family == 6) != POLICY_PERMIT)
 		return 0;
-	for (__u32 i = 0; i < ABI_SG_RULES; i++) {
-		if (i >= g->n_rules)
-			return 0;
-		if (sg_rule_matches(p, &g->rules[i], egress)) {
-			TRACE2(p, SG_RULE, i, sg);
-			return 1;
-		}
-	}
-	return 0;
+	TRACE2(p, SG_RULE, p->rule, sg);
+	return 1;
 }
 
 /* 1: the port is unsecured, or one of its groups allows it. */
@@ -87,13 +37,17 @@ __noinline int sg_port_allows(__u32 ifindex, __u32 vlan, __u32 egress)
 {
 	struct port_key k = { .ifindex = ifindex, .vlan = (__u16)vlan };
 	struct port_rec *port = bpf_map_lookup_elem(&ports, &k);
+	struct policy_scratch *s;
 	struct pkt *p = pkt_get();
 
 	if (!port || !p)
 		return 0;
 	if (!(port->flags & PORT_SECURITY))
 		return 1;
-	sg_view(p, egress != 0);
+	s = policy_get();
+	if (!s)
+		return 0;
+	sg_view(p, s);
 	for (int i = 0; i < ABI_PORT_SGS && i < port->n_sgs; i++)
 		if (sg_group_allows(port->sgs[i], egress))
 			return 1;

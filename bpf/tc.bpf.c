@@ -65,7 +65,8 @@ __noinline int stage_parse(ctx_t *ctx)
 
 static __always_inline int is_policy(__u32 reason)
 {
-	return reason == DROP_SG_EGRESS || reason == DROP_SG_INGRESS || reason == DROP_FIREWALL;
+	return reason == DROP_SG_EGRESS || reason == DROP_SG_INGRESS || reason == DROP_FIREWALL ||
+	       reason == DROP_ACL;
 }
 
 /* Ends the packet; a verdict of policy on a flow is remembered. */
@@ -114,6 +115,7 @@ static __always_inline int run_record(ctx_t *ctx)
 	int v;
 
 	RUN(stage_conntrack);
+	RUN(stage_acl);
 	RUN(stage_native);
 	RUN(stage_sg);
 	RUN(stage_limits);

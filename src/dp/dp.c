@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dp/dp.h"
 #include "dp/internal.h"
+#include "dp/tables.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -343,7 +344,10 @@ static int take_over(struct dp *dp, struct err *e)
 
 static int open_steps(struct dp *dp, const struct dp_config *c, struct err *e)
 {
-	int r = set_dirs(dp, c->pin_dir, e);
+	int r = policy_open(dp, e);
+
+	if (!r)
+		r = set_dirs(dp, c->pin_dir, e);
 
 	if (r)
 		return r;
@@ -403,6 +407,7 @@ void dp_close(struct dp *dp)
 		munmap(dp->chains, ABI_CHAINS * sizeof(union chain_ptr));
 	if (dp->skel)
 		dp_bpf__destroy(dp->skel);
+	policy_close(dp);
 	names_done(&dp->names);
 	free(dp);
 }

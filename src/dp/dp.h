@@ -25,7 +25,10 @@ struct dp;
 
 #define DP_PORT_ADDRS_MAX 32 /* fixed IPs + allowed address pairs of one port */
 #define DP_PORT_SGS_MAX 8
-#define DP_SG_RULES_MAX 256 /* rules of one security group, both directions */
+#define DP_PORT_ACLS_MAX 4 /* lists of one port and direction */
+#define DP_ACL_RULES_MAX 10240
+#define DP_ADDR_GROUP_MAX 16384 /* addresses of one group */
+#define DP_SG_RULES_MAX 256	/* rules of one security group, both directions */
 #define DP_CHAIN_HOPS_MAX 16
 #define DP_HOP_PAIRS_MAX 16
 #define DP_CHAIN_CLASSIFIERS_MAX 16
@@ -100,6 +103,8 @@ struct dp_port {
 	struct dp_addr addrs[DP_PORT_ADDRS_MAX];
 	size_t n_sgs;
 	uint32_t sgs[DP_PORT_SGS_MAX]; /* ids given to dp_sg_set() */
+	/* Lists given to dp_acl_set(), for what comes from and goes to the port; all must permit. Ends with 0. */
+	uint16_t acl_from[DP_PORT_ACLS_MAX], acl_to[DP_PORT_ACLS_MAX];
 	uint16_t meter_from,
 		meter_to; /* ids given to dp_meter_set(), for what comes from and goes to the port; 0: none */
 	bool has_dscp;
@@ -143,12 +148,42 @@ struct dp_sg_rule {
 	uint16_t port_min, port_max; /* host order; ICMP: type / code; 0..65535: any */
 	bool has_ports; /* port range (or ICMP type, and code when port_max != 256) is given */
 	struct ip_cidr remote; /* family 0: any */
-	uint32_t remote_sg;    /* 0: none */
+	uint32_t remote_sg;    /* addresses of this group's ports; 0: none */
+	uint32_t remote_group; /* given to dp_addr_group_set(); 0: none */
 };
 /* Replaces the group's rules and members (addresses of its ports; used by rules with remote_sg). */
 WARN_UNUSED int dp_sg_set(struct dp *dp, uint32_t sg, const struct dp_sg_rule *rules, size_t n_rules,
 			  const struct ip_addr *members, size_t n_members, struct err *e);
 WARN_UNUSED int dp_sg_del(struct dp *dp, uint32_t sg, struct err *e);
+
+/* ---- stateless lists of rules ---- */
+
+/* A list is looked at from its first rule on; the first one that matches decides, and when none does the packet is denied. */
+struct dp_acl_rule {
+	uint32_t id; /* handed back by traces and drops */
+	bool deny;
+	uint8_t family;		       /* 0: both */
+	uint8_t proto;		       /* IANA; 0: any */
+	struct ip_cidr src, dst;       /* family 0: any */
+	uint32_t src_group, dst_group; /* given to dp_addr_group_set(), instead of an address; 0: none */
+	bool has_sport, has_dport;
+	uint16_t sport_min, sport_max, dport_min, dport_max; /* host order */
+	bool has_icmp, has_icmp_code;
+	uint8_t icmp_type, icmp_code;
+	uint8_t tcp_flags_mask, tcp_flags; /* mask 0: any */
+	bool has_dscp;
+	uint8_t dscp;
+	vlan_id vlan; /* of the ingress port; 0: any */
+};
+/* Both directions of a connection are looked at, each by itself. A changed list takes effect at once for all packets. */
+WARN_UNUSED int dp_acl_set(struct dp *dp, uint32_t id, const struct dp_acl_rule *rules, size_t n,
+			   struct err *e);
+WARN_UNUSED int dp_acl_del(struct dp *dp, uint32_t id, struct err *e); /* absent is success */
+
+/* Costs one map operation for each address that comes or goes, whatever uses the group. */
+WARN_UNUSED int dp_addr_group_set(struct dp *dp, uint32_t id, const struct ip_cidr *v, size_t n,
+				  struct err *e);
+WARN_UNUSED int dp_addr_group_del(struct dp *dp, uint32_t id, struct err *e); /* absent is success */
 
 /* ---- chains ---- */
 

@@ -29,8 +29,11 @@
 	X(FDB_LEARNED, fdb_learned)                                                                \
 	X(ADDRS, addrs)                                                                            \
 	X(FRAGS, frags)                                                                            \
-	X(SGS, sgs)                                                                                \
-	X(SG_MEMBERS, sg_members)                                                                  \
+	X(POLICY_TABLES, policy_tables)                                                            \
+	X(POLICY_TRIE, policy_trie)                                                                \
+	X(POLICY_VECS, policy_vecs)                                                                \
+	X(POLICY_RULES, policy_rules)                                                              \
+	X(POLICY_GROUPS, policy_groups)                                                            \
 	X(PATHS, paths)                                                                            \
 	X(PATH_HOPS, path_hops)                                                                    \
 	X(PATH_PORTS, path_ports)                                                                  \
@@ -55,7 +58,7 @@ enum dp_map {
 };
 
 /* What was named since dp_mark(): kind and key, sorted when it is searched. */
-enum name_kind { NAME_NET, NAME_PORT, NAME_SG, NAME_CHAIN, NAME_METER };
+enum name_kind { NAME_NET, NAME_PORT, NAME_SG, NAME_CHAIN, NAME_METER, NAME_ACL, NAME_ADDR_GROUP };
 struct name {
 	uint32_t kind, a, b;
 };
@@ -73,6 +76,7 @@ void names_done(struct names *n);
 
 struct dp_bpf;
 struct observe;
+struct policy;
 struct dp {
 	char pin_dir[DP_PATH_SIZE - 64];
 	char dir[DP_PATH_SIZE - 32]; /* of this ABI, in pin_dir */
@@ -87,6 +91,7 @@ struct dp {
 	uint64_t aged_ns; /* instant of the last ageing walk, as the kernel read it */
 	struct observe *observe;
 	struct names names;
+	struct policy *policy;
 };
 
 static inline bool port_is_pseudo(__u32 ifx)
@@ -126,7 +131,7 @@ WARN_UNUSED int meter_sweep(struct dp *dp, struct err *e);
 
 /* Entries that only a killed process can have left. */
 WARN_UNUSED int port_sweep(struct dp *dp, struct err *e);
-WARN_UNUSED int sg_sweep(struct dp *dp, struct err *e);
+WARN_UNUSED int policy_sweep(struct dp *dp, struct err *e);
 WARN_UNUSED int chain_sweep(struct dp *dp, struct err *e);
 
 /* Readers of the rings of events. */

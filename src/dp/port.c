@@ -263,6 +263,10 @@ static void port_rec_of(const struct dp_port *p, struct port_rec *ret)
 	ret->n_addrs = (__u8)p->n_addrs;
 	ret->n_sgs = (__u8)p->n_sgs;
 	memcpy(ret->sgs, p->sgs, p->n_sgs * sizeof(p->sgs[0]));
+	for (int i = 0; i < DP_PORT_ACLS_MAX; i++) {
+		ret->acl_from[i] = p->acl_from[i];
+		ret->acl_to[i] = p->acl_to[i];
+	}
 	ret->meter_from = p->meter_from;
 	ret->storm = p->storm_meter;
 	ret->guards = p->guards;

@@ -58,22 +58,15 @@ static int sweep_attached(struct dp *dp, struct err *e)
 	return n < 0 ? n : r;
 }
 
-static int sweep_map(struct dp *dp, enum dp_map m, enum name_kind kind, struct err *e)
+static int sweep_nets(struct dp *dp, struct err *e)
 {
 	CLEANUP(free_voidp) void *keys = NULL;
-	int n = dp_keys(dp, m, sizeof(__u32), &keys, e), r = 0;
+	int n = dp_keys(dp, M_NETS, sizeof(__u32), &keys, e);
 
-	for (int i = 0; i < n && !r; i++) {
-		__u32 id = ((__u32 *)keys)[i];
-
-		if (names_has(&dp->names, kind, id, 0))
-			continue;
-		if (m == M_SGS)
-			r = dp_sg_del(dp, id, e);
-		else
-			dp_unset(dp, m, &id);
-	}
-	return n < 0 ? n : r;
+	for (int i = 0; i < n; i++)
+		if (!names_has(&dp->names, NAME_NET, ((__u32 *)keys)[i], 0))
+			dp_unset(dp, M_NETS, (__u32 *)keys + i);
+	return n < 0 ? n : 0;
 }
 
 /* A datapath of another ABI left its pins; its filters have been replaced by ours, port by port. */
@@ -115,13 +108,11 @@ int dp_sweep(struct dp *dp, struct err *e)
 	if (!r)
 		r = sweep_attached(dp, e);
 	if (!r)
-		r = sweep_map(dp, M_NETS, NAME_NET, e);
-	if (!r)
-		r = sweep_map(dp, M_SGS, NAME_SG, e);
+		r = sweep_nets(dp, e);
 	if (!r)
 		r = port_sweep(dp, e);
 	if (!r)
-		r = sg_sweep(dp, e);
+		r = policy_sweep(dp, e);
 	if (!r)
 		r = chain_sweep(dp, e);
 	if (!r)

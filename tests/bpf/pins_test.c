@@ -3,6 +3,7 @@
 /* What is pinned: swept, left half done, of another release, read back as counters. */
 
 #include "chain_lab.h"
+#include "policy.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -51,7 +52,10 @@ static void test_sweep_halves(void **state)
 	struct fdb_rec fr = { .ifindex = (uint32_t)lan.host };
 	struct addr_key ak = { .net = 1, .family = 4, .ip = { 1 } };
 	struct addr_rec ar = { .ifindex = 4444 };
-	struct sg_member_key mk = { .sg = 99, .family = 4 };
+	struct policy_key mk = { .prefix_len = 32, .owner = 99 };
+	struct policy_rule_key rk = { .slot = 99 };
+	struct policy_rule rule = { 0 };
+	struct policy_set set = { 0 };
 	struct path_hop_key hk = { .path = 4000 };
 	struct path_port_key pk = { .path = 4000, .ifindex = 4444 };
 	struct port_chain ch = { .chain = 77, .last_path = 4000 };
@@ -63,7 +67,8 @@ static void test_sweep_halves(void **state)
 
 	junk("fdb", &fk, &fr);
 	junk("addrs", &ak, &ar);
-	junk("sg_members", &mk, &one);
+	junk("policy_trie", &mk, &set);
+	junk("policy_rules", &rk, &rule);
 	junk("path_hops", &hk, &hop);
 	junk("path_ports", &pk, &pp);
 	junk("port_chain", &ifx, &ch);
@@ -74,7 +79,8 @@ static void test_sweep_halves(void **state)
 	OK(dp_sweep(lab.dp, &lab_err));
 	assert_int_equal(lab_entries(&lab, "fdb"), 0);
 	assert_int_equal(lab_entries(&lab, "addrs"), 0);
-	assert_int_equal(lab_entries(&lab, "sg_members"), 0);
+	assert_int_equal(lab_entries(&lab, "policy_trie"), 0);
+	assert_int_equal(lab_entries(&lab, "policy_rules"), 0);
 	assert_int_equal(lab_entries(&lab, "path_hops"), 0);
 	assert_int_equal(lab_entries(&lab, "path_ports"), 0);
 	assert_int_equal(lab_entries(&lab, "port_chain"), 0);

@@ -157,7 +157,7 @@ class RealNode:
         found += [f"mount {m}" for m in self.mounts()] + [f"cgroup {c}" for c in self.cgroups()]
         disks = f"{self.state}/servers"
         found += [f"disk {e}" for e in os.listdir(disks)] if os.path.isdir(disks) else []
-        for name in ("ports", "attached", "nets", "addrs", "sgs", "sg_members", "port_class", "port_chain", "path_ports", "paths"):
+        for name in ("ports", "attached", "nets", "addrs", "policy_tables", "policy_trie", "policy_rules", "port_class", "port_chain", "path_ports", "paths"):
             entries = self.map(name)
             found += [f"{len(entries)} entries of {name}"] if entries else []
         return found

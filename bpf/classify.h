@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_BPF_CLASSIFY_H
+#define DEMARC_BPF_CLASSIFY_H
+
+/*
+ * Which rule of a compiled table decides. abi/policy.h says how a table is made. The work is bounded by the number of dimensions and
+ * of words: a lookup for each dimension that a rule looks at, and for a large table one visit of each word that is not 0
+ * in the summaries of all of them.
+ */
+
+#include "maps_def.h"
+
+struct policy_view {	      /* host order */
+	__u32 src[4], dst[4]; /* network order */
+	__u16 sport, dport, vlan;
+	__u8 proto, flags, dscp, pad;
+};
+
+struct policy_scratch {
+	struct policy_view view;
+	struct policy_key key;
+	__u32 table; /* key of policy_tables */
+	__u32 slot;
+	__u32 n_list;
+	__u64 bits[ABI_POLICY_SMALL]; /* rules, or words, that are left */
+	__u32 vecs[PDIM_N][1 + ABI_POLICY_GROUPS];
+	__u8 n_vecs[PDIM_N];
+	__u8 list[ABI_POLICY_WORDS];
+	__u64 any[ABI_POLICY_WORDS]; /* of one dimension */
+	__u64 all[ABI_POLICY_WORDS]; /* of the dimensions so far */
+};
+
+MAP(policy_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct policy_scratch, 1);
+MAP_LAZY(policy_tables, __u32, struct policy_table, ABI_POLICY_TABLES);
+MAP_LAZY(policy_groups, __u32, __u64, 8192);
+MAP_LAZY(policy_vecs, __u32, struct policy_vec, 131072);
+MAP_LAZY(policy_rules, struct policy_rule_key, struct policy_rule, 262144);
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct policy_key);
+	__type(value, struct policy_set);
+	__uint(max_entries, 1048576);
+} policy_trie SEC(".maps");
+
+static __always_inline struct policy_scratch *policy_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&policy_scratch, &zero);
+}
+
+/* Index of the lowest bit of x, which is not 0: multiplication by a de Bruijn sequence. */
+static __always_inline __u32 lowest_bit(__u64 x)
+{
+	static const __u8 at[64] = { 0,	 1,  48, 2,  57, 49, 28, 3,  61, 58, 50, 42, 38, 29, 17, 4,
+				     62, 55, 59, 36, 53, 51, 43, 22, 45, 39, 33, 30, 24, 18, 12, 5,
+				     63, 47, 56, 27, 60, 41, 37, 16, 54, 35, 52, 21, 44, 32, 23, 11,
+				     46, 26, 40, 15, 34, 20, 31, 10, 25, 14, 19, 9,  13, 8,  7,	 6 };
+	__u64 i = ((x & -x) * 0x03f79d71b4cb0a89ULL) >> 58;
+
+	__asm__ volatile("%0 &= 63" : "+r"(i)); /* as in timeout_of() */
+	return at[i];
+}
+
+/* ---- a packet's value in each dimension ---- */
+
+static __always_inline void key_set16(struct policy_key *k, __u16 v)
+{
+	k->data[0] = (__u8)(v >> 8);
+	k->data[1] = (__u8)v;
+	k->prefix_len = 32 + 16;
+}
+
+static __always_inline void policy_key_of(struct policy_scratch *s, __u32 dim)
+{
+	struct policy_key *k = &s->key;
+	__u32 *words = (__u32 *)k->data;
+
+	k->prefix_len = 32 + 8;
+	switch (dim) {
+	case PDIM_SRC:
+	case PDIM_DST:
+		for (int i = 0; i < 4; i++)
+			words[i] = dim == PDIM_SRC ? s->view.src[i] : s->view.dst[i];
+		k->prefix_len = s->table & 1 ? 32 + 128 : 32 + 32;
+		break;
+	case PDIM_SPORT:
+		key_set16(k, s->view.sport);
+		break;
+	case PDIM_DPORT:
+		key_set16(k, s->view.dport);
+		break;
+	case PDIM_VLAN:
+		key_set16(k, s->view.vlan);
+		break;
+	case PDIM_PROTO:
+		k->data[0] = s->view.proto;
+		break;
+	case PDIM_FLAGS:
+		k->data[0] = s->view.flags;
+		break;
+	default:
+		k->data[0] = s->view.dscp;
+	}
+}
+
+/* ---- sets ---- */
+
+static __always_inline void vec_note(struct policy_scratch *s, __u32 dim, __u32 vec)
+{
+	__u32 n;
+
+	if (dim >= PDIM_N || !vec)
+		return;
+	n = s->n_vecs[dim];
+	if (n > ABI_POLICY_GROUPS)
+		return;
+	s->vecs[dim][n] = vec;
+	s->n_vecs[dim] = (__u8)(n + 1);
+}
+
+/* Group `i` of the table's sources (side 0) or destinations: its rules when it has the address in s->key. */
+__noinline int policy_group(__u32 side, __u32 i)
+{
+	struct policy_scratch *s = policy_get();
+	struct policy_table *t;
+	struct policy_group *g;
+	__u32 owner;
+
+	if (!s || side > 1 || i >= ABI_POLICY_GROUPS)
+		return 0;
+	t = bpf_map_lookup_elem(&policy_tables, &s->table);
+	if (!t)
+		return 0;
+	g = &t->groups[side][i];
+	owner = s->key.owner;
+	s->key.owner = bpf_htonl(POLICY_OWNER_GROUP | g->group << 1 | (s->table & 1));
+	if (bpf_map_lookup_elem(&policy_trie, &s->key)) {
+		for (int w = 0; w < ABI_POLICY_SMALL; w++)
+			s->any[w] |= g->set.bits[w];
+		vec_note(s, side, g->set.vec);
+	}
+	s->key.owner = owner;
+	return 0;
+}
+
+/* Narrows s->bits by one dimension. Returns 1 when no rule is left. */
+__noinline int policy_dim(__u32 dim)
+{
+	struct policy_scratch *s = policy_get();
+	struct policy_table *t;
+	struct policy_set *hit;
+	__u64 left = 0;
+
+	if (!s || dim >= PDIM_N)
+		return 1;
+	t = bpf_map_lookup_elem(&policy_tables, &s->table);
+	if (!t)
+		return 1;
+	policy_key_of(s, dim);
+	s->key.owner = bpf_htonl(t->slot << 3 | dim);
+	hit = bpf_map_lookup_elem(&policy_trie, &s->key);
+	if (!hit)
+		hit = &t->any[dim];
+	for (int w = 0; w < ABI_POLICY_SMALL; w++)
+		s->any[w] = hit->bits[w];
+	vec_note(s, dim, hit->vec);
+	if (dim <= PDIM_DST)
+		for (__u32 i = 0; i < ABI_POLICY_GROUPS && i < t->n_groups[dim]; i++)
+			policy_group(dim, i);
+	for (int w = 0; w < ABI_POLICY_SMALL; w++) {
+		s->bits[w] &= s->any[w];
+		left |= s->bits[w];
+	}
+	return !left;
+}
+
+/* ---- the words of a large table ---- */
+
+/* Appends the words that s->bits[w] leaves to s->list. The length is kept in memory: the verifier need not follow it. */
+__noinline int words_note(__u32 w)
+{
+	struct policy_scratch *s = policy_get();
+	__u64 bits;
+	__u32 n;
+
+	if (!s || w >= ABI_POLICY_SMALL)
+		return 0;
+	bits = s->bits[w];
+	for (__u32 i = 0; i < 64; i++) {
+		n = *(volatile __u32 *)&s->n_list; /* else clang counts beside it, and the check is lost */
+		__asm__ volatile("" : "+r"(n));
+		if (!bits || n >= ABI_POLICY_WORDS)
+			break;
+		s->list[n] = (__u8)(w * 64 + lowest_bit(bits));
+		s->n_list = n + 1;
+		bits &= bits - 1;
+	}
+	return 0;
+}
+
+/* s->any |= vector `id`, in the words of s->list; the first one of a dimension replaces it. */
+static __always_inline void words_or(struct policy_scratch *s, __u32 id, __u32 first)
+{
+	struct policy_vec *v = bpf_map_lookup_elem(&policy_vecs, &id);
+
+	if (!v)
+		return;
+	for (__u32 i = 0; i < ABI_POLICY_WORDS; i++) {
+		__u32 w;
+
+		if (i >= s->n_list)
+			break;
+		w = s->list[i];
+		if (w >= ABI_POLICY_WORDS)
+			break;
+		s->any[w] = first ? v->w[w] : s->any[w] | v->w[w];
+	}
+}
+
+/* s->all &= what one dimension allows. */
+__noinline int words_and(__u32 dim, __u32 first)
+{
+	struct policy_scratch *s = policy_get();
+
+	if (!s || dim >= PDIM_N)
+		return 0;
+	for (__u32 k = 0; k <= ABI_POLICY_GROUPS && k < s->n_vecs[dim]; k++)
+		words_or(s, s->vecs[dim][k], k == 0);
+	for (__u32 i = 0; i < ABI_POLICY_WORDS; i++) {
+		__u32 w;
+
+		if (i >= s->n_list)
+			break;
+		w = s->list[i];
+		if (w >= ABI_POLICY_WORDS)
+			break;
+		s->all[w] = first ? s->any[w] : s->all[w] & s->any[w];
+	}
+	return 0;
+}
+
+/* The first rule in s->all. */
+__noinline __u32 words_first(void)
+{
+	struct policy_scratch *s = policy_get();
+
+	if (!s)
+		return ABI_POLICY_RULES;
+	for (__u32 i = 0; i < ABI_POLICY_WORDS; i++) {
+		__u32 w;
+
+		if (i >= s->n_list)
+			break;
+		w = s->list[i];
+		if (w >= ABI_POLICY_WORDS)
+			break;
+		if (s->all[w])
+			return w * 64 + lowest_bit(s->all[w]);
+	}
+	return ABI_POLICY_RULES;
+}
+
+/* Lowest rule of a large table in all dimensions; ABI_POLICY_RULES when there is none. */
+__noinline __u32 policy_big(__u32 dims)
+{
+	struct policy_scratch *s = policy_get();
+	__u32 first = 1;
+
+	if (!s)
+		return ABI_POLICY_RULES;
+	s->n_list = 0;
+	for (__u32 w = 0; w < ABI_POLICY_SMALL; w++)
+		words_note(w);
+	for (__u32 d = 0; d < PDIM_N; d++) {
+		if (!(dims >> d & 1))
+			continue;
+		words_and(d, first);
+		first = 0;
+	}
+	return words_first();
+}
+
+static __always_inline __u32 policy_small(struct policy_scratch *s)
+{
+	for (__u32 w = 0; w < ABI_POLICY_SMALL; w++)
+		if (s->bits[w])
+			return w * 64 + lowest_bit(s->bits[w]);
+	return ABI_POLICY_RULES;
+}
+
+/*
+ * The rule of table `table` that decides about the view in the scratch: its index, or ABI_POLICY_RULES when none does. Sets p->varies
+ * when a rule that looks at more than the key of a flow could have been concerned.
+ */
+static __always_inline __u32 policy_find(__u32 table, __u32 family6)
+{
+	struct policy_scratch *s = policy_get();
+	struct policy_table *t;
+	struct pkt *p = pkt_get();
+	__u32 dims;
+
+	if (!s || !p)
+		return ABI_POLICY_RULES;
+	s->table = table << 1 | (family6 & 1);
+	t = bpf_map_lookup_elem(&policy_tables, &s->table);
+	if (!t || !t->n_rules)
+		return ABI_POLICY_RULES;
+	s->slot = t->slot;
+	dims = t->dims;
+	if (!dims)
+		return 0; /* the first rule is about everything */
+	for (int w = 0; w < ABI_POLICY_SMALL; w++)
+		s->bits[w] = ~0ULL;
+	for (__u32 d = 0; d < PDIM_N; d++)
+		s->n_vecs[d] = 0;
+	for (__u32 d = 0; d < PDIM_FLAGS; d++)
+		if ((dims >> d & 1) && policy_dim(d))
+			return ABI_POLICY_RULES;
+	for (int w = 0; w < ABI_POLICY_SMALL; w++)
+		if (s->bits[w] & t->varying[w])
+			p->rec_flags |= FLOW_VARIES;
+	for (__u32 d = PDIM_FLAGS; d < PDIM_N; d++)
+		if ((dims >> d & 1) && policy_dim(d))
+			return ABI_POLICY_RULES;
+	return t->big ? policy_big(dims) : policy_small(s);
+}
+
+enum policy_verdict { POLICY_NONE, POLICY_PERMIT, POLICY_DENY };
+
+/* What table `table` says about the view; p->rule is the rule that said it. */
+__noinline __u32 policy_verdict(__u32 table, __u32 family6)
+{
+	struct policy_scratch *s = policy_get();
+	struct policy_rule_key k = {};
+	struct policy_rule *r;
+	struct pkt *p = pkt_get();
+
+	k.index = policy_find(table, family6);
+	if (k.index >= ABI_POLICY_RULES || !s)
+		return POLICY_NONE;
+	k.slot = s->slot;
+	r = bpf_map_lookup_elem(&policy_rules, &k);
+	if (!r || !p)
+		return POLICY_NONE;
+	p->rule = r->id;
+	p->rule_of = r->of;
+	return r->deny ? POLICY_DENY : POLICY_PERMIT;
+}
+
+/* The packet as it is, or (reverse) as the opener of its connection would see it. */
+static __always_inline void policy_view(struct pkt *p, struct policy_scratch *s, int reverse)
+{
+	struct policy_view *v = &s->view;
+
+	for (int i = 0; i < 4; i++) {
+		__u32 a = p->key.family == 6 ? p->key.addr[i] : i ? 0 : p->key.addr[0];
+		__u32 b = p->key.family == 6 ? p->key.addr[i + 4] : i ? 0 : p->key.addr[1];
+
+		v->src[i] = reverse ? b : a;
+		v->dst[i] = reverse ? a : b;
+	}
+	v->sport = bpf_ntohs(reverse ? p->key.dport : p->key.sport);
+	v->dport = bpf_ntohs(reverse ? p->key.sport : p->key.dport);
+	v->proto = p->key.proto;
+	v->vlan = p->in.vlan;
+	v->flags = p->tcp_flags;
+	v->dscp = p->dscp_seen;
+	if (p->icmp)
+		v->dport = (__u16)(p->icmp_type << 8 | p->icmp_code);
+}
+
+#endif

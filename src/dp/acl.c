@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Stateless lists of rules, and named groups of addresses. */
+
+#include "dp/tables.h"
+
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+
+#define PROTO_ICMP 1
+#define PROTO_ICMPV6 58
+
+static bool is_icmp(uint8_t proto)
+{
+	return proto == PROTO_ICMP || proto == PROTO_ICMPV6;
+}
+
+static int check_number(uint32_t id, const char *what, struct err *e)
+{
+	if (id && id <= POLICY_NUMBER_MAX)
+		return 0;
+	return err_set(e, FAULT_BAD_REQUEST, "id", "%s %u is not 1..%u", what, id, POLICY_NUMBER_MAX);
+}
+
+static int check_rule(const struct dp_acl_rule *r, size_t i, struct err *e)
+{
+	if ((r->src_group && r->src.addr.family) || (r->dst_group && r->dst.addr.family))
+		return err_set(e, FAULT_BAD_REQUEST, "rules",
+			       "rule %zu names an address and a group", i);
+	if (r->src_group > POLICY_NUMBER_MAX || r->dst_group > POLICY_NUMBER_MAX)
+		return err_set(e, FAULT_BAD_REQUEST, "rules", "rule %zu names a group above %u", i,
+			       POLICY_NUMBER_MAX);
+	if ((r->has_sport && r->sport_min > r->sport_max) ||
+	    (r->has_dport && r->dport_min > r->dport_max))
+		return err_set(e, FAULT_BAD_REQUEST, "rules",
+			       "rule %zu has a port range that ends before it begins", i);
+	if (r->dscp > 63 || r->vlan.id > 4094)
+		return err_set(e, FAULT_BAD_REQUEST, "rules",
+			       "rule %zu has a DSCP above 63 or a VLAN above 4094", i);
+	return 0;
+}
+
+static void rule_of(const struct dp_acl_rule *from, uint32_t list, struct rule *ret)
+{
+	*ret = (struct rule){ .id = from->id,
+			      .of = list,
+			      .deny = from->deny,
+			      .family = from->family,
+			      .proto = from->proto,
+			      .src = from->src,
+			      .dst = from->dst,
+			      .src_group = from->src_group,
+			      .dst_group = from->dst_group,
+			      .has_sport = from->has_sport,
+			      .sport_min = from->sport_min,
+			      .sport_max = from->sport_max,
+			      .has_dport = from->has_dport,
+			      .dport_min = from->dport_min,
+			      .dport_max = from->dport_max,
+			      .vlan = from->vlan.id,
+			      .flags_mask = from->tcp_flags_mask,
+			      .flags_value = from->tcp_flags,
+			      .has_dscp = from->has_dscp,
+			      .dscp = from->dscp };
+	if (!is_icmp(from->proto) || !from->has_icmp)
+		return;
+	ret->has_dport = true;
+	ret->dport_min = (uint16_t)(from->icmp_type << 8 | (from->has_icmp_code ? from->icmp_code : 0));
+	ret->dport_max =
+		(uint16_t)(from->icmp_type << 8 | (from->has_icmp_code ? from->icmp_code : 255));
+}
+
+int dp_acl_set(struct dp *dp, uint32_t id, const struct dp_acl_rule *rules, size_t n, struct err *e)
+{
+	CLEANUP(free_voidp) struct rule *v = NULL;
+	int r = check_number(id, "list", e);
+
+	if (!r && n > DP_ACL_RULES_MAX)
+		r = err_set(e, FAULT_TOO_LARGE, "rules", "list %u has more than %d rules", id,
+			    DP_ACL_RULES_MAX);
+	for (size_t i = 0; i < n && !r; i++)
+		r = check_rule(&rules[i], i, e);
+	if (!r)
+		r = names_add(&dp->names, NAME_ACL, id, 0, e);
+	if (r)
+		return r;
+	v = calloc(n + 1, sizeof(*v));
+	if (!v)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
+	for (size_t i = 0; i < n; i++)
+		rule_of(&rules[i], id, &v[i]);
+	return policy_table_set(dp, POLICY_ACL(id), v, n, e);
+}
+
+int dp_acl_del(struct dp *dp, uint32_t id, struct err *e)
+{
+	int r = check_number(id, "list", e);
+
+	if (!r)
+		policy_table_del(dp, POLICY_ACL(id));
+	return r;
+}
+
+int dp_addr_group_set(struct dp *dp, uint32_t id, const struct ip_cidr *v, size_t n, struct err *e)
+{
+	int r = check_number(id, "address group", e);
+
+	if (!r && n > DP_ADDR_GROUP_MAX)
+		r = err_set(e, FAULT_TOO_LARGE, "addresses",
+			    "address group %u has more than %d addresses", id, DP_ADDR_GROUP_MAX);
+	if (!r)
+		r = names_add(&dp->names, NAME_ADDR_GROUP, id, 0, e);
+	return r ? r : policy_group_set(dp, id, v, n, e);
+}
+
+int dp_addr_group_del(struct dp *dp, uint32_t id, struct err *e)
+{
+	int r = check_number(id, "address group", e);
+
+	if (!r)
+		policy_group_del(dp, id);
+	return r;
+}

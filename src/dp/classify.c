@@ -1,0 +1,566 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dp/classify.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+/* More pieces than this are a mistake, or an attack: a table of distinct addresses and ports has three per rule. */
+#define ENTRIES_MAX 400000
+#define VECS_MAX 60000
+
+/* What the compilation of one table works on. */
+struct work {
+	const struct rule **r; /* of the family, in order */
+	size_t n, n_words;
+	bool v6, big;
+	struct compiled *out;
+	size_t cap_entries, cap_vecs;
+	uint32_t *hash; /* open addressing over out->vecs: 1 + index, 0: empty */
+	size_t hash_size;
+	struct err *e;
+};
+
+static int no_memory(struct err *e)
+{
+	return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
+}
+
+static void bit_set(__u64 *v, size_t i)
+{
+	v[i / 64] |= 1ULL << i % 64;
+}
+static void bit_clear(__u64 *v, size_t i)
+{
+	v[i / 64] &= ~(1ULL << i % 64);
+}
+
+/* ---- sets ---- */
+
+static __u64 words_hash(const __u64 *v, size_t n)
+{
+	__u64 h = 0xcbf29ce484222325ULL;
+
+	for (size_t i = 0; i < n; i++) {
+		h ^= v[i];
+		h *= 0x9e3779b97f4a7c15ULL;
+		h ^= h >> 29;
+	}
+	return h;
+}
+
+static int vecs_grow(struct work *w)
+{
+	size_t cap = w->cap_vecs ? w->cap_vecs * 2 : 64;
+	struct policy_vec *v = realloc(w->out->vecs, cap * sizeof(*v));
+	uint32_t *hash;
+
+	if (!v)
+		return no_memory(w->e);
+	w->out->vecs = v;
+	hash = calloc(cap * 2, sizeof(*hash));
+	if (!hash)
+		return no_memory(w->e);
+	free(w->hash);
+	w->hash = hash;
+	w->hash_size = cap * 2;
+	w->cap_vecs = cap;
+	for (size_t i = 0; i < w->out->n_vecs; i++) {
+		size_t at = words_hash(v[i].w, w->n_words) & (w->hash_size - 1);
+
+		while (hash[at])
+			at = (at + 1) & (w->hash_size - 1);
+		hash[at] = (uint32_t)i + 1;
+	}
+	return 0;
+}
+
+/* The number of an equal vector, or of a new one; from 1. */
+static int vec_of(struct work *w, const __u64 *bits, uint32_t *ret)
+{
+	size_t at;
+
+	if (w->out->n_vecs == w->cap_vecs) {
+		int r = vecs_grow(w);
+
+		if (r)
+			return r;
+	}
+	at = words_hash(bits, w->n_words) & (w->hash_size - 1);
+	for (; w->hash[at]; at = (at + 1) & (w->hash_size - 1)) {
+		*ret = w->hash[at];
+		if (!memcmp(w->out->vecs[*ret - 1].w, bits, w->n_words * sizeof(*bits)))
+			return 0;
+	}
+	if (w->out->n_vecs == VECS_MAX)
+		return err_set(w->e, FAULT_TOO_LARGE, "rules",
+			       "the rules have more than %d different combinations", VECS_MAX);
+	memset(&w->out->vecs[w->out->n_vecs], 0, sizeof(w->out->vecs[0]));
+	memcpy(w->out->vecs[w->out->n_vecs].w, bits, w->n_words * sizeof(*bits));
+	*ret = (uint32_t)++w->out->n_vecs;
+	w->hash[at] = *ret;
+	return 0;
+}
+
+static void summary_of(const struct work *w, const __u64 *bits, __u64 ret[ABI_POLICY_SMALL])
+{
+	memset(ret, 0, ABI_POLICY_SMALL * sizeof(*ret));
+	for (size_t i = 0; i < w->n_words; i++)
+		if (!w->big)
+			ret[i] = bits[i];
+		else if (bits[i])
+			bit_set(ret, i);
+}
+
+static int set_of(struct work *w, const __u64 *bits, struct policy_set *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	summary_of(w, bits, ret->bits);
+	return w->big ? vec_of(w, bits, &ret->vec) : 0;
+}
+
+static int entry_add(struct work *w, enum policy_dim dim, const uint8_t *data, size_t n_data,
+		     unsigned int prefix, const __u64 *bits)
+{
+	struct compiled_entry *x;
+
+	if (w->out->n_entries == ENTRIES_MAX)
+		return err_set(w->e, FAULT_TOO_LARGE, "rules",
+			       "the rules need more than %d table entries", ENTRIES_MAX);
+	if (w->out->n_entries == w->cap_entries) {
+		size_t cap = w->cap_entries ? w->cap_entries * 2 : 64;
+
+		x = realloc(w->out->entries, cap * sizeof(*x));
+		if (!x)
+			return no_memory(w->e);
+		w->out->entries = x;
+		w->cap_entries = cap;
+	}
+	x = &w->out->entries[w->out->n_entries++];
+	memset(x, 0, sizeof(*x));
+	x->key.prefix_len = 32 + prefix;
+	x->key.owner = dim;
+	memcpy(x->key.data, data, n_data);
+	return set_of(w, bits, &x->set);
+}
+
+/* ---- addresses: prefixes nest, so that a prefix satisfies what its parent does ---- */
+
+struct prefix {
+	uint8_t b[16];
+	uint8_t len;
+	size_t rule;
+};
+
+static int prefix_cmp(const void *a, const void *b)
+{
+	const struct prefix *x = a, *y = b;
+	int c = memcmp(x->b, y->b, sizeof(x->b));
+
+	if (c)
+		return c;
+	if (x->len != y->len)
+		return x->len < y->len ? -1 : 1;
+	return x->rule < y->rule ? -1 : x->rule > y->rule;
+}
+
+static bool prefix_covers(const struct prefix *p, const struct prefix *q)
+{
+	unsigned int bytes = p->len / 8, bits = p->len % 8;
+
+	if (p->len > q->len || memcmp(p->b, q->b, bytes))
+		return false;
+	return !bits || !((p->b[bytes] ^ q->b[bytes]) >> (8 - bits));
+}
+
+static void prefix_mask(struct prefix *p)
+{
+	for (unsigned int i = p->len; i < 128; i++)
+		p->b[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+}
+
+/* The rules' prefixes of one side, sorted so that what covers comes before what it covers. */
+static struct prefix *prefixes_of(const struct work *w, bool src, size_t *ret_n)
+{
+	struct prefix *v = calloc(w->n + 1, sizeof(*v));
+	size_t n = 0;
+
+	for (size_t i = 0; v && i < w->n; i++) {
+		const struct ip_cidr *c = src ? &w->r[i]->src : &w->r[i]->dst;
+
+		if (!c->addr.family)
+			continue;
+		memcpy(v[n].b, c->addr.b, 16);
+		v[n].len = c->prefix_len;
+		v[n].rule = i;
+		prefix_mask(&v[n++]);
+	}
+	if (v)
+		qsort(v, n, sizeof(*v), prefix_cmp);
+	*ret_n = n;
+	return v;
+}
+
+/* bits := rules that any value satisfies, and those of v[stack[0..depth)]. */
+static int prefix_emit(struct work *w, enum policy_dim dim, const struct prefix *v,
+		       const size_t *stack, size_t depth, const __u64 *any, __u64 *bits)
+{
+	const struct prefix *p = &v[stack[depth - 1]];
+
+	memcpy(bits, any, w->n_words * sizeof(*bits));
+	for (size_t i = 0; i < depth; i++)
+		bit_set(bits, v[stack[i]].rule);
+	return entry_add(w, dim, p->b, sizeof(p->b), p->len, bits);
+}
+
+static int compile_prefixes(struct work *w, enum policy_dim dim, const __u64 *any)
+{
+	CLEANUP(free_voidp) struct prefix *v = NULL;
+	CLEANUP(free_voidp) size_t *stack = NULL;
+	__u64 bits[ABI_POLICY_WORDS] = { 0 };
+	size_t n, depth = 0;
+	int r = 0;
+
+	v = prefixes_of(w, dim == PDIM_SRC, &n);
+	stack = calloc(n + 1, sizeof(*stack));
+	if (!v || !stack)
+		return no_memory(w->e);
+	for (size_t i = 0; i < n && !r; i++) {
+		while (depth && !prefix_covers(&v[stack[depth - 1]], &v[i]))
+			depth--;
+		stack[depth++] = i;
+		if (i + 1 < n && v[i + 1].len == v[i].len && !memcmp(v[i + 1].b, v[i].b, 16))
+			continue; /* the same prefix again: once, with all its rules */
+		r = prefix_emit(w, dim, v, stack, depth, any, bits);
+	}
+	return r;
+}
+
+/* ---- numbers: intervals are cut at each other's ends, and every piece written as prefixes ---- */
+
+struct cut {
+	uint32_t at; /* first value from here on */
+	uint32_t rule;
+	bool begin;
+};
+
+static int cut_cmp(const void *a, const void *b)
+{
+	const struct cut *x = a, *y = b;
+
+	return x->at < y->at ? -1 : x->at > y->at;
+}
+
+struct numbers {
+	enum policy_dim dim;
+	unsigned int width; /* bits */
+	struct cut *cuts;
+	size_t n_cuts, cap;
+	__u64 any[ABI_POLICY_WORDS];
+};
+
+static int cut_add(struct work *w, struct numbers *x, size_t rule, uint32_t min, uint32_t max)
+{
+	if (x->n_cuts + 2 > x->cap) {
+		size_t cap = x->cap ? x->cap * 2 : 64;
+		struct cut *v = realloc(x->cuts, cap * sizeof(*v));
+
+		if (!v)
+			return no_memory(w->e);
+		x->cuts = v;
+		x->cap = cap;
+	}
+	x->cuts[x->n_cuts++] = (struct cut){ min, (uint32_t)rule, true };
+	x->cuts[x->n_cuts++] = (struct cut){ max + 1, (uint32_t)rule, false };
+	return 0;
+}
+
+/* [min, max] as the fewest aligned prefixes. */
+static int interval_emit(struct work *w, const struct numbers *x, uint32_t min, uint32_t max,
+			 const __u64 *bits)
+{
+	uint32_t end = max + 1;
+	int r = 0;
+
+	while (min < end && !r) {
+		unsigned int log = 0;
+		uint8_t data[2];
+
+		while (log < x->width && !(min & ((2u << log) - 1)) && min + (2u << log) <= end)
+			log++;
+		data[0] = x->width == 16 ? (uint8_t)(min >> 8) : (uint8_t)min;
+		data[1] = (uint8_t)min;
+		r = entry_add(w, x->dim, data, x->width / 8, x->width - log, bits);
+		min += 1u << log;
+	}
+	return r;
+}
+
+static int compile_cuts(struct work *w, struct numbers *x)
+{
+	__u64 bits[ABI_POLICY_WORDS];
+	size_t open = 0;
+	int r = 0;
+
+	memcpy(bits, x->any, sizeof(bits));
+	qsort(x->cuts, x->n_cuts, sizeof(*x->cuts), cut_cmp);
+	for (size_t i = 0; i < x->n_cuts && !r;) {
+		uint32_t at = x->cuts[i].at;
+
+		for (; i < x->n_cuts && x->cuts[i].at == at; i++) {
+			if (x->cuts[i].begin) {
+				bit_set(bits, x->cuts[i].rule);
+				open++;
+			} else {
+				bit_clear(bits, x->cuts[i].rule);
+				open--;
+			}
+		}
+		if (open)
+			r = interval_emit(w, x, at, x->cuts[i].at - 1, bits);
+	}
+	return r;
+}
+
+/* ---- what a rule wants in each dimension ---- */
+
+static bool is_any(const struct rule *r, enum policy_dim dim)
+{
+	switch (dim) {
+	case PDIM_SRC:
+		return !r->src.addr.family && !r->src_group;
+	case PDIM_DST:
+		return !r->dst.addr.family && !r->dst_group;
+	case PDIM_SPORT:
+		return !r->has_sport;
+	case PDIM_DPORT:
+		return !r->has_dport;
+	case PDIM_PROTO:
+		return !r->proto;
+	case PDIM_VLAN:
+		return !r->vlan;
+	case PDIM_FLAGS:
+		return !r->flags_mask;
+	case PDIM_DSCP:
+		return !r->has_dscp;
+	case PDIM_N:
+		break;
+	}
+	return true;
+}
+
+static int flags_cuts(struct work *w, struct numbers *x, size_t i)
+{
+	const struct rule *r = w->r[i];
+	int v = 0;
+
+	for (uint32_t f = 0; f < 256 && !v; f++)
+		if ((f & r->flags_mask) == (r->flags_value & r->flags_mask))
+			v = cut_add(w, x, i, f, f);
+	return v;
+}
+
+static int rule_cuts(struct work *w, struct numbers *x, size_t i)
+{
+	const struct rule *r = w->r[i];
+
+	switch (x->dim) {
+	case PDIM_SPORT:
+		return cut_add(w, x, i, r->sport_min, r->sport_max);
+	case PDIM_DPORT:
+		return cut_add(w, x, i, r->dport_min, r->dport_max);
+	case PDIM_PROTO:
+		return cut_add(w, x, i, r->proto, r->proto);
+	case PDIM_VLAN:
+		return cut_add(w, x, i, r->vlan, r->vlan);
+	case PDIM_DSCP:
+		return cut_add(w, x, i, r->dscp, r->dscp);
+	case PDIM_FLAGS:
+		return flags_cuts(w, x, i);
+	case PDIM_SRC:
+	case PDIM_DST:
+	case PDIM_N:
+		break;
+	}
+	return 0;
+}
+
+static int compile_numbers(struct work *w, enum policy_dim dim, const __u64 *any)
+{
+	struct numbers x = { .dim = dim, .width = 8 };
+	int r = 0;
+
+	if (dim == PDIM_SPORT || dim == PDIM_DPORT || dim == PDIM_VLAN)
+		x.width = 16;
+	memcpy(x.any, any, w->n_words * sizeof(*any));
+	for (size_t i = 0; i < w->n && !r; i++)
+		if (!is_any(w->r[i], dim))
+			r = rule_cuts(w, &x, i);
+	if (!r)
+		r = compile_cuts(w, &x);
+	free(x.cuts);
+	return r;
+}
+
+/* ---- groups ---- */
+
+static int group_slot(struct work *w, unsigned int side, uint32_t group, unsigned int *ret)
+{
+	struct policy_table *t = &w->out->head;
+	unsigned int i;
+
+	for (i = 0; i < t->n_groups[side]; i++)
+		if (t->groups[side][i].group == group)
+			break;
+	if (i == ABI_POLICY_GROUPS)
+		return err_set(w->e, FAULT_TOO_LARGE, "rules",
+			       "the rules name more than %d address groups", ABI_POLICY_GROUPS);
+	t->groups[side][i].group = group;
+	if (i == t->n_groups[side])
+		t->n_groups[side]++;
+	*ret = i;
+	return 0;
+}
+
+static int compile_groups(struct work *w, unsigned int side)
+{
+	__u64 bits[ABI_POLICY_GROUPS][ABI_POLICY_WORDS] = { { 0 } };
+	unsigned int g = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < w->n && !r; i++) {
+		uint32_t id = side ? w->r[i]->dst_group : w->r[i]->src_group;
+
+		if (!id)
+			continue;
+		r = group_slot(w, side, id, &g);
+		if (!r)
+			bit_set(bits[g], i);
+	}
+	for (g = 0; g < w->out->head.n_groups[side] && !r; g++)
+		r = set_of(w, bits[g], &w->out->head.groups[side][g].set);
+	return r;
+}
+
+/* ---- the table ---- */
+
+static int compile_dim(struct work *w, enum policy_dim dim)
+{
+	__u64 any[ABI_POLICY_WORDS] = { 0 };
+	size_t n_any = 0;
+	int r;
+
+	for (size_t i = 0; i < w->n; i++) {
+		if (!is_any(w->r[i], dim))
+			continue;
+		bit_set(any, i);
+		n_any++;
+	}
+	if (n_any == w->n)
+		return 0;
+	w->out->head.dims |= (uint16_t)(1 << dim);
+	r = set_of(w, any, &w->out->head.any[dim]);
+	if (r)
+		return r;
+	if (dim > PDIM_DST)
+		return compile_numbers(w, dim, any);
+	r = compile_prefixes(w, dim, any);
+	return r ? r : compile_groups(w, dim);
+}
+
+static void compile_rules(struct work *w)
+{
+	__u64 varying[ABI_POLICY_WORDS] = { 0 };
+
+	for (size_t i = 0; i < w->n; i++) {
+		w->out->rules[i] = (struct policy_rule){ .id = w->r[i]->id,
+							 .of = w->r[i]->of,
+							 .deny = w->r[i]->deny };
+		if (!is_any(w->r[i], PDIM_FLAGS) || !is_any(w->r[i], PDIM_DSCP))
+			bit_set(varying, i);
+	}
+	summary_of(w, varying, w->out->head.varying);
+}
+
+static bool is_of_family(const struct rule *r, enum ip_family f)
+{
+	if (r->family && r->family != f)
+		return false;
+	if (r->src.addr.family && r->src.addr.family != f)
+		return false;
+	return !r->dst.addr.family || r->dst.addr.family == f;
+}
+
+static int compile_table(struct work *w)
+{
+	int r = 0;
+
+	w->n_words = (w->n + 63) / 64;
+	w->big = w->n > 64 * ABI_POLICY_SMALL;
+	w->out->head.n_rules = (uint32_t)w->n;
+	w->out->head.big = w->big;
+	w->out->rules = calloc(w->n + 1, sizeof(*w->out->rules));
+	if (!w->out->rules)
+		return no_memory(w->e);
+	compile_rules(w);
+	for (enum policy_dim d = 0; d < PDIM_N && !r; d++)
+		r = compile_dim(w, d);
+	return r;
+}
+
+int classify_compile(const struct rule *rules, size_t n, enum ip_family family,
+		     struct compiled *ret, struct err *e)
+{
+	struct work w = { .v6 = family == IP_V6, .out = ret, .e = e };
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	if (n > ABI_POLICY_RULES)
+		return err_set(e, FAULT_TOO_LARGE, "rules", "a list has more than %d rules",
+			       ABI_POLICY_RULES);
+	w.r = calloc(n + 1, sizeof(*w.r));
+	if (!w.r)
+		return no_memory(e);
+	for (size_t i = 0; i < n; i++)
+		if (is_of_family(&rules[i], family))
+			w.r[w.n++] = &rules[i];
+	r = compile_table(&w);
+	free(w.r);
+	free(w.hash);
+	if (r)
+		compiled_done(ret);
+	return r;
+}
+
+void compiled_done(struct compiled *c)
+{
+	free(c->entries);
+	free(c->vecs);
+	free(c->rules);
+	memset(c, 0, sizeof(*c));
+}
+
+/* ---- the same, rule by rule ---- */
+
+static bool cidr_takes(const struct ip_cidr *c, const struct ip_addr *a)
+{
+	return !c->addr.family || cidr_contains(*c, *a);
+}
+
+bool rule_matches(const struct rule *r, const struct rule_view *v, bool in_src_group, bool in_dst_group)
+{
+	if (!is_of_family(r, v->src.family) || (r->proto && r->proto != v->proto))
+		return false;
+	if (!cidr_takes(&r->src, &v->src) || !cidr_takes(&r->dst, &v->dst))
+		return false;
+	if ((r->src_group && !in_src_group) || (r->dst_group && !in_dst_group))
+		return false;
+	if (r->has_sport && (v->sport < r->sport_min || v->sport > r->sport_max))
+		return false;
+	if (r->has_dport && (v->dport < r->dport_min || v->dport > r->dport_max))
+		return false;
+	if ((r->vlan && r->vlan != v->vlan) || (r->has_dscp && r->dscp != v->dscp))
+		return false;
+	return (v->flags & r->flags_mask) == (r->flags_value & r->flags_mask);
+}
