@@ -299,7 +299,7 @@ enum frag_flag {
 struct frag_rec {
 	__u64 seen_ns; /* the first fragment */
 	__u16 sport, dport;
-	__u8 icmp_type, icmp_code;
+	__u8 icmp_type, icmp_code; /* TCP: its flags */
 	__u8 proto;
 	__u8 flags; /* enum frag_flag */
 	__u16 total;

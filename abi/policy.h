@@ -78,6 +78,18 @@ struct policy_table {
 	struct policy_group groups[2][ABI_POLICY_GROUPS];
 };
 
+/*
+ * TCP flags and DSCP are in no flow's key. Values that no rule of any table tells apart are one class; a record with FLOW_VARIES holds
+ * for packets of the class that it was made for: flags | dscp << 4.
+ */
+#define POLICY_CLASSES 15
+#define POLICY_NO_CLASS 15 /* told apart from all, because there are too many classes */
+#define POLICY_NO_FACT 255 /* of a packet with such a value: each is judged by itself */
+struct policy_facts {
+	__u8 flags[256];
+	__u8 dscp[64];
+};
+
 /* Key of what a rule says. */
 struct policy_rule_key {
 	__u32 slot;

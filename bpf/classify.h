@@ -10,6 +10,8 @@
 
 #include "maps_def.h"
 
+#define POLICY_TRIES 4 /* a table is not replaced that often within a packet */
+
 struct policy_view {	      /* host order */
 	__u32 src[4], dst[4]; /* network order */
 	__u16 sport, dport, vlan;
@@ -42,6 +44,21 @@ struct {
 	__type(value, struct policy_set);
 	__uint(max_entries, 1048576);
 } policy_trie SEC(".maps");
+
+MAP(policy_facts, BPF_MAP_TYPE_ARRAY, __u32, struct policy_facts, 1);
+
+/* What rules can tell about a packet beside its flow's key. */
+__noinline __u32 fact_of(__u32 flags, __u32 dscp)
+{
+	__u32 zero = 0, a, b;
+	struct policy_facts *f = bpf_map_lookup_elem(&policy_facts, &zero);
+
+	if (!f)
+		return POLICY_NO_FACT;
+	a = f->flags[flags & 255];
+	b = f->dscp[dscp & 63];
+	return a < POLICY_CLASSES && b < POLICY_CLASSES ? a | b << 4 : POLICY_NO_FACT;
+}
 
 static __always_inline struct policy_scratch *policy_get(void)
 {
@@ -120,33 +137,34 @@ static __always_inline void vec_note(struct policy_scratch *s, __u32 dim, __u32 
 	s->n_vecs[dim] = (__u8)(n + 1);
 }
 
-/* Group `i` of the table's sources (side 0) or destinations: its rules when it has the address in s->key. */
-__noinline int policy_group(__u32 side, __u32 i)
+/* Adds the rules of those groups of the table's sources (side 0) or destinations that have the address in s->key. */
+__noinline int policy_of_groups(__u32 side)
 {
 	struct policy_scratch *s = policy_get();
 	struct policy_table *t;
-	struct policy_group *g;
-	__u32 owner;
 
-	if (!s || side > 1 || i >= ABI_POLICY_GROUPS)
+	if (!s || side > 1)
 		return 0;
 	t = bpf_map_lookup_elem(&policy_tables, &s->table);
 	if (!t)
 		return 0;
-	g = &t->groups[side][i];
-	owner = s->key.owner;
-	s->key.owner = bpf_htonl(POLICY_OWNER_GROUP | g->group << 1 | (s->table & 1));
-	if (bpf_map_lookup_elem(&policy_trie, &s->key)) {
+	for (__u32 i = 0; i < ABI_POLICY_GROUPS; i++) {
+		struct policy_group *g = &t->groups[side][i];
+
+		if (i >= t->n_groups[side])
+			break;
+		s->key.owner = bpf_htonl(POLICY_OWNER_GROUP | g->group << 1 | (s->table & 1));
+		if (!bpf_map_lookup_elem(&policy_trie, &s->key))
+			continue;
 		for (int w = 0; w < ABI_POLICY_SMALL; w++)
 			s->any[w] |= g->set.bits[w];
 		vec_note(s, side, g->set.vec);
 	}
-	s->key.owner = owner;
 	return 0;
 }
 
-/* Narrows s->bits by one dimension. Returns 1 when no rule is left. */
-__noinline int policy_dim(__u32 dim)
+/* Narrows s->bits by one dimension. Returns 1 when no rule is left. Not inlined: every lookup would double the verifier's paths. */
+__noinline int policy_narrow(__u32 dim)
 {
 	struct policy_scratch *s = policy_get();
 	struct policy_table *t;
@@ -159,16 +177,15 @@ __noinline int policy_dim(__u32 dim)
 	if (!t)
 		return 1;
 	policy_key_of(s, dim);
-	s->key.owner = bpf_htonl(t->slot << 3 | dim);
+	s->key.owner = bpf_htonl(s->slot << 3 | dim);
 	hit = bpf_map_lookup_elem(&policy_trie, &s->key);
 	if (!hit)
 		hit = &t->any[dim];
 	for (int w = 0; w < ABI_POLICY_SMALL; w++)
 		s->any[w] = hit->bits[w];
 	vec_note(s, dim, hit->vec);
-	if (dim <= PDIM_DST)
-		for (__u32 i = 0; i < ABI_POLICY_GROUPS && i < t->n_groups[dim]; i++)
-			policy_group(dim, i);
+	if (dim <= PDIM_DST && t->n_groups[dim])
+		policy_of_groups(dim);
 	for (int w = 0; w < ABI_POLICY_SMALL; w++) {
 		s->bits[w] &= s->any[w];
 		left |= s->bits[w];
@@ -290,24 +307,31 @@ static __always_inline __u32 policy_small(struct policy_scratch *s)
 	return ABI_POLICY_RULES;
 }
 
-/*
- * The rule of table `table` that decides about the view in the scratch: its index, or ABI_POLICY_RULES when none does. Sets p->varies
- * when a rule that looks at more than the key of a flow could have been concerned.
- */
-static __always_inline __u32 policy_find(__u32 table, __u32 family6)
+static __always_inline void policy_varies(struct policy_scratch *s, struct policy_table *t,
+					  struct pkt *p)
 {
-	struct policy_scratch *s = policy_get();
-	struct policy_table *t;
-	struct pkt *p = pkt_get();
+	__u64 any = 0;
+
+	for (int w = 0; w < ABI_POLICY_SMALL; w++)
+		any |= s->bits[w] & t->varying[w];
+	if (!any)
+		return;
+	p->rec_flags |= FLOW_VARIES;
+	p->fact = (__u8)fact_of(s->view.flags, s->view.dscp);
+}
+
+/*
+ * The rule of table s->table that decides about the view in the scratch: its index, or ABI_POLICY_RULES when none does. Says in p that a
+ * rule which looks at more than the key of a flow could have been concerned.
+ */
+static __always_inline __u32 policy_find(struct policy_scratch *s, struct pkt *p)
+{
+	struct policy_table *t = bpf_map_lookup_elem(&policy_tables, &s->table);
 	__u32 dims;
 
-	if (!s || !p)
-		return ABI_POLICY_RULES;
-	s->table = table << 1 | (family6 & 1);
-	t = bpf_map_lookup_elem(&policy_tables, &s->table);
+	s->slot = t ? t->slot : 0;
 	if (!t || !t->n_rules)
 		return ABI_POLICY_RULES;
-	s->slot = t->slot;
 	dims = t->dims;
 	if (!dims)
 		return 0; /* the first rule is about everything */
@@ -316,37 +340,57 @@ static __always_inline __u32 policy_find(__u32 table, __u32 family6)
 	for (__u32 d = 0; d < PDIM_N; d++)
 		s->n_vecs[d] = 0;
 	for (__u32 d = 0; d < PDIM_FLAGS; d++)
-		if ((dims >> d & 1) && policy_dim(d))
+		if ((dims >> d & 1) && policy_narrow(d))
 			return ABI_POLICY_RULES;
-	for (int w = 0; w < ABI_POLICY_SMALL; w++)
-		if (s->bits[w] & t->varying[w])
-			p->rec_flags |= FLOW_VARIES;
+	if (dims >> PDIM_FLAGS)
+		policy_varies(s, t, p);
 	for (__u32 d = PDIM_FLAGS; d < PDIM_N; d++)
-		if ((dims >> d & 1) && policy_dim(d))
+		if ((dims >> d & 1) && policy_narrow(d))
 			return ABI_POLICY_RULES;
 	return t->big ? policy_big(dims) : policy_small(s);
 }
 
 enum policy_verdict { POLICY_NONE, POLICY_PERMIT, POLICY_DENY };
 
-/* What table `table` says about the view; p->rule is the rule that said it. */
-__noinline __u32 policy_verdict(__u32 table, __u32 family6)
+static __always_inline __u32 policy_once(struct policy_scratch *s, struct pkt *p)
 {
-	struct policy_scratch *s = policy_get();
 	struct policy_rule_key k = {};
 	struct policy_rule *r;
-	struct pkt *p = pkt_get();
 
-	k.index = policy_find(table, family6);
-	if (k.index >= ABI_POLICY_RULES || !s)
-		return POLICY_NONE;
+	k.index = policy_find(s, p);
 	k.slot = s->slot;
+	if (k.index >= ABI_POLICY_RULES)
+		return POLICY_NONE;
 	r = bpf_map_lookup_elem(&policy_rules, &k);
-	if (!r || !p)
+	if (!r)
 		return POLICY_NONE;
 	p->rule = r->id;
 	p->rule_of = r->of;
 	return r->deny ? POLICY_DENY : POLICY_PERMIT;
+}
+
+/*
+ * What table `table` says about the view; p->rule is the rule that said it. A table that is replaced meanwhile is asked again: its head then
+ * has another slot. Slots are not used twice.
+ */
+__noinline __u32 policy_verdict(__u32 table, __u32 family6)
+{
+	struct policy_scratch *s = policy_get();
+	struct policy_table *t;
+	struct pkt *p = pkt_get();
+	__u32 v;
+
+	if (!s || !p)
+		return POLICY_NONE;
+	s->table = table << 1 | (family6 & 1);
+#pragma nounroll
+	for (int i = 0; i < POLICY_TRIES; i++) {
+		v = policy_once(s, p);
+		t = bpf_map_lookup_elem(&policy_tables, &s->table);
+		if ((t ? t->slot : 0) == s->slot)
+			return v;
+	}
+	return POLICY_NONE;
 }
 
 /* The packet as it is, or (reverse) as the opener of its connection would see it. */
@@ -365,7 +409,7 @@ static __always_inline void policy_view(struct pkt *p, struct policy_scratch *s,
 	v->dport = bpf_ntohs(reverse ? p->key.sport : p->key.dport);
 	v->proto = p->key.proto;
 	v->vlan = p->in.vlan;
-	v->flags = p->tcp_flags;
+	v->flags = p->flags_seen;
 	v->dscp = p->dscp_seen;
 	if (p->icmp)
 		v->dport = (__u16)(p->icmp_type << 8 | p->icmp_code);

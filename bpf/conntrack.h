@@ -519,6 +519,7 @@ static __always_inline void record_overwrite(struct flow_rec *f, const struct fl
 	for (int i = 0; i < FLOW_METERS; i++)
 		f->meters[i] = r->meters[i];
 	f->rule = r->rule;
+	f->fact = r->fact;
 	f->created_ns = r->created_ns;
 	f->path = r->path;
 	f->chain = r->chain;
@@ -650,7 +651,8 @@ __noinline int record_denied(__u32 reason)
 	r->created_ns = p->now;
 	mac_copy(r->dmac, p->dmac);
 	mac_copy(r->smac, p->smac);
-	r->flags = FLOW_DROP;
+	r->flags = FLOW_DROP | (p->rec_flags & FLOW_VARIES);
+	r->fact = p->fact;
 	r->state = CT_DENIED;
 	r->timeout = timeout_of(CT_DENIED);
 	r->reason = (__u8)reason;

@@ -7,6 +7,7 @@
  * linear memory; everything else goes through the full parser first.
  */
 
+#include "classify.h"
 #include "conntrack.h"
 #include "output.h"
 
@@ -72,6 +73,8 @@ static __always_inline int fast_l4(void *l4, void *end, __u8 proto, __u32 size, 
 		s->len = size - s->off;
 	} else if (proto != PROTO_UDP || l4 + 8 > end) {
 		return -1;
+	} else {
+		*s = (struct tcp_seg){}; /* clang moves it around calls, read or not */
 	}
 	*(__u32 *)&k->sport = *(__u32 *)&h->sport;
 	return 0;
@@ -128,12 +131,43 @@ static __always_inline void key_to_pkt(const struct flow_key *k, const struct fa
 		__builtin_memcpy(&p->key, k, FLOW_KEY4_SIZE);
 }
 
-/* 1: the record is valid for this very frame. */
+/* 1: the record is valid for frames with these addresses now; with FLOW_VARIES: for some of them. */
+static __always_inline int fast_current(struct flow_rec *f, struct fast *m, __u64 now)
+{
+	return f->gen == dp_globals.gen && *(__u64 *)f->dmac == m->mac_hi &&
+	       *(__u32 *)(f->smac + 2) == m->mac_lo && !rec_idle(f, now);
+}
+
+/* 1: the record is valid for this very frame, whatever its TCP flags and DSCP are. */
 static __always_inline int fast_valid(struct flow_rec *f, struct fast *m, __u64 now)
 {
-	return f->gen == dp_globals.gen && !(f->flags & FLOW_VARIES) &&
-	       *(__u64 *)f->dmac == m->mac_hi && *(__u32 *)(f->smac + 2) == m->mac_lo &&
-	       !rec_idle(f, now);
+	return !(f->flags & FLOW_VARIES) && fast_current(f, m, now);
+}
+
+/* The `fact` of a frame that fast_parse() took: bytes of its headers. */
+static __always_inline __u32 fast_fact(ctx_t *ctx)
+{
+	__u8 ip[10], flags = 0;
+	__u32 v6, dscp;
+
+	if (ctx_load(ctx, ETH_SIZE, ip, sizeof(ip)) < 0)
+		return POLICY_NO_FACT;
+	v6 = ip[0] >> 4 == 6;
+	dscp = v6 ? load16(ip) >> 6 : ip[1] >> 2;
+	if ((v6 ? ip[6] : ip[9]) == PROTO_TCP &&
+	    ctx_load(ctx, ETH_SIZE + (v6 ? 40 : 20) + 13, &flags, 1) < 0)
+		return POLICY_NO_FACT;
+	return fact_of(flags, dscp);
+}
+
+/* 1: no rule tells the frame from those that a record with this `fact` was made for. */
+__noinline int fact_holds(ctx_t *ctx, __u32 parsed, __u32 fact)
+{
+	struct pkt *p = stage_begin(ctx);
+
+	if (!p || fact == POLICY_NO_FACT)
+		return 0;
+	return fact == (parsed ? fact_of(p->flags_seen, p->dscp_seen) : fast_fact(ctx));
 }
 
 /* A packet of a control connection; key and segment are in the scratch packet. */

@@ -120,7 +120,7 @@ static __always_inline int frag_first(struct pkt *p, struct frag_rec *f)
 		return p->trace ? STAGE_NEXT : frag_add(f, p->frag_from, p->frag_to, p->frag_more);
 	fresh.sport = p->key.sport;
 	fresh.dport = p->key.dport;
-	fresh.icmp_type = p->icmp_type;
+	fresh.icmp_type = p->key.proto == PROTO_TCP ? p->tcp_flags : p->icmp_type;
 	fresh.icmp_code = p->icmp_code;
 	fresh.proto = p->key.proto;
 	fresh.seen_ns = p->now;
@@ -168,6 +168,8 @@ __noinline int frag_ports(ctx_t *ctx)
 	p->key.proto = f->proto;
 	p->key.sport = f->sport;
 	p->key.dport = f->dport;
+	if (p->key.proto == PROTO_TCP)
+		p->flags_seen = f->icmp_type;
 	p->icmp_type = f->icmp_type;
 	p->icmp_code = f->icmp_code;
 	if (p->key.proto == PROTO_ICMP || p->key.proto == PROTO_ICMPV6)

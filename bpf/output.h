@@ -95,6 +95,7 @@ static __always_inline int record_build(struct pkt *p)
 	r->encap = p->encap;
 	r->mirror = p->mirror;
 	r->dscp = p->dscp;
+	r->fact = p->fact;
 	for (int i = 0; i < FLOW_METERS; i++)
 		r->meters[i] = p->meters[i];
 	return STAGE_NEXT;

@@ -106,6 +106,7 @@ static __always_inline int parse_tcp(ctx_t *c, struct pkt *p, __u32 size)
 	if (s->off > size)
 		return too_short(p);
 	p->tcp_flags = b[13];
+	p->flags_seen = b[13];
 	s->flags = b[13] | (p->frag ? TCP_PART : 0);
 	s->seq = load32(b + 4);
 	s->ack = load32(b + 8);
@@ -160,6 +161,7 @@ static __always_inline int parse_ipv4(ctx_t *c, struct pkt *p)
 		return -DROP_MALFORMED;
 	p->key.family = 4;
 	p->key.proto = b[9];
+	p->dscp_seen = b[1] >> 2;
 	p->hop_limit = b[8];
 	__builtin_memcpy(&p->key.addr[0], b + 12, 4);
 	__builtin_memcpy(&p->key.addr[1], b + 16, 4);
@@ -214,6 +216,7 @@ static __always_inline int parse_ipv6(ctx_t *c, struct pkt *p)
 	if (!load16(b + 4)) /* a segmentation offload packet of more than 64 KiB */
 		end = p->len;
 	p->key.family = 6;
+	p->dscp_seen = (__u8)(load16(b) >> 6 & 0x3f);
 	p->hop_limit = b[7];
 	__builtin_memcpy(&p->key.addr[0], b + 8, 16);
 	__builtin_memcpy(&p->key.addr[4], b + 24, 16);

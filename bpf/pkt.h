@@ -125,9 +125,10 @@ struct pkt {
 	__u16 n_meters;
 	__u16 mirror, encap;
 	__u32 rule, rule_of; /* that decided, and its group or list */
-	__u8 dscp_seen;
-
-	__u8 dscp, pad3[3];
+	__u8 dscp_seen;	     /* in the packet */
+	__u8 flags_seen;     /* TCP; of a later fragment: those of the first one */
+	__u8 fact;	     /* FLOW_VARIES: fact_of() both */
+	__u8 dscp;
 
 	/* Native functions on the way to the output, in order. */
 	__u32 n_natives;

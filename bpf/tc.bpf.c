@@ -83,7 +83,8 @@ __noinline int packet_drop(ctx_t *ctx, __u32 reason)
 		return TC_ACT_SHOT;
 	count_drop(reason);
 	drop_told(ctx, reason, p->rule);
-	if (p->flow && p->net && is_policy(reason))
+	/* A connection outlives its packets that some rule about TCP flags or DSCP denies. */
+	if (p->flow && p->net && is_policy(reason) && !(p->had && (p->rec_flags & FLOW_VARIES)))
 		record_denied(reason);
 	else
 		count_port(p->key.ifindex, 1, p->len, 0, 0, 1);
@@ -226,7 +227,9 @@ int dp_ingress(ctx_t *ctx)
 	if (!f)
 		return slow_path(ctx, m.parsed);
 	now = bpf_jiffies64();
-	if (!fast_valid(f, &m, now))
+	if (!fast_current(f, &m, now))
+		return slow_path(ctx, m.parsed);
+	if ((f->flags & FLOW_VARIES) && !fact_holds(ctx, m.parsed, f->fact))
 		return slow_path(ctx, m.parsed);
 	if ((f->flags & FLOW_TCP) && !m.later && ((f->flags & FLOW_SEQ) || tcp_plain(f, &m.seg))) {
 		if (plain)

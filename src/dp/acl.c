@@ -9,7 +9,10 @@
 #include "base/cleanup.h"
 
 #define PROTO_ICMP 1
+#define PROTO_TCP 6
+#define PROTO_UDP 17
 #define PROTO_ICMPV6 58
+#define PROTO_SCTP 132
 
 static bool is_icmp(uint8_t proto)
 {
@@ -23,22 +26,54 @@ static int check_number(uint32_t id, const char *what, struct err *e)
 	return err_set(e, FAULT_BAD_REQUEST, "id", "%s %u is not 1..%u", what, id, POLICY_NUMBER_MAX);
 }
 
-static int check_rule(const struct dp_acl_rule *r, size_t i, struct err *e)
+static bool has_ports(uint8_t proto)
 {
-	if ((r->src_group && r->src.addr.family) || (r->dst_group && r->dst.addr.family))
-		return err_set(e, FAULT_BAD_REQUEST, "rules",
-			       "rule %zu names an address and a group", i);
-	if (r->src_group > POLICY_NUMBER_MAX || r->dst_group > POLICY_NUMBER_MAX)
-		return err_set(e, FAULT_BAD_REQUEST, "rules", "rule %zu names a group above %u", i,
-			       POLICY_NUMBER_MAX);
+	return proto == PROTO_TCP || proto == PROTO_UDP || proto == PROTO_SCTP;
+}
+
+static const char *wrong_side(const struct ip_cidr *c, uint32_t group)
+{
+	if (group && c->addr.family)
+		return "names an address and a group";
+	if (group > POLICY_NUMBER_MAX)
+		return "names a group with too large a number";
+	if (c->addr.family && c->addr.family != IP_V4 && c->addr.family != IP_V6)
+		return "has an address of no family";
+	if (c->addr.family && c->prefix_len > ip_max_prefix(&c->addr))
+		return "has a prefix longer than its address";
+	return NULL;
+}
+
+/* What is wrong with the rule; NULL: nothing. */
+static const char *wrong_rule(const struct dp_acl_rule *r)
+{
+	const char *side = wrong_side(&r->src, r->src_group);
+
+	if (!side)
+		side = wrong_side(&r->dst, r->dst_group);
+	if (side)
+		return side;
+	if (r->family && r->family != IP_V4 && r->family != IP_V6)
+		return "is of no family";
+	if ((r->has_sport || r->has_dport) && !has_ports(r->proto))
+		return "has ports, and a protocol without them";
 	if ((r->has_sport && r->sport_min > r->sport_max) ||
 	    (r->has_dport && r->dport_min > r->dport_max))
-		return err_set(e, FAULT_BAD_REQUEST, "rules",
-			       "rule %zu has a port range that ends before it begins", i);
+		return "has a port range that ends before it begins";
+	if (r->tcp_flags_mask && r->proto != PROTO_TCP)
+		return "has TCP flags, and is not of TCP";
+	if ((r->has_icmp && !is_icmp(r->proto)) || (r->has_icmp_code && !r->has_icmp))
+		return "has an ICMP type or code, and is not of ICMP, or has no type";
 	if (r->dscp > 63 || r->vlan.id > 4094)
-		return err_set(e, FAULT_BAD_REQUEST, "rules",
-			       "rule %zu has a DSCP above 63 or a VLAN above 4094", i);
-	return 0;
+		return "has a DSCP above 63 or a VLAN above 4094";
+	return NULL;
+}
+
+static int check_rule(const struct dp_acl_rule *r, size_t i, struct err *e)
+{
+	const char *wrong = wrong_rule(r);
+
+	return wrong ? err_set(e, FAULT_BAD_REQUEST, "rules", "rule %zu %s", i, wrong) : 0;
 }
 
 static void rule_of(const struct dp_acl_rule *from, uint32_t list, struct rule *ret)
@@ -109,6 +144,10 @@ int dp_addr_group_set(struct dp *dp, uint32_t id, const struct ip_cidr *v, size_
 	if (!r && n > DP_ADDR_GROUP_MAX)
 		r = err_set(e, FAULT_TOO_LARGE, "addresses",
 			    "address group %u has more than %d addresses", id, DP_ADDR_GROUP_MAX);
+	for (size_t i = 0; i < n && !r; i++)
+		if (!v[i].addr.family || wrong_side(&v[i], 0))
+			r = err_set(e, FAULT_BAD_REQUEST, "addresses",
+				    "address %zu of group %u is none, or has too long a prefix", i, id);
 	if (!r)
 		r = names_add(&dp->names, NAME_ADDR_GROUP, id, 0, e);
 	return r ? r : policy_group_set(dp, id, v, n, e);

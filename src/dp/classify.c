@@ -260,8 +260,11 @@ struct numbers {
 	__u64 any[ABI_POLICY_WORDS];
 };
 
+/* An interval that ends before it begins has no value. */
 static int cut_add(struct work *w, struct numbers *x, size_t rule, uint32_t min, uint32_t max)
 {
+	if (min > max)
+		return 0;
 	if (x->n_cuts + 2 > x->cap) {
 		size_t cap = x->cap ? x->cap * 2 : 64;
 		struct cut *v = realloc(x->cuts, cap * sizeof(*v));
@@ -304,7 +307,8 @@ static int compile_cuts(struct work *w, struct numbers *x)
 	int r = 0;
 
 	memcpy(bits, x->any, sizeof(bits));
-	qsort(x->cuts, x->n_cuts, sizeof(*x->cuts), cut_cmp);
+	if (x->n_cuts)
+		qsort(x->cuts, x->n_cuts, sizeof(*x->cuts), cut_cmp);
 	for (size_t i = 0; i < x->n_cuts && !r;) {
 		uint32_t at = x->cuts[i].at;
 
@@ -350,17 +354,6 @@ static bool is_any(const struct rule *r, enum policy_dim dim)
 	return true;
 }
 
-static int flags_cuts(struct work *w, struct numbers *x, size_t i)
-{
-	const struct rule *r = w->r[i];
-	int v = 0;
-
-	for (uint32_t f = 0; f < 256 && !v; f++)
-		if ((f & r->flags_mask) == (r->flags_value & r->flags_mask))
-			v = cut_add(w, x, i, f, f);
-	return v;
-}
-
 static int rule_cuts(struct work *w, struct numbers *x, size_t i)
 {
 	const struct rule *r = w->r[i];
@@ -377,13 +370,29 @@ static int rule_cuts(struct work *w, struct numbers *x, size_t i)
 	case PDIM_DSCP:
 		return cut_add(w, x, i, r->dscp, r->dscp);
 	case PDIM_FLAGS:
-		return flags_cuts(w, x, i);
 	case PDIM_SRC:
 	case PDIM_DST:
 	case PDIM_N:
 		break;
 	}
 	return 0;
+}
+
+/* Masks are no intervals: each of the 256 values by itself. */
+static int compile_flags(struct work *w, const __u64 *any)
+{
+	__u64 bits[ABI_POLICY_WORDS] = { 0 };
+	int r = 0;
+
+	for (uint32_t f = 0; f < 256 && !r; f++) {
+		memcpy(bits, any, w->n_words * sizeof(*bits));
+		for (size_t i = 0; i < w->n; i++)
+			if (w->r[i]->flags_mask && !((f ^ w->r[i]->flags_value) & w->r[i]->flags_mask))
+				bit_set(bits, i);
+		if (memcmp(bits, any, w->n_words * sizeof(*bits)))
+			r = entry_add(w, PDIM_FLAGS, (uint8_t[]){ (uint8_t)f }, 1, 8, bits);
+	}
+	return r;
 }
 
 static int compile_numbers(struct work *w, enum policy_dim dim, const __u64 *any)
@@ -463,6 +472,8 @@ static int compile_dim(struct work *w, enum policy_dim dim)
 	r = set_of(w, any, &w->out->head.any[dim]);
 	if (r)
 		return r;
+	if (dim == PDIM_FLAGS)
+		return compile_flags(w, any);
 	if (dim > PDIM_DST)
 		return compile_numbers(w, dim, any);
 	r = compile_prefixes(w, dim, any);
@@ -563,4 +574,131 @@ bool rule_matches(const struct rule *r, const struct rule_view *v, bool in_src_g
 	if ((r->vlan && r->vlan != v->vlan) || (r->has_dscp && r->dscp != v->dscp))
 		return false;
 	return (v->flags & r->flags_mask) == (r->flags_value & r->flags_mask);
+}
+
+/* ---- the lookup, as the datapath does it ---- */
+
+struct lookup {
+	const struct compiled *c;
+	const struct rule_view *v;
+	group_has_fn *has;
+	const void *of;
+	__u64 bits[ABI_POLICY_SMALL]; /* rules, or words, that are left */
+	__u64 words[ABI_POLICY_WORDS];
+};
+
+static unsigned int value_of(const struct rule_view *v, enum policy_dim dim, uint8_t ret[16])
+{
+	uint16_t wide = dim == PDIM_SPORT ? v->sport : dim == PDIM_DPORT ? v->dport : v->vlan;
+
+	memset(ret, 0, 16);
+	switch (dim) {
+	case PDIM_SRC:
+		memcpy(ret, v->src.b, 16);
+		return ip_max_prefix(&v->src);
+	case PDIM_DST:
+		memcpy(ret, v->dst.b, 16);
+		return ip_max_prefix(&v->dst);
+	case PDIM_SPORT:
+	case PDIM_DPORT:
+	case PDIM_VLAN:
+		ret[0] = (uint8_t)(wide >> 8);
+		ret[1] = (uint8_t)wide;
+		return 16;
+	case PDIM_PROTO:
+		ret[0] = v->proto;
+		return 8;
+	case PDIM_FLAGS:
+		ret[0] = v->flags;
+		return 8;
+	case PDIM_DSCP:
+		ret[0] = v->dscp;
+		return 8;
+	case PDIM_N:
+		break;
+	}
+	return 0;
+}
+
+/* The set of the longest prefix that covers the value. */
+static const struct policy_set *longest(const struct lookup *l, enum policy_dim dim)
+{
+	struct prefix value = { .rule = 0 };
+	const struct policy_set *best = &l->c->head.any[dim];
+	unsigned int len = 0;
+
+	value.len = (uint8_t)value_of(l->v, dim, value.b);
+	for (size_t i = 0; i < l->c->n_entries; i++) {
+		const struct policy_key *k = &l->c->entries[i].key;
+		struct prefix p = { .len = (uint8_t)(k->prefix_len - 32) };
+
+		if (k->owner != (__u32)dim || k->prefix_len < len)
+			continue;
+		memcpy(p.b, k->data, sizeof(p.b));
+		if (!prefix_covers(&p, &value))
+			continue;
+		best = &l->c->entries[i].set;
+		len = k->prefix_len;
+	}
+	return best;
+}
+
+static void set_or(const struct lookup *l, const struct policy_set *s, __u64 *bits, __u64 *words)
+{
+	for (size_t i = 0; i < ABI_POLICY_SMALL; i++)
+		bits[i] |= s->bits[i];
+	for (size_t i = 0; s->vec && i < ABI_POLICY_WORDS; i++)
+		words[i] |= l->c->vecs[s->vec - 1].w[i];
+}
+
+static void lookup_dim(struct lookup *l, enum policy_dim dim)
+{
+	__u64 bits[ABI_POLICY_SMALL] = { 0 }, words[ABI_POLICY_WORDS] = { 0 };
+	const struct policy_table *t = &l->c->head;
+
+	if (!(t->dims >> dim & 1))
+		return;
+	set_or(l, longest(l, dim), bits, words);
+	for (size_t g = 0; dim <= PDIM_DST && g < t->n_groups[dim]; g++)
+		if (l->has(l->of, t->groups[dim][g].group, dim == PDIM_SRC ? &l->v->src : &l->v->dst))
+			set_or(l, &t->groups[dim][g].set, bits, words);
+	for (size_t i = 0; i < ABI_POLICY_SMALL; i++)
+		l->bits[i] &= bits[i];
+	for (size_t i = 0; i < ABI_POLICY_WORDS; i++)
+		l->words[i] &= words[i];
+}
+
+static size_t lowest(const struct lookup *l)
+{
+	size_t none = l->c->head.n_rules;
+
+	for (size_t i = 0; i < 64 * ABI_POLICY_SMALL; i++) {
+		if (!(l->bits[i / 64] >> i % 64 & 1))
+			continue;
+		if (!l->c->head.big)
+			return i < none ? i : none;
+		if (i < ABI_POLICY_WORDS && l->words[i])
+			return i * 64 + (size_t)__builtin_ctzll(l->words[i]);
+	}
+	return none;
+}
+
+size_t compiled_find(const struct compiled *c, const struct rule_view *v, group_has_fn *has,
+		     const void *of, bool *ret_varies)
+{
+	struct lookup l = { .c = c, .v = v, .has = has, .of = of };
+	enum policy_dim d;
+
+	*ret_varies = false;
+	if (!c->head.n_rules || !c->head.dims)
+		return 0;
+	memset(l.bits, 0xff, sizeof(l.bits));
+	memset(l.words, 0xff, sizeof(l.words));
+	for (d = 0; d < PDIM_FLAGS; d++)
+		lookup_dim(&l, d);
+	for (size_t i = 0; i < ABI_POLICY_SMALL; i++)
+		*ret_varies |= !!(l.bits[i] & c->head.varying[i]);
+	for (; d < PDIM_N; d++)
+		lookup_dim(&l, d);
+	return lowest(&l);
 }

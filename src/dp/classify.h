@@ -63,4 +63,13 @@ struct rule_view {
 };
 bool rule_matches(const struct rule *r, const struct rule_view *v, bool in_src_group, bool in_dst_group);
 
+/* Says whether an address is in a group; `of` is the caller's. */
+typedef bool group_has_fn(const void *of, uint32_t group, const struct ip_addr *a);
+/*
+ * The lookup of bpf/classify.h, in user space: index in c->rules of the rule that decides, head.n_rules when none does. *ret_varies: whether
+ * TCP flags or DSCP, which are in no flow's key, may have had a say.
+ */
+size_t compiled_find(const struct compiled *c, const struct rule_view *v, group_has_fn *has,
+		     const void *of, bool *ret_varies);
+
 #endif

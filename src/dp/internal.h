@@ -14,6 +14,7 @@
 #include "limit.h"
 #include "maps.h"
 #include "meter.h"
+#include "policy.h"
 #include "stage.h"
 
 /* Pinned maps. Row: constant, name of the map and of its pin. */
@@ -33,6 +34,7 @@
 	X(POLICY_TRIE, policy_trie)                                                                \
 	X(POLICY_VECS, policy_vecs)                                                                \
 	X(POLICY_RULES, policy_rules)                                                              \
+	X(POLICY_FACTS, policy_facts)                                                              \
 	X(POLICY_GROUPS, policy_groups)                                                            \
 	X(PATHS, paths)                                                                            \
 	X(PATH_HOPS, path_hops)                                                                    \
@@ -77,6 +79,14 @@ void names_done(struct names *n);
 struct dp_bpf;
 struct observe;
 struct policy;
+struct table_facts {
+	uint32_t table;
+	struct policy_facts facts;
+};
+struct facts {
+	struct table_facts *v; /* of tables with rules about TCP flags or DSCP */
+	size_t n;
+};
 struct dp {
 	char pin_dir[DP_PATH_SIZE - 64];
 	char dir[DP_PATH_SIZE - 32]; /* of this ABI, in pin_dir */
@@ -92,6 +102,7 @@ struct dp {
 	struct observe *observe;
 	struct names names;
 	struct policy *policy;
+	struct facts facts;
 };
 
 static inline bool port_is_pseudo(__u32 ifx)

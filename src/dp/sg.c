@@ -13,7 +13,7 @@ _Static_assert(DP_SG_RULES_MAX == ABI_SG_RULES, "limits differ");
 #define PROTO_ICMP 1
 #define PROTO_ICMPV6 58
 
-/* Code 256 and above: any. */
+/* Code 256 and above: any. A type above 255 is none. */
 static void rule_ports(const struct dp_sg_rule *r, struct rule *ret)
 {
 	bool icmp = ret->proto == PROTO_ICMP || ret->proto == PROTO_ICMPV6;
@@ -25,6 +25,10 @@ static void rule_ports(const struct dp_sg_rule *r, struct rule *ret)
 		return;
 	ret->dport_min = (uint16_t)(r->port_min << 8 | (r->port_max < 256 ? r->port_max : 0));
 	ret->dport_max = (uint16_t)(r->port_min << 8 | (r->port_max < 256 ? r->port_max : 255));
+	if (r->port_min > 255) {
+		ret->dport_min = 1;
+		ret->dport_max = 0;
+	}
 }
 
 /* The remote end is the destination of what leaves the port, the source of what comes to it. */
@@ -53,10 +57,19 @@ static int check(uint32_t sg, const struct dp_sg_rule *rules, size_t n, struct e
 	if (n > DP_SG_RULES_MAX)
 		return err_set(e, FAULT_TOO_LARGE, "rules",
 			       "security group %u has more than %d rules", sg, DP_SG_RULES_MAX);
-	for (size_t i = 0; i < n; i++)
-		if (rules[i].remote_sg > POLICY_NUMBER_MAX || rules[i].remote_group > POLICY_NUMBER_MAX)
+	for (size_t i = 0; i < n; i++) {
+		const struct dp_sg_rule *r = &rules[i];
+
+		if (r->remote_sg > POLICY_NUMBER_MAX || r->remote_group > POLICY_NUMBER_MAX)
 			return err_set(e, FAULT_BAD_REQUEST, "rules",
 				       "rule %zu names a group above %u", i, POLICY_NUMBER_MAX);
+		if (!!r->remote_sg + !!r->remote_group + !!r->remote.addr.family > 1)
+			return err_set(e, FAULT_BAD_REQUEST, "rules",
+				       "rule %zu has more than one remote", i);
+		if (r->remote.addr.family && r->remote.prefix_len > ip_max_prefix(&r->remote.addr))
+			return err_set(e, FAULT_BAD_REQUEST, "rules",
+				       "rule %zu has a prefix longer than its address", i);
+	}
 	return 0;
 }
 

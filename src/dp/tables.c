@@ -74,6 +74,7 @@ void policy_close(struct dp *dp)
 	free(p->w);
 	free(p->g);
 	free(p);
+	facts_done(dp);
 	dp->policy = NULL;
 }
 
@@ -240,6 +241,7 @@ void policy_group_del(struct dp *dp, uint32_t group)
 	for (size_t i = 0; g && i < g->n; i++)
 		member_unset(dp, group, &g->v[i]);
 	dp_unset(dp, M_POLICY_GROUPS, &group);
+	dp_gen_bump(dp);
 	if (!g) {
 		dp->policy->search = true;
 		return;
@@ -383,12 +385,32 @@ static int table_write(struct dp *dp, uint32_t table, const struct compiled *c, 
 	return written_note(dp, &w, e);
 }
 
+static uint64_t hash_cidr(uint64_t h, const struct ip_cidr *c)
+{
+	return hash_bytes(hash_bytes(h, &c->addr, sizeof(c->addr)), &c->prefix_len, 1);
+}
+
+/* Field by field: what is between them may be anything. */
+static uint64_t rule_hash(uint64_t h, const struct rule *r)
+{
+	const uint32_t words[] = { r->id,	 r->of,	       r->src_group,
+				   r->dst_group, r->sport_min, r->sport_max,
+				   r->dport_min, r->dport_max, r->vlan };
+	const uint8_t bytes[] = { r->deny,	  r->family,	r->proto,
+				  r->has_sport,	  r->has_dport, r->flags_mask,
+				  r->flags_value, r->has_dscp,	r->dscp };
+
+	h = hash_bytes(h, words, sizeof(words));
+	h = hash_bytes(h, bytes, sizeof(bytes));
+	return hash_cidr(hash_cidr(h, &r->src), &r->dst);
+}
+
 static uint64_t rules_hash(const struct rule *v, size_t n)
 {
 	uint64_t h = hash_bytes(0xcbf29ce484222325ULL, &n, sizeof(n));
 
 	for (size_t i = 0; i < n; i++)
-		h = hash_bytes(h, &v[i], sizeof(v[i]));
+		h = rule_hash(h, &v[i]);
 	return h;
 }
 
@@ -414,7 +436,10 @@ static int table_set(struct dp *dp, uint32_t table, const struct rule *rules, si
 int policy_table_set(struct dp *dp, uint32_t table, const struct rule *rules, size_t n, struct err *e)
 {
 	uint64_t hash = rules_hash(rules, n);
-	int r = table_set(dp, table << 1, rules, n, hash, e);
+	int r = facts_add(dp, table, rules, n, e);
+
+	if (!r)
+		r = table_set(dp, table << 1, rules, n, hash, e);
 
 	return r ? r : table_set(dp, table << 1 | 1, rules, n, hash, e);
 }
@@ -436,6 +461,7 @@ void policy_table_del(struct dp *dp, uint32_t table)
 {
 	table_del(dp, table << 1);
 	table_del(dp, table << 1 | 1);
+	facts_forget(dp, table);
 	dp_gen_bump(dp);
 }
 
@@ -493,6 +519,7 @@ static int sweep_trie(struct dp *dp, const uint32_t *slots, size_t n_slots, stru
 {
 	CLEANUP(free_voidp) void *keys = NULL;
 	int n = dp_keys(dp, M_POLICY_TRIE, sizeof(struct policy_key), &keys, e);
+	bool members_gone = false;
 
 	for (int i = 0; i < n; i++) {
 		struct policy_key *k = (struct policy_key *)keys + i;
@@ -500,9 +527,13 @@ static int sweep_trie(struct dp *dp, const uint32_t *slots, size_t n_slots, stru
 		bool live = owner & POLICY_OWNER_GROUP ? member_is_live(dp, k, owner) :
 							 has_u32(slots, n_slots, owner >> 3);
 
-		if (!live)
-			dp_unset(dp, M_POLICY_TRIE, k);
+		if (live)
+			continue;
+		dp_unset(dp, M_POLICY_TRIE, k);
+		members_gone |= !!(owner & POLICY_OWNER_GROUP);
 	}
+	if (members_gone)
+		dp_gen_bump(dp);
 	return n < 0 ? n : 0;
 }
 
@@ -603,6 +634,8 @@ int policy_sweep(struct dp *dp, struct err *e)
 	CLEANUP(free_voidp) uint32_t *slots = NULL;
 	int n = 0, r = sweep_unnamed(dp, e);
 
+	if (!r)
+		r = facts_sweep(dp, e);
 	if (r || !dp->policy->search)
 		return r;
 	n = live_slots(dp, &slots, e);

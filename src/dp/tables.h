@@ -14,6 +14,15 @@
 WARN_UNUSED int policy_open(struct dp *dp, struct err *e);
 void policy_close(struct dp *dp);
 
+/* What rules look at beside a flow's key. A table that comes, before it is used; one that goes, after. */
+WARN_UNUSED int facts_add(struct dp *dp, uint32_t table, const struct rule *rules, size_t n,
+			  struct err *e);
+void facts_forget(struct dp *dp, uint32_t table);
+WARN_UNUSED int facts_sweep(struct dp *dp, struct err *e);
+void facts_done(struct dp *dp);
+/* Pure: classes of what these rules tell apart. */
+void facts_of_rules(const struct rule *rules, size_t n, struct policy_facts *ret);
+
 /* Both families. Equal rules are no change. */
 WARN_UNUSED int policy_table_set(struct dp *dp, uint32_t table, const struct rule *rules, size_t n,
 				 struct err *e);
