@@ -51,8 +51,7 @@ def fixture_site(request):
     """Two functions in one network, and a collector."""
     address = request.param
     node = Node()
-    host = f"[{address}]" if ":" in address else address
-    node.nics = [f"--ipfix={host}:{PORT}", "--ipfix_active=1"]
+    node.nics = [f"--ipfix=[{address}]:{PORT}", "--ipfix_active=1"]
     collector = Collector(node, address)
     try:
         node.start()
