@@ -61,6 +61,7 @@ class Lab:
     """Namespaces and processes of one system; everything ends with close()."""
 
     softirq = ksoftirqd()
+    longer = 0  # bytes that a tunnel adds, at least
     polls = False  # takes a whole processor, and drops what it cannot take; all others forward in the source's context
     alive = []  # every one that is not closed yet, also one whose making failed half way
 

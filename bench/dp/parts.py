@@ -10,8 +10,9 @@ import time
 
 from lab import IP_A, IP_B, OTHER_CPU, P0, P1, SOURCE_CPU, STREAM, TOOL, Failed, wait_for
 from rows import Group, log, us, us_both, us_of
-from systems import (OVS_CT, Bridge, BridgeChain, Conntrack, Demarc, DemarcAll, DemarcChain, DemarcNative, DemarcNic, Direct, Floor, FloorChain, Nft, Ovs, OvsChain,
-                     TapBridge, TapDemarc, TapFloor, TapSourceBridge, TapSourceDemarc, TapSourceFloor, ovs_best)
+from systems import (Bridge, BridgeChain, BridgeVxlan, Conntrack, Demarc, DemarcAll, DemarcChain, DemarcNative, DemarcNic, DemarcTunnel, DemarcUplink,
+                     Direct, Floor, FloorChain, Nft, OVS_CT, Ovs, OvsChain, TapBridge, TapDemarc, TapFloor, TapSourceBridge, TapSourceDemarc,
+                     TapSourceFloor, ovs_best)
 
 DATA = (0x18, 1001, 5001)  # a segment of a connection that establish(tcp=True) made
 
@@ -200,6 +201,34 @@ def new_flows(b):
     b.report.ratio("new-rate-tcp", "whole TCP connections per second, one core (7 segments, SYN to last ACK)", raw, "demarc tcp", "nft tcp", 1,
                    title="nftables conntrack", **kw)
     b.report.ratio("new-first", "first packet of a flow, source included", raw, "demarc first", "nft first", 1, title="nftables conntrack")
+
+
+# ---- tunnels
+
+def one_way(_, lab):
+    """The far end is not there to answer. What a tunnel carries is longer by its headers."""
+    lab.sinks()
+    out = lab.source(count=100)
+    if lab.longer and out["arrived_bytes"] < (60 + lab.longer) * out["arrived"]:
+        raise Failed(f"{lab.name}: frames of {out['arrived_bytes'] / max(out['arrived'], 1):.0f} bytes are not encapsulated")
+
+
+def encap(b):
+    kinds = {"vxlan": "VXLAN", "vxlan_gpe": "VXLAN-GPE + NSH", "gre": "GRE", "mpls_udp": "MPLSoUDP", "geneve": "Geneve"}
+    makers = {"bridge": Bridge, "bridge-vxlan": BridgeVxlan, "uplink": DemarcUplink}
+    makers |= {kind: lambda name, kind=kind: DemarcTunnel(name.replace("_", ""), kind) for kind in kinds}
+    with Group(makers) as g:
+        g.each(one_way)
+        raw = g.rounds(b.rounds, us(ms=b.ms))
+    extra = {}
+    if {"bridge", "bridge-vxlan"} <= raw.keys():
+        extra["kernel"] = [v - w for v, w in zip(raw["bridge-vxlan"], raw["bridge"])]
+    for kind in kinds:
+        if {kind, "uplink"} <= raw.keys():
+            extra[kind] = [v - w for v, w in zip(raw[kind], raw["uplink"])]
+    for kind, what in kinds.items():
+        b.report.ratio(f"encap-{kind}", f"{what} encapsulation: extra CPU per packet over a plain NIC", extra, kind, "kernel", 0.3,
+                       title="bridge + VXLAN adds to a bridge")
 
 
 # ---- sockets: bulk and round trips
@@ -392,17 +421,21 @@ def flood(b):
 
 def everything(b):
     """Anti-spoofing, ACL, stateful groups, a policer, a chain of three native functions, VXLAN to another node, records; against the bare floor."""
-    makers = {"floor": tc_floor_peer, "redirect": tc_floor, "local": lambda name: DemarcAll(name, tunnel=False), "demarc": DemarcAll,
+    kinds = ["acl", "firewall", "policer"]
+    makers = {"floor": tc_floor_peer, "redirect": tc_floor, "local": lambda name: DemarcNative(name, kinds, acl=10000, policer=True),
               "floor chain": lambda _: FloorChain("floorchain", 3), "containers": lambda name: DemarcChain(name, 3, acl=10000, policer=True)}
     with Group(makers) as g:
         g.each(prepared())
         raw = g.rounds(b.rounds, us(ms=b.ms))
+    with Group({"redirect": tc_floor, "demarc": DemarcAll}) as g:
+        g.each(one_way)
+        away = g.rounds(b.rounds, us(ms=b.ms))
+    what = "everything on: anti-spoof, ACL of 10,000 rules, stateful group, policer, chain of 3 native functions, analytics"
+    b.report.ratio("everything", what + ", VXLAN to another node", away, "demarc", "redirect", 2, title="floor (lookup, count, redirect)")
+    b.report.ratio("everything-local", what + ", on one node", raw, "local", "floor", 2, title="floor (lookup, count, redirect_peer)")
     b.report.ratio("everything-containers", "anti-spoof, ACL of 10,000 rules, stateful group, policer, chain of 3 containers, analytics", raw, "containers",
                    "floor chain", 2, title="the same containers, bare redirect_peer between them")
-    what = "everything on: anti-spoof, ACL of 10,000 rules, stateful group, policer, 3 native hops, analytics"
-    b.report.ratio("everything", what + ", VXLAN to another node", raw, "demarc", "redirect", 2, title="floor (lookup, count, redirect)")
-    b.report.ratio("everything-local", what + ", on one node", raw, "local", "floor", 2, title="floor (lookup, count, redirect_peer)")
 
 
 PARTS = {"established": established, "xdp": xdp, "rules": rules, "flows": flows, "new": new_flows, "tcp": tcp_bulk, "taps": taps, "rtt": rtt,
-         "native": native, "chains": chains, "insert": insert, "flood": flood, "everything": everything}
+         "encap": encap, "native": native, "chains": chains, "insert": insert, "flood": flood, "everything": everything}

@@ -43,33 +43,36 @@ struct run {
 	int sink; /* map of counters, -1: none */
 };
 
-static uint64_t arrived(int sink)
+struct counts {
+	uint64_t pkts, bytes;
+};
+
+static struct counts arrived(int sink)
 {
-	struct {
-		uint64_t pkts, bytes;
-	} *c = calloc((size_t)libbpf_num_possible_cpus(), sizeof(*c));
-	uint64_t sum = 0;
+	struct counts *c = calloc((size_t)libbpf_num_possible_cpus(), sizeof(*c)), sum = { 0, 0 };
 	uint32_t zero = 0;
 
 	if (!c || (sink >= 0 && bpf_map_lookup_elem(sink, &zero, c)))
 		fail("sink", strerror(errno));
-	for (int i = 0; i < libbpf_num_possible_cpus(); i++)
-		sum += c[i].pkts;
+	for (int i = 0; sink >= 0 && i < libbpf_num_possible_cpus(); i++) {
+		sum.pkts += c[i].pkts;
+		sum.bytes += c[i].bytes;
+	}
 	free(c);
 	return sum;
 }
 
 /* What is still in queues arrives: until the count stands still for a while, a quarter of a second at most. */
-static uint64_t arrived_at_last(int sink)
+static struct counts arrived_at_last(int sink)
 {
 	struct timespec pause = { 0, SETTLE_NS };
-	uint64_t was, is = arrived(sink);
+	struct counts was, is = arrived(sink);
 
 	for (int i = 0, still = 0; sink >= 0 && i < 80 && still < 3; i++) {
 		nanosleep(&pause, NULL);
 		was = is;
 		is = arrived(sink);
-		still = was == is ? still + 1 : 0;
+		still = was.pkts == is.pkts ? still + 1 : 0;
 	}
 	return is;
 }
@@ -185,14 +188,17 @@ static void send_skb(struct run *r, const char *dev)
 
 /* ---- */
 
-static void report(const struct run *r, uint64_t n_arrived)
+static void report(const struct run *r, struct counts before, struct counts after)
 {
 	uint64_t other = 0;
 
 	for (size_t i = 0; i < r->meter.n; i++)
 		other += r->meter.other_ns[i];
-	printf("{\"sent\": %llu, \"seconds\": %.6f, \"arrived\": %llu, \"own_ns\": %llu, \"other_ns\": %llu, \"metered_s\": %.6f}\n",
-	       (unsigned long long)r->n_sent, r->spent_s, (unsigned long long)n_arrived,
+	printf("{\"sent\": %llu, \"seconds\": %.6f, \"arrived\": %llu, \"arrived_bytes\": %llu, ",
+	       (unsigned long long)r->n_sent, r->spent_s,
+	       (unsigned long long)(after.pkts - before.pkts),
+	       (unsigned long long)(after.bytes - before.bytes));
+	printf("\"own_ns\": %llu, \"other_ns\": %llu, \"metered_s\": %.6f}\n",
 	       (unsigned long long)r->meter.own_ns, (unsigned long long)other,
 	       (double)r->meter.wall_ns * 1e-9);
 }
@@ -213,12 +219,12 @@ int cmd_source(int argc, char **argv)
 		.seconds = (double)number("seconds", option(argc, argv, "seconds", "500"), 600000) * 1e-3,
 		.sink = *sink ? bpf_obj_get(sink) : -1,
 	};
-	uint64_t before;
+	struct counts before;
 
 	if (r.frame.size < 60 || !r.n_flows || (*sink && r.sink < 0))
 		fail("source", "--size of 60 at least, --flows of 1 at least, and a pinned --sink");
 	meter_init(&r.meter, option(argc, argv, "meter", ""));
-	before = r.sink < 0 ? 0 : arrived_at_last(r.sink);
+	before = arrived_at_last(r.sink);
 	if (has_flag(argc, argv, "skb")) {
 		send_skb(&r, option(argc, argv, "dev", NULL));
 	} else {
@@ -226,6 +232,6 @@ int cmd_source(int argc, char **argv)
 
 		send_live(&r, &c);
 	}
-	report(&r, r.sink < 0 ? 0 : arrived_at_last(r.sink) - before);
+	report(&r, before, arrived_at_last(r.sink));
 	return 0;
 }

@@ -13,6 +13,7 @@ from lab import IP_A, IP_B, MAC_A, MAC_B, MAC_P1, OTHER_CPU, P0, P1, PIN_ROOT, S
 BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 P2, MAC_C, MAC_P2 = 103, "02:00:00:00:00:0c", "02:00:00:00:01:02"  # where a flood comes in
 NATIVE = 0x40000000  # first number of a port without an interface
+TUNNEL = NATIVE + 100
 
 
 class Flood:
@@ -52,6 +53,8 @@ class Bridge(Lab):
 
 class BridgeVxlan(Bridge):
     """The bridge's other port is a VXLAN tunnel over p1."""
+
+    longer = 50
 
     def __init__(self, name="bridge-vxlan"):
         super().__init__(name)
@@ -201,8 +204,7 @@ class Demarc(Flood, Lab):
         if acl:
             self.say(f"acl 1 rules={acl}")
         self.say("net 1")
-        if policer:
-            self.say("meter 1 bps=1000000000000")
+        self.say("meter 1 bps=1000000000000")
         self.policy = ("security sg=1" if security else "") + (" acl=1" if acl else "") + (" meter=1" if policer else "")
         self.ports()
         if flooded:
@@ -260,6 +262,30 @@ class DemarcNic(Demarc):
     def ports(self):
         self.say(f"port {P0} net=1 uplink")
         self.say(f"port {P1} net=1 uplink" if self.to_nic else f"port {P1} net=1 mac={MAC_B} {self.policy} addr={IP_B}/32")
+
+
+class DemarcUplink(Demarc):
+    """p0 is a container's port, p1 a NIC: frames leave by egress."""
+
+    def ports(self):
+        self.say(f"port {P0} net=1 mac={MAC_A} {self.policy} addr={IP_A}/32")
+        self.say(f"port {P1} net=1 uplink")
+
+
+class DemarcTunnel(DemarcUplink):
+    """p0 is a container's port; its network goes on in a tunnel over the NIC p1."""
+
+    longer = 38  # GRE without a key
+
+    def __init__(self, name, kind, **more):
+        self.kind = kind
+        super().__init__(name, **more)
+
+    def ports(self):
+        self.say(f"port {P0} net=1 mac={MAC_A} {self.policy} addr={IP_A}/32")
+        self.say("net 2")
+        self.say(f"port {P1} net=2 uplink")
+        self.say(f"tunnel {TUNNEL} net=1 type={self.kind} id=42 local=10.9.0.1 remote=10.9.0.2 underlay={P1} smac={MAC_P1} dmac={MAC_B}")
 
 
 class TapFloor(Tap, Floor):
@@ -456,7 +482,6 @@ class DemarcNative(Demarc):
 
     def __init__(self, name, kinds, **more):
         super().__init__(name, **more)
-        self.say("meter 1 bps=1000000000000")
         self.chain(kinds, P1)
 
     def chain(self, kinds, end):
@@ -469,13 +494,14 @@ class DemarcNative(Demarc):
         self.say(f"chain 1 src={P0} dst={end} hops={','.join(hops)} mode=move")
 
 
-class DemarcAll(DemarcNative):
-    """Everything on; with a tunnel, b is another node."""
+class DemarcAll(DemarcTunnel, DemarcNative):
+    """Everything on, and b is on another node."""
 
-    def __init__(self, name, tunnel=True):
-        super().__init__(name, ["acl", "firewall", "policer"], acl=10000)
-        if tunnel:
-            self.say("tunnel vxlan")
+    def __init__(self, name):
+        DemarcTunnel.__init__(self, name, "vxlan", kinds=["acl", "firewall", "policer"], acl=10000, policer=True)
+
+    def chain(self, kinds, end):
+        super().chain(kinds, TUNNEL)
 
 
 def ovs_best():
