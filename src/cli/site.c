@@ -7,8 +7,12 @@
 #include "cli/cli.h"
 
 static const struct column site_columns[] = {
-	{ "NAME", "name" }, { "NODES", "n_nodes" }, { "LOCATION", "location" },
-	{ "ID", "id" },	    { NULL, NULL },
+	{ "NAME", "name" },
+	{ "NODES", "n_nodes" },
+	{ "LOCATION", "location" },
+	{ "IPFIX", "ipfix_collectors" },
+	{ "ID", "id" },
+	{ NULL, NULL },
 };
 static const struct column node_columns[] = {
 	{ "NAME", "name" },	  { "SITE", "site_name" },  { "STATE", "state" },
@@ -138,6 +142,46 @@ static int node_delete(struct cli *c, struct err *e)
 			    "revoked: its certificate is refused from now on", e);
 }
 
+/* "A,B" as a list; the empty text is the empty list. */
+static json_t *list_of(const char *text)
+{
+	struct str rest = str_of(text);
+	json_t *list = json_array();
+
+	while (rest.len) {
+		struct str one = str_trim(str_cut(rest, ',', &rest));
+
+		json_array_append_new(list, json_stringn(one.ptr, one.len));
+	}
+	return list;
+}
+
+static int site_set(struct cli *c, struct err *e)
+{
+	struct strbuf url CLEANUP(strbuf_done) = { 0 };
+	json_t *row CLEANUP(json_freep) = NULL;
+	json_t *changes = json_object();
+	json_t *body CLEANUP(json_freep) = json_pack("{s:o}", "site", changes);
+	const char *collectors = cli_option(c, "ipfix");
+	long long active = 0;
+	int rc = cli_number(c, "ipfix-active", 60, 3600, &active, e);
+
+	if (rc == 0)
+		rc = client_find(c->client, "demarc", "/v1/sites", "sites", "site",
+				 c->positionals[0], &row, e);
+	if (rc < 0)
+		return rc;
+	if (collectors)
+		json_object_set_new(changes, "ipfix_collectors", list_of(collectors));
+	if (cli_option(c, "ipfix-active"))
+		json_object_set_new(changes, "ipfix_active_s", json_integer(active));
+	if (json_object_size(changes) == 0)
+		return err_set(e, FAULT_BAD_REQUEST, NULL,
+			       "nothing to set: give --ipfix or --ipfix-active");
+	strbuf_addf(&url, "/v1/sites/%s", json_str(row, "id"));
+	return client_call(c->client, "PUT", "demarc", strbuf_cstr(&url), body, NULL, e);
+}
+
 static int node_set(struct cli *c, struct err *e)
 {
 	struct strbuf url CLEANUP(strbuf_done) = { 0 };
@@ -264,6 +308,11 @@ static const struct cli_option create_options[] = {
 	{ "location", "TEXT", "where it is" },
 	{ NULL, NULL, NULL },
 };
+static const struct cli_option site_options[] = {
+	{ "ipfix", "ADDR[:PORT],...", "collectors, 4 at most; UDP port 4739; \"\" for none" },
+	{ "ipfix-active", "SECONDS", "report a flow that goes on this often (60)" },
+	{ NULL, NULL, NULL },
+};
 static const struct cli_option set_options[] = {
 	{ "enable", NULL, "take new functions again" },
 	{ "disable", NULL, "take no new functions" },
@@ -285,6 +334,8 @@ const struct command site_commands[] = {
 	{ "site show", "SITE", "Show a site", site_show, NULL, false },
 	{ "site create", "SITE", "Create a site: an availability zone to the openstack client",
 	  site_create, create_options, false },
+	{ "site set", "SITE", "Say where the nodes of a site send flow records (IPFIX)", site_set,
+	  site_options, false },
 	{ "site delete", "SITE", "Delete a site that has no nodes", site_delete, NULL, false },
 	{ "enrol", "SITE NODE", "Make a one-time token with which a node joins the site", enrol,
 	  enrol_options, false },

@@ -232,9 +232,9 @@ static int store_changes(struct intent_build *b, const struct intent_vec *change
 static int build_all(struct intent_build *b, struct err *e)
 {
 	static int (*const parts[])(struct intent_build *, struct err *) = {
-		intent_build_networks, intent_build_ports,  intent_build_groups,
-		intent_build_servers,  intent_build_chains, intent_build_address_groups,
-		intent_build_acls,
+		intent_build_networks, intent_build_ports,     intent_build_groups,
+		intent_build_servers,  intent_build_chains,    intent_build_address_groups,
+		intent_build_acls,     intent_build_telemetry,
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {

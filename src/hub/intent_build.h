@@ -60,6 +60,7 @@ WARN_UNUSED int intent_build_acls(struct intent_build *b, struct err *e);
 WARN_UNUSED int intent_build_port_acls(struct intent_build *b, size_t first, struct err *e);
 WARN_UNUSED int intent_build_servers(struct intent_build *b, struct err *e);
 WARN_UNUSED int intent_build_chains(struct intent_build *b, struct err *e);
+WARN_UNUSED int intent_build_telemetry(struct intent_build *b, struct err *e);
 
 /* IANA number of "tcp", "6", "icmp" …; 0 for NULL, "" and "any"; icmp with IPv6 is 58. -EINVAL for an unknown name. */
 WARN_UNUSED int intent_protocol(const char *text, unsigned family, uint32_t *ret);

@@ -26,7 +26,7 @@
 #define HEADERS_V6 48
 
 struct collector {
-	struct collector_spec spec;
+	struct endpoint spec;
 	int fd;
 	int64_t templates_ns; /* when they are due */
 	uint64_t messages, octets, records, unsent;
@@ -60,27 +60,6 @@ struct exports {
 
 /* ---- settings ---- */
 
-static int parse_one(struct str s, struct collector_spec *ret, struct err *e)
-{
-	struct str all = s, port = { 0 }, host = s;
-	uint64_t num = IPFIX_PORT;
-
-	if (s.len && s.ptr[0] == '[') {
-		host = str_cut((struct str){ s.ptr + 1, s.len - 1 }, ']', &port);
-		if (port.len && port.ptr[0] != ':')
-			port = all;
-		else if (port.len)
-			port = (struct str){ port.ptr + 1, port.len - 1 };
-	} else {
-		host = str_cut(s, ':', &port);
-	}
-	if (ip_parse(host, &ret->ip) < 0 || (port.len && str_to_u64(port, 65535, &num) < 0) || !num)
-		return err_set(e, FAULT_BAD_REQUEST, "ipfix",
-			       "'" STR_FMT "' is not ADDRESS[:PORT] or [IPV6][:PORT]", STR_ARG(all));
-	ret->port = (uint16_t)num;
-	return 0;
-}
-
 int export_spec_parse(const char *text, struct export_spec *ret, struct err *e)
 {
 	struct str rest = str_of(text);
@@ -92,8 +71,10 @@ int export_spec_parse(const char *text, struct export_spec *ret, struct err *e)
 		if (s.n == EXPORT_COLLECTORS_MAX)
 			return err_set(e, FAULT_BAD_REQUEST, "ipfix", "more than %d collectors",
 				       EXPORT_COLLECTORS_MAX);
-		if (parse_one(one, &s.collectors[s.n], e) < 0)
-			return -EINVAL;
+		if (endpoint_parse(one, IPFIX_PORT, &s.collectors[s.n]) < 0)
+			return err_set(e, FAULT_BAD_REQUEST, "ipfix",
+				       "'" STR_FMT "' is not ADDRESS[:PORT] or [IPV6][:PORT]",
+				       STR_ARG(one));
 		s.n++;
 	}
 	*ret = s;
@@ -111,7 +92,7 @@ static int deaf(int fd)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog));
 }
 
-static socklen_t address_of(const struct collector_spec *s, struct sockaddr_storage *ret)
+static socklen_t address_of(const struct endpoint *s, struct sockaddr_storage *ret)
 {
 	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
@@ -460,7 +441,7 @@ static void collectors_open(struct exports *x, const struct export_spec *s)
 	dp_flows_tell(x->node->dp, s->active_s, x->wanted.n ? on_flow : NULL, x);
 }
 
-static bool spec_has(const struct export_spec *s, const struct collector_spec *c)
+static bool spec_has(const struct export_spec *s, const struct endpoint *c)
 {
 	for (size_t i = 0; i < s->n; i++)
 		if (ip_eq(s->collectors[i].ip, c->ip) && s->collectors[i].port == c->port)
@@ -476,7 +457,8 @@ static bool spec_eq(const struct export_spec *a, const struct export_spec *b)
 	return a->n == b->n && a->active_s == b->active_s;
 }
 
-void exports_set(struct node *n, const struct export_spec *s)
+/* Those of the configuration and these. The same as before is no change. */
+static void exports_set(struct node *n, const struct export_spec *s)
 {
 	struct exports *x = n->exports;
 	struct export_spec all = x->configured;
@@ -489,6 +471,23 @@ void exports_set(struct node *n, const struct export_spec *s)
 		return;
 	collectors_close(x);
 	collectors_open(x, &all);
+}
+
+void exports_intent(struct node *n)
+{
+	struct export_spec s = { 0 };
+	const intent_object *o;
+
+	for (size_t pos = 0; (o = intent_next(n->intent, "telemetry", &pos));) {
+		const Demarc__V1__Telemetry *t = o->telemetry;
+
+		s.active_s = t->ipfix_active_s ? t->ipfix_active_s : s.active_s;
+		for (size_t i = 0; i < t->n_ipfix_collectors && s.n < EXPORT_COLLECTORS_MAX; i++)
+			if (endpoint_parse(str_of(t->ipfix_collectors[i]), IPFIX_PORT,
+					   &s.collectors[s.n]) == 0)
+				s.n++;
+	}
+	exports_set(n, &s);
 }
 
 void exports_tick(struct node *n)
@@ -541,8 +540,10 @@ int exports_open(struct node *n, struct err *e)
 	r = export_spec_parse(n->cfg.ipfix, &x->configured, e);
 	if (r == 0)
 		r = active_of(&n->cfg, &x->configured.active_s, e);
-	if (r == 0)
+	if (r == 0) {
 		collectors_open(x, &x->configured);
+		exports_intent(n);
+	}
 	return r;
 }
 

@@ -7,19 +7,16 @@
  * received. What cannot be sent is counted, and nothing waits for it. Thread: the loop's.
  */
 
+#include "model/endpoint.h"
 #include "node/node.h"
 
 #define EXPORT_COLLECTORS_MAX 4
 #define EXPORT_ACTIVE_S 60 /* default active timeout */
 #define EXPORT_ACTIVE_MAX_S 3600
 
-struct collector_spec {
-	struct ip_addr ip;
-	uint16_t port;
-};
 struct export_spec {
 	size_t n;
-	struct collector_spec collectors[EXPORT_COLLECTORS_MAX];
+	struct endpoint collectors[EXPORT_COLLECTORS_MAX];
 	unsigned int active_s; /* 0: EXPORT_ACTIVE_S */
 };
 
@@ -28,8 +25,8 @@ WARN_UNUSED int export_spec_parse(const char *text, struct export_spec *ret, str
 
 WARN_UNUSED int exports_open(struct node *n, struct err *e); /* with the collectors of the configuration */
 void exports_close(struct node *n);
-/* From now on these collectors (with those of the configuration); the same as before is no change. */
-void exports_set(struct node *n, const struct export_spec *s);
+/* The intent may name other collectors now. */
+void exports_intent(struct node *n);
 void exports_tick(struct node *n); /* about once a second, after dp_age(): templates, figures, what is in hand */
 
 struct export_figures {

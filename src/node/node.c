@@ -152,6 +152,7 @@ int node_intent(struct node *n, const Demarc__V1__Intent *m, struct err *e)
 	/* At once: a chain change is in force, and reported, before this returns; the rest may wait for the disk. */
 	n->fabric_dirty = true;
 	pass_traffic(n);
+	exports_intent(n);
 	reports_flush(n);
 	node_kick(n);
 	return 0;

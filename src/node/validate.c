@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "base/types.h"
+#include "model/endpoint.h"
 #include "node/vnic.h"
 
 /* Limits of one object; generous against what the API accepts, tight against memory. */
@@ -22,6 +23,8 @@
 #define ADDRESS_GROUP_MAX 10000 /* of each family */
 #define METADATA_MAX 128
 #define USER_DATA_MAX (64u << 10) /* bytes: what base64 of 64 KiB can hold, and more */
+#define COLLECTORS_MAX 16
+#define ACTIVE_MAX_S 86400
 #define HOPS_MAX 16
 #define PAIRS_MAX 16
 #define CLASSIFIERS_MAX 16
@@ -453,6 +456,20 @@ static int chain(const Demarc__V1__Chain *c, struct err *e)
 
 /* ---- objects ---- */
 
+static int telemetry(const Demarc__V1__Telemetry *t, struct err *e)
+{
+	struct endpoint where;
+
+	FIRST_ERROR(count(t->n_ipfix_collectors, COLLECTORS_MAX, "ipfix_collectors", e));
+	for (size_t i = 0; i < t->n_ipfix_collectors; i++)
+		if (endpoint_parse(str_of(t->ipfix_collectors[i]), 1, &where) < 0)
+			return bad(e, "ipfix_collectors", "an address and port",
+				   t->ipfix_collectors[i]);
+	return t->ipfix_active_s <= ACTIVE_MAX_S ?
+		       0 :
+		       err_set(e, FAULT_BAD_REQUEST, "ipfix_active_s", "more than %d", ACTIVE_MAX_S);
+}
+
 static int body(const Demarc__V1__Object *o, struct err *e)
 {
 	switch (o->body_case) {
@@ -472,6 +489,8 @@ static int body(const Demarc__V1__Object *o, struct err *e)
 		return acl(o->acl, e);
 	case DEMARC__V1__OBJECT__BODY_ACL_PART:
 		return acl_part(o->acl_part, e);
+	case DEMARC__V1__OBJECT__BODY_TELEMETRY:
+		return telemetry(o->telemetry, e);
 	case DEMARC__V1__OBJECT__BODY__NOT_SET:
 	case _DEMARC__V1__OBJECT__BODY__CASE_IS_INT_SIZE:
 		return 0;
@@ -491,6 +510,7 @@ static const struct {
 	{ "address_group", DEMARC__V1__OBJECT__BODY_ADDRESS_GROUP },
 	{ "acl", DEMARC__V1__OBJECT__BODY_ACL },
 	{ "acl_part", DEMARC__V1__OBJECT__BODY_ACL_PART },
+	{ "telemetry", DEMARC__V1__OBJECT__BODY_TELEMETRY },
 };
 
 static int kind_agrees(const Demarc__V1__Object *o, struct err *e)

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import wait_for
 from node_lab import sh
-from real_site import V1, V2, real_site
+from real_site import HUB_ADDR, V1, V2, real_site
 
 
 class Site:
@@ -147,3 +147,28 @@ def test_metrics(site):
     assert reader.get(f"{V1}/metrics").status_code == 403
     assert reader.get(f"{V1}/nodes/cpe-1/flows").status_code == 403
     assert site.hub.http.get(site.hub.url + f"{V1}/metrics", verify=site.hub.ca).status_code == 401
+
+
+def test_the_site_names_its_collectors(site):
+    import socket
+
+    put = lambda body: site.hub.put(f"{V1}/sites/branch", {"site": body})
+    for wrong in (["nowhere:80"], ["10.0.0.1:0"], [7], ["::1"], [f"10.0.0.{i}" for i in range(5)]):
+        answer = put({"ipfix_collectors": wrong})
+        assert answer.status_code == 400 and "ollector" in answer.text, answer.text
+    assert put({"ipfix_active_s": 0}).status_code == 400
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
+        collector.bind((HUB_ADDR, 0))
+        collector.settimeout(30)
+        where = f"{HUB_ADDR}:{collector.getsockname()[1]}"
+        site.demarc("site", "set", "branch", "--ipfix", where, "--ipfix-active", "1")
+        assert site.json("site", "show", "branch")["ipfix_collectors"] == [where]
+        message = collector.recv(2000)
+        assert message[:2] == b"\x00\x0a" and int.from_bytes(message[2:4], "big") == len(message)
+        site.talk()
+        wanted = bytes([10, 7, 0, 5, 10, 7, 0, 6])
+        wait_for(lambda: wanted in collector.recv(2000), "a record of the flow")
+        site.demarc("site", "set", "branch", "--ipfix", "")
+        assert site.json("site", "show", "branch")["ipfix_collectors"] == []
+    listening = site.site.in_ns("site", "ss", "-Hlun")
+    assert listening == "", "the exporter listens on nothing"

@@ -51,7 +51,8 @@ def fixture_site(request):
     """Two functions in one network, and a collector."""
     address = request.param
     node = Node()
-    node.nics = [f"--ipfix=[{address}]:{PORT}", "--ipfix_active=1"]
+    host = f"[{address}]" if ":" in address else address
+    node.nics = [f"--ipfix={host}:{PORT}", "--ipfix_active=1"]
     collector = Collector(node, address)
     try:
         node.start()

@@ -3,6 +3,10 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "model/endpoint.h"
+
+#define COLLECTORS_MAX 4
+#define IPFIX_PORT 4739
 
 json_t *site_time(int64_t us)
 {
@@ -16,6 +20,8 @@ static const struct attr attrs[] = {
 	{ "name", "name", ATTR_STR, ATTR_REQUIRED | ATTR_RW | ATTR_FILTER | ATTR_SORT, 1, 63 },
 	{ "description", "description", ATTR_STR, ATTR_RW, .dflt = "\"\"" },
 	{ "location", "location", ATTR_STR, ATTR_RW | ATTR_FILTER, .dflt = "\"\"" },
+	{ "ipfix_collectors", "ipfix_collectors", ATTR_LIST, ATTR_RW, 0, COLLECTORS_MAX, .dflt = "[]" },
+	{ "ipfix_active_s", "ipfix_active_s", ATTR_INT, ATTR_RW, 1, 3600, .dflt = "60" },
 	{ "n_nodes", NULL, ATTR_ANY, 0 },
 	{ "created_at", "created_us", ATTR_TIME_S, ATTR_SORT },
 	{ "updated_at", "updated_us", ATTR_TIME_S, ATTR_SORT },
@@ -39,14 +45,47 @@ static int check_name(struct req *r, const json_t *row, const char *id, struct e
 	return rc > 0 ? err_set(e, FAULT_CONFLICT, "name", "A site named %s exists.", name) : rc;
 }
 
+static int check_collectors(const json_t *row, struct err *e)
+{
+	struct endpoint where;
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(json_object_get(row, "ipfix_collectors"), i, v) {
+		const char *text = json_string_value(v);
+
+		if (!text || endpoint_parse(str_of(text), IPFIX_PORT, &where) < 0)
+			return err_set(e, FAULT_BAD_REQUEST, "ipfix_collectors",
+				       "A collector is ADDRESS:PORT or [IPV6]:PORT, not '%.60s'.",
+				       text ? text : "");
+	}
+	return 0;
+}
+
 static int check_create(struct req *r, json_t *row, struct err *e)
 {
-	return check_name(r, row, "", e);
+	int rc = check_collectors(row, e);
+
+	return rc < 0 ? rc : check_name(r, row, "", e);
 }
 
 static int check_update(struct req *r, const json_t *old, json_t *changes, struct err *e)
 {
-	return check_name(r, changes, json_str(old, "id"), e);
+	int rc = check_collectors(changes, e);
+
+	return rc < 0 ? rc : check_name(r, changes, json_str(old, "id"), e);
+}
+
+/* Its nodes are told where to send their flow records. */
+static int updated(struct req *r, const json_t *old, json_t *row, struct err *e)
+{
+	CLEANUP(db_donep) struct db_rows *q = NULL;
+	int rc = db_query(r->db, &q, e, "SELECT id FROM node WHERE site_id = ?", "s",
+			  json_str(old, "id"));
+
+	while (rc >= 0 && (rc = db_step(q, e)) == 1)
+		req_touch_node(r, db_text(q, 0));
+	return rc < 0 ? rc : 0;
 }
 
 static int deleting(struct req *r, const json_t *row, struct err *e)
@@ -91,6 +130,7 @@ const struct resource site_resource = {
 	.by_name = true,
 	.check_create = check_create,
 	.check_update = check_update,
+	.updated = updated,
 	.deleting = deleting,
 	.expand_page = expand_page,
 };
