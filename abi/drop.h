@@ -43,7 +43,11 @@
 	X(HALF_OPEN, "half_open", "too many half-open connections to the port or of the source")   \
 	X(SOURCE_RATE, "source_rate", "the source opens too many connections a second")            \
 	X(SYN_COOKIE, "syn_cookie", "under a SYN flood, and not the answer to a cookie")           \
-	X(ACL, "acl", "a list of rules denies it")
+	X(ACL, "acl", "a list of rules denies it")                                                 \
+	X(MTU, "mtu", "the packet does not fit into the tunnel")                                   \
+	X(ECN, "ecn", "congestion was marked on a packet whose ends cannot hear of it (RFC 6040)") \
+	X(TUNNEL, "tunnel", "the header of a tunnel is malformed")                                 \
+	X(TUNNEL_UNKNOWN, "tunnel_unknown", "no tunnel with this far end and id")
 
 enum drop_reason {
 #define X(name, id, text) DROP_##name,

@@ -30,7 +30,8 @@ struct dp_globals {
 	__u32 drop_every, capture_every, capture_port;
 	__u32 expects_until;	       /* seconds of jiffies; later nothing is expected */
 	__u32 policy_slot, policy_vec; /* last numbers given out */
-	__u32 spare[14];
+	__u32 n_tunnels;	       /* other than 0: look for tunnels */
+	__u32 spare[13];
 	/* Written by every new connection: lines of their own. */
 	__u64 next4, next6;
 	__u64 n_made;				 /* connections */
@@ -235,10 +236,12 @@ struct port_rec {
 	__u16 storm;		    /* meter of what it floods */
 	__u16 acl_from[ABI_PORT_ACLS],
 		acl_to[ABI_PORT_ACLS]; /* lists for what comes from and goes to it; 0: none */
+	__u16 encap;		       /* tunnel: slot of `encaps` */
+	__u16 pad3[3];
 	__u32 sgs[ABI_PORT_SGS];
 	struct port_addr addrs[ABI_PORT_ADDRS];
 };
-ABI_SIZE(struct port_rec, 48 + 32 + 40 * ABI_PORT_ADDRS);
+ABI_SIZE(struct port_rec, 56 + 32 + 40 * ABI_PORT_ADDRS);
 
 /* Interfaces that carry our tc filter. */
 struct attach_rec {

@@ -117,7 +117,7 @@ __noinline int drop_tell(ctx_t *ctx, __u32 reason, __u32 rule)
 		__sync_fetch_and_add(&dp_globals.lost_drops, 1);
 		return 0;
 	}
-	packet_fill(ctx, &ev->e, PACKET_DROPPED, ctx->ifindex);
+	packet_fill(ctx, &ev->e, PACKET_DROPPED, ctx_port(ctx));
 	ev->e.reason = (__u8)reason;
 	ev->e.rule = rule;
 	if (n > ABI_DROP_HEAD)

@@ -37,6 +37,12 @@ static __always_inline __u32 ctx_len(ctx_t *c)
 	return c->len;
 }
 
+/* The port that the frame came from; a tunnel's when it was in one. dp_ingress() writes it. */
+static __always_inline __u32 ctx_port(ctx_t *c)
+{
+	return c->cb[1];
+}
+
 static __always_inline __u16 ctx_vlan(ctx_t *c)
 {
 	return c->vlan_present ? c->vlan_tci & 0xfff : 0;

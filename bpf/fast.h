@@ -101,7 +101,7 @@ static __always_inline int fast_parse(ctx_t *ctx, struct flow_key *k, struct fas
 	m->mac_hi = *(__u64 *)data;
 	m->mac_lo = *(__u32 *)(data + 8);
 	type = *(__u16 *)(data + 12);
-	k->ifindex = ctx->ifindex;
+	k->ifindex = ctx_port(ctx);
 	vlan = ctx_vlan(ctx);
 	if (type == bpf_htons(ETHERTYPE_IPV4)) {
 		if (ip->ver_ihl != 0x45 || (ip->off & bpf_htons(0x3fff)))
@@ -190,7 +190,7 @@ static __always_inline int fast_drop(ctx_t *ctx, __u32 reason)
 {
 	count_drop(reason);
 	drop_told(ctx, reason, 0);
-	count_port(ctx->ifindex, 1, ctx->len, 0, 0, 1);
+	count_port(ctx_port(ctx), 1, ctx->len, 0, 0, 1);
 	return TC_ACT_SHOT;
 }
 

@@ -38,7 +38,7 @@ __noinline int l2_sinks(ctx_t *ctx)
 
 		if (i >= net->n_members)
 			break;
-		if (is_ingress(p, m) || !is_sink(m))
+		if (is_ingress(p, m) || !is_sink(m) || (m->flags & p->port_flags & PORT_TUNNEL))
 			continue;
 		p->out = m->ifindex;
 		p->out_vlan = m->vlan;
@@ -141,6 +141,30 @@ __noinline int stage_l2(ctx_t *ctx)
 	return STAGE_NEXT;
 }
 
+/*
+ * A copy for a tunnel gets its header at the ingress of the NIC, since there is no way to take it off again here. Between tunnels
+ * nothing is flooded: each far end has its own tunnels to the others.
+ */
+static __always_inline int flood_tunnel(ctx_t *ctx, __u32 port)
+{
+	struct port_key k = { .ifindex = port };
+	struct port_rec *q = bpf_map_lookup_elem(&ports, &k);
+	struct encap_rec *e;
+	__u32 slot, mark = ctx->mark;
+
+	if (!q)
+		return 0;
+	slot = q->encap;
+	e = bpf_map_lookup_elem(&encaps, &slot);
+	if (!e || !e->ifindex)
+		return 0;
+	ctx->mark = ENCAP_MARK | slot;
+	if (!bpf_clone_redirect(ctx, e->ifindex, BPF_F_INGRESS))
+		count_port(port, 0, 0, 1, ctx->len, 0);
+	ctx->mark = mark;
+	return 0;
+}
+
 /* One copy to member i of the network. Returns 1 past the last member. */
 __noinline int flood_one(ctx_t *ctx, __u32 i)
 {
@@ -162,7 +186,7 @@ __noinline int flood_one(ctx_t *ctx, __u32 i)
 	pc = bpf_map_lookup_elem(&port_chain, &m.ifindex);
 	if (pc && (pc->transparent || !p->multicast))
 		return 0;
-	if ((m.flags & PORT_SECURITY) && !p->multicast)
+	if (((m.flags & PORT_SECURITY) && !p->multicast) || (m.flags & p->port_flags & PORT_TUNNEL))
 		return 0;
 	if (p->kind == PKT_IP && (m.flags & PORT_SECURITY) && !sg_exempt(p) &&
 	    !sg_port_allows(m.ifindex, m.vlan, 0))
@@ -170,6 +194,8 @@ __noinline int flood_one(ctx_t *ctx, __u32 i)
 	TRACE2(p, FLOOD_TO, m.ifindex, m.vlan);
 	if (p->trace)
 		return 0;
+	if (m.flags & PORT_TUNNEL)
+		return flood_tunnel(ctx, m.ifindex);
 	if (m.vlan && bpf_skb_vlan_push(ctx, bpf_htons(0x8100), m.vlan) < 0)
 		return 0;
 	capture(ctx, m.ifindex, PACKET_TO_PORT);

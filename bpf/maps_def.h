@@ -54,6 +54,9 @@ MAP(drop_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, DROP_N);
 MAP(bindings, BPF_MAP_TYPE_LRU_HASH, struct addr_key, struct binding, ABI_BINDINGS);
 MAP(meters, BPF_MAP_TYPE_ARRAY, __u32, struct meter_rec, ABI_METERS);
 MAP(mirrors, BPF_MAP_TYPE_ARRAY, __u32, struct mirror_rec, ABI_MIRRORS);
+MAP(encaps, BPF_MAP_TYPE_ARRAY, __u32, struct encap_rec, ABI_ENCAPS);
+MAP_LAZY(tunnels, struct tunnel_key, struct tunnel_rec, ABI_ENCAPS);
+MAP_LAZY(vteps, struct addr_key, __u32, 64);
 MAP(pkts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct pkt, 1);
 MAP(trace, BPF_MAP_TYPE_ARRAY, __u32, struct trace_buf, 1);
 

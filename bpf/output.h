@@ -8,6 +8,7 @@
  */
 
 #include "analytics.h"
+#include "encap.h"
 #include "extra.h"
 #include "maps_def.h"
 
@@ -28,6 +29,18 @@ static __always_inline int retag(ctx_t *ctx, __u16 vlan)
 	return 0;
 }
 
+static __always_inline int tunnel_out(ctx_t *ctx, __u32 slot, __u32 entropy)
+{
+	int v = encap_send(ctx, slot, entropy);
+
+	if (v >= 0)
+		return v;
+	if (v == -DROP_MTU)
+		return too_big(ctx, slot);
+	count_drop((__u32)-v);
+	return TC_ACT_SHOT;
+}
+
 /* The record's verdict on the frame: the tail of the fast path and of the slow one. */
 static __always_inline int send_by_record(ctx_t *ctx, struct flow_rec *f)
 {
@@ -42,6 +55,11 @@ static __always_inline int send_by_record(ctx_t *ctx, struct flow_rec *f)
 	if ((ctx->vlan_present || (flags & FLOW_PUSH_VLAN)) &&
 	    retag(ctx, flags & FLOW_PUSH_VLAN ? f->out_vlan : 0) < 0)
 		goto refused;
+	if (flags & FLOW_ENCAP) {
+		if ((flags & FLOW_TCP) && (f->state == CT_SYN_SENT || f->state == CT_SYN_RECV))
+			mss_clamp(ctx, f->encap);
+		return tunnel_out(ctx, f->encap, (__u32)(f->created_ns >> 8));
+	}
 	if (!(flags & FLOW_PEER))
 		return (int)bpf_redirect(out, 0);
 	return send_peer(ctx, out, flags & FLOW_TO_HOST ? PACKET_HOST : PACKET_OTHERHOST);
@@ -74,8 +92,13 @@ static __always_inline int record_build(struct pkt *p)
 
 	if (!q)
 		return -DROP_NO_OUTPUT;
-	if (!(q->flags & (PORT_UPLINK | PORT_NO_PEER)))
+	/* Out of a tunnel the kernel takes the frame for the outer protocol until a device has received it again. */
+	if (!((q->flags & (PORT_UPLINK | PORT_NO_PEER)) || (p->port_flags & PORT_TUNNEL)))
 		flags |= FLOW_PEER;
+	if (q->flags & PORT_TUNNEL) {
+		flags = (flags & ~FLOW_PEER) | FLOW_ENCAP;
+		p->encap = q->encap;
+	}
 	if (p->set_mac && !mac_same(p->mac, p->dmac))
 		flags |= FLOW_SET_DMAC;
 	if (mac_same(p->set_mac ? p->mac : p->dmac, q->mac))

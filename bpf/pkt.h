@@ -10,6 +10,7 @@
 #include "limit.h"
 #include "maps.h"
 #include "stage.h"
+#include "tunnel.h"
 
 #define ETH_SIZE 14
 #define ETHERTYPE_IPV4 0x0800
@@ -54,6 +55,15 @@ struct tcp_seg {
 };
 
 enum cookie_step { COOKIE_NONE, COOKIE_SYN, COOKIE_SPLICE };
+
+/* What an outer header says. */
+struct tunnel_frame {
+	struct tunnel_key key;
+	__u32 inner; /* offset of the frame inside */
+	__u32 path;  /* NSH: service path and index */
+	__u16 l4;
+	__u8 proto, tos;
+};
 
 struct native_visit {
 	__u32 enter, leave; /* pseudo ports */
@@ -158,6 +168,9 @@ struct pkt {
 	struct source_key source;
 	struct expect_key expect;
 	struct tcp_seg nseg; /* what a segment of ours will have */
+	struct tunnel_frame tunnel;
+	__u8 outer[ABI_ENCAP_MAX];
+	__u64 ptb_jiffies; /* of the last "packet too big" */
 	__u8 buf[128];	     /* replies are built here */
 	__s32 act;	     /* what the program returns when a stage is done */
 };

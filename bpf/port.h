@@ -74,10 +74,10 @@ static __always_inline int is_loop(struct pkt *p, struct fdb_rec *seen)
 	struct port_key at = { .ifindex = seen->ifindex, .vlan = seen->vlan };
 	struct port_rec *port;
 
-	if ((p->port_flags & PORT_UPLINK) || p->now > seen->last_ns + LOOP_HOLD_NS)
+	if ((p->port_flags & (PORT_UPLINK | PORT_TUNNEL)) || p->now > seen->last_ns + LOOP_HOLD_NS)
 		return 0;
 	port = bpf_map_lookup_elem(&ports, &at);
-	return port && (port->flags & PORT_UPLINK);
+	return port && (port->flags & (PORT_UPLINK | PORT_TUNNEL));
 }
 
 /* Chain members do not teach: a transparent function sends with the MACs of others. */

@@ -10,6 +10,7 @@
 #include "conntrack.h"
 #include "cookie.h"
 #include "ctx.h"
+#include "decap.h"
 #include "fast.h"
 #include "first_hop.h"
 #include "frag.h"
@@ -54,7 +55,7 @@ __noinline int stage_parse(ctx_t *ctx)
 	p->now = bpf_ktime_get_coarse_ns();
 	p->jiffies = bpf_jiffies64();
 	p->trace = is_trace(ctx);
-	p->key.ifindex = ctx->ifindex;
+	p->key.ifindex = ctx_port(ctx);
 	p->key.vlan = p->trace ? (__u16)ctx->cb[0] : ctx_vlan(ctx);
 	v = parse_packet(ctx, p);
 	if (v)
@@ -208,6 +209,20 @@ static __always_inline struct flow_rec *find_parsed(ctx_t *ctx, struct fast *m)
 	return flow_find(&p->key);
 }
 
+/* A flooded copy for a tunnel comes to its NIC with this mark; functions cannot set one, their namespace ends it. */
+static __always_inline int is_copy(ctx_t *ctx)
+{
+	return dp_globals.n_tunnels && (ctx->mark & ENCAP_MARK_MASK) == ENCAP_MARK;
+}
+
+static __always_inline int tunnel_copy(ctx_t *ctx)
+{
+	__u32 slot = ctx->mark & ~ENCAP_MARK_MASK;
+
+	ctx->mark = 0;
+	return tunnel_out(ctx, slot, slot);
+}
+
 SEC("tc")
 int dp_ingress(ctx_t *ctx)
 {
@@ -219,9 +234,21 @@ int dp_ingress(ctx_t *ctx)
 
 	m.later = 0;
 	m.parsed = 0;
-	if (is_trace(ctx))
-		return slow_path(ctx, 0);
-	capture(ctx, ctx->ifindex, PACKET_FROM_PORT);
+	ctx->cb[1] = ctx->ifindex;
+	if (ctx->mark) {
+		if (is_trace(ctx))
+			return slow_path(ctx, 0);
+		if (is_copy(ctx))
+			return tunnel_copy(ctx);
+	}
+	if (dp_globals.n_tunnels && ctx->pkt_type == PACKET_HOST) {
+		v = decap(ctx);
+		if (v < 0)
+			return fast_drop(ctx, (__u32)-v);
+		if (v)
+			ctx->cb[1] = (__u32)v;
+	}
+	capture(ctx, ctx_port(ctx), PACKET_FROM_PORT);
 	plain = !fast_parse(ctx, &k, &m);
 	f = plain ? flow_find(&k) : find_parsed(ctx, &m);
 	if (!f)

@@ -73,6 +73,7 @@ enum dp_port_flag {
 	DP_PORT_HELP_FTP = 1 << 8,
 	DP_PORT_HELP_TFTP = 1 << 9,
 	DP_PORT_HELP_SIP = 1 << 10,
+	DP_PORT_TUNNEL = 1 << 4, /* as dp_tunnel_set() made it */
 	DP_PORT_NATIVE = 1 << 6, /* of a native function: number from DP_PSEUDO_PORT on, no interface */
 };
 
@@ -114,6 +115,46 @@ struct dp_port {
 	struct dp_limits limits;
 	ifindex mirror_to; /* gets a copy of what passes the port, when its flow has a record; 0: none */
 };
+
+/* ---- tunnels ---- */
+
+/* The values of enum tunnel_type, in the order of TUNNEL_TABLE (abi/tunnel.h). */
+enum dp_tunnel_type {
+	DP_TUNNEL_NONE,
+	DP_TUNNEL_VXLAN,
+	DP_TUNNEL_VXLAN_GPE,
+	DP_TUNNEL_GRE,
+	DP_TUNNEL_NVGRE,
+	DP_TUNNEL_GENEVE,
+	DP_TUNNEL_MPLS_UDP,
+	DP_TUNNEL_MPLS_GRE,
+};
+
+/* A port of a network whose frames travel to one far end. Frames between tunnels of one network are not forwarded. */
+struct dp_tunnel {
+	ifindex port; /* from DP_PSEUDO_PORT on */
+	uint16_t net;
+	enum dp_tunnel_type type;
+	uint32_t id; /* VNI or virtual subnet (24 bits), GRE key (0: none), bottom label (20 bits) */
+	struct ip_addr local, remote;
+	ifindex underlay; /* the NIC; its port must be attached (DP_PORT_UPLINK) */
+	vlan_id underlay_vlan;
+	uint16_t underlay_mtu; /* bytes of an IP packet there */
+	struct mac smac, dmac; /* the NIC's, the next hop's */
+	uint8_t tos; /* DSCP << 2 of the outer header; 0: that of the inner one. ECN follows RFC 6040 */
+	uint8_t ttl; /* 0: 64 */
+	uint16_t udp_port; /* destination; 0: the type's own. Frames are only received on the type's own */
+	size_t n_labels; /* MPLS: above the bottom one, outermost first */
+	uint32_t labels[4];
+	uint32_t nsh_path; /* VXLAN-GPE: service path, 24 bits */
+	uint8_t nsh_index;
+	uint8_t nsh_md_type;	 /* 0 or 1: fixed context of 16 bytes; 2: nsh_context_len bytes */
+	uint8_t nsh_context_len; /* multiple of 4 */
+	uint8_t nsh_context[32];
+};
+/* Idempotent. A change reaches all packets at once: a new header beside the old one, then a new generation. */
+WARN_UNUSED int dp_tunnel_set(struct dp *dp, const struct dp_tunnel *t, struct err *e);
+WARN_UNUSED int dp_tunnel_del(struct dp *dp, ifindex port, struct err *e); /* absent is success */
 
 /* ---- limits ---- */
 

@@ -46,6 +46,9 @@
 	X(DROP_COUNTS, drop_counts)                                                                \
 	X(CHAINS, chains)                                                                          \
 	X(BINDINGS, bindings)                                                                      \
+	X(ENCAPS, encaps)                                                                          \
+	X(TUNNELS, tunnels)                                                                        \
+	X(VTEPS, vteps)                                                                            \
 	X(METERS, meters)                                                                          \
 	X(MIRRORS, mirrors)                                                                        \
 	X(LIMITS, limits)                                                                          \
@@ -103,6 +106,7 @@ struct dp {
 	struct names names;
 	struct policy *policy;
 	struct facts facts;
+	__u32 encap_next;
 };
 
 static inline bool port_is_pseudo(__u32 ifx)
@@ -153,6 +157,9 @@ void observe_walked(struct dp *dp, uint64_t n_records);
 WARN_UNUSED int observe_apps(int map_fd, struct err *e);
 const char *observe_app_name(uint32_t index); /* volume of `apps` */
 
+/* `encap`: slot of a tunnel's header, 0 for other ports. */
+WARN_UNUSED int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e);
+WARN_UNUSED int tunnel_sweep(struct dp *dp, struct err *e);
 WARN_UNUSED int port_del_key(struct dp *dp, const struct port_key *k, struct err *e);
 void ip_words(const struct ip_addr *a, __u32 ret[4]);
 void cidr_words(const struct ip_cidr *c, __u32 ret_ip[4], __u32 ret_mask[4]);

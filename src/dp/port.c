@@ -237,9 +237,9 @@ static int port_check(const struct dp_port *p, struct err *e)
 	if (p->vlan.id > 4094 || (p->vlan.id && !(p->flags & DP_PORT_UPLINK)))
 		return err_set(e, FAULT_BAD_REQUEST, "vlan",
 			       "VLAN %u is not of an uplink or not 1..4094", p->vlan.id);
-	if (port_is_pseudo((__u32)p->ifindex.num) != !!(p->flags & DP_PORT_NATIVE))
+	if (port_is_pseudo((__u32)p->ifindex.num) != !!(p->flags & (DP_PORT_NATIVE | DP_PORT_TUNNEL)))
 		return err_set(e, FAULT_BAD_REQUEST, "ifindex",
-			       "port %d: only ports of native functions have numbers from %d on",
+			       "port %d: only tunnels and ports of native functions have numbers from %d on",
 			       p->ifindex.num, DP_PSEUDO_PORT);
 	if (p->has_dscp && p->dscp > 63)
 		return err_set(e, FAULT_BAD_REQUEST, "dscp", "DSCP %u is not 0..63", p->dscp);
@@ -318,7 +318,7 @@ static int port_attach(struct dp *dp, const struct port_key *k, __u16 flags, str
 	return tc_attach(dp, (int)k->ifindex, e);
 }
 
-int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *e)
+int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e)
 {
 	struct port_key k = { .ifindex = (__u32)p->ifindex.num, .vlan = p->vlan.id };
 	struct port_rec now, old;
@@ -330,6 +330,7 @@ int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *e)
 	if (r)
 		return r;
 	port_rec_of(p, &now);
+	now.encap = encap;
 	r = mirror_slot(dp, p->mirror_to, &now.mirror, e);
 	if (!r)
 		r = limits_put(dp, &k, &p->limits, e);
@@ -353,6 +354,14 @@ int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *e)
 		return r;
 	dp_gen_bump(dp);
 	return port_attach(dp, &k, now.flags, e);
+}
+
+int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *e)
+{
+	if (p->flags & DP_PORT_TUNNEL)
+		return err_set(e, FAULT_BAD_REQUEST, "flags",
+			       "a tunnel's port is made by dp_tunnel_set()");
+	return port_set(dp, p, 0, e);
 }
 
 int port_del_key(struct dp *dp, const struct port_key *k, struct err *e)

@@ -119,6 +119,8 @@ int dp_sweep(struct dp *dp, struct err *e)
 		r = meter_sweep(dp, e);
 	if (!r)
 		r = mirror_sweep(dp, e);
+	if (!r)
+		r = tunnel_sweep(dp, e);
 	if (r)
 		return r;
 	sweep_abi(dp);

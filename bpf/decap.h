@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef DEMARC_BPF_DECAP_H
+#define DEMARC_BPF_DECAP_H
+
+/*
+ * Frames from the far end of a tunnel: found by their outer header, stripped of it, and from then on frames of the
+ * tunnel's port. What is not for a tunnel's local address is left alone.
+ */
+
+#include "encap.h"
+#include "maps_def.h"
+#include "tunnel_parse.h"
+
+#ifdef __bpf__
+
+/* The inner packet learns of congestion on the way: RFC 6040 section 4.2. Returns 0, 1: to be marked, or a drop. */
+static __always_inline int ecn_merge(ctx_t *ctx, __u32 inner, __u8 outer_tos)
+{
+	__u8 b[4];
+	__u8 tos;
+
+	if ((outer_tos & 3) != 3)
+		return 0;
+	if (ctx_load(ctx, inner + 12, b, 4) < 0)
+		return 0;
+	if (b[0] == 0x08 && b[1] == 0)
+		tos = b[3];
+	else if (b[0] == 0x86 && b[1] == 0xdd)
+		tos = (__u8)(b[3] >> 4);
+	else
+		return 0;
+	return tos & 3 ? 1 : -DROP_ECN;
+}
+
+__noinline int ecn_mark(ctx_t *ctx)
+{
+	__u8 b[4], was[2];
+
+	if (ctx_load(ctx, 12, b, 4) < 0)
+		return 0;
+	if (b[0] == 0x86) {
+		b[3] |= 0x30;
+		return ctx_store(ctx, 15, b + 3, 1);
+	}
+	was[0] = b[2];
+	was[1] = b[3];
+	b[3] |= 3;
+	bpf_l3_csum_replace(ctx, ETH_SIZE + 10, *(__u16 *)was, *(__u16 *)(b + 2), 2);
+	return ctx_store(ctx, 15, b + 3, 1);
+}
+
+/* Removes `size` bytes in front. The kernel wants a whole outer IP header to be left: small frames are longer for a moment. */
+static __always_inline int strip(ctx_t *ctx, __u32 size)
+{
+	__u8 eth[ETH_SIZE];
+	__u32 len = ctx->len, left = len - size - ETH_SIZE, pad = left < 40 ? 40 - left : 0;
+
+	if (ctx_load(ctx, size, eth, ETH_SIZE) < 0)
+		return -1;
+	if (pad && bpf_skb_change_tail(ctx, len + pad, 0) < 0)
+		return -1;
+	if (bpf_skb_adjust_room(ctx, -(int)size, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) < 0)
+		return -1;
+	if (pad && bpf_skb_change_tail(ctx, len - size, 0) < 0)
+		return -1;
+	return ctx_store(ctx, 0, eth, ETH_SIZE);
+}
+
+static __always_inline struct tunnel_rec *tunnel_of(struct tunnel_frame *t)
+{
+	struct tunnel_rec *r = bpf_map_lookup_elem(&tunnels, &t->key);
+
+	if (r || t->key.type != TUNNEL_GRE)
+		return r;
+	t->key.type = TUNNEL_NVGRE; /* the same header, another reading of the key */
+	t->key.id >>= 8;
+	return bpf_map_lookup_elem(&tunnels, &t->key);
+}
+
+/* Does anybody here end tunnels at this address? */
+static __always_inline int is_vtep(struct tunnel_frame *t)
+{
+	struct addr_key k = {};
+
+	k.family = t->key.family;
+	for (int i = 0; i < 4; i++)
+		k.ip[i] = t->key.local[i];
+	return bpf_map_lookup_elem(&vteps, &k) != 0;
+}
+
+/* The number of the tunnel's port, after its header is gone; 0: no tunnel's frame; -enum drop_reason. */
+__noinline int decap(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct tunnel_rec *r;
+	struct tunnel_frame *t;
+	int v, mark;
+
+	if (!p)
+		return 0;
+	t = &p->tunnel;
+	__builtin_memset(t, 0, sizeof(*t));
+	v = tunnel_outer(ctx, t);
+	if (v || !is_vtep(t))
+		return 0;
+	v = tunnel_inner(ctx, t);
+	if (v)
+		return v < 0 ? v : 0;
+	t->key.vlan = ctx_vlan(ctx);
+	r = tunnel_of(t);
+	if (!r || r->underlay != ctx->ifindex)
+		return -DROP_TUNNEL_UNKNOWN;
+	if (r->path && r->path != t->path)
+		return -DROP_TUNNEL_UNKNOWN;
+	if (ctx->len < t->inner + ETH_SIZE)
+		return -DROP_MALFORMED;
+	mark = ecn_merge(ctx, t->inner, t->tos);
+	if (mark < 0)
+		return mark;
+	if (ctx->vlan_present && bpf_skb_vlan_pop(ctx) < 0)
+		return -DROP_REDIRECT;
+	if (strip(ctx, t->inner) < 0)
+		return -DROP_REDIRECT;
+	if (mark)
+		ecn_mark(ctx);
+	return (int)r->port;
+}
+
+#endif
+#endif

@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Tunnels: every type over both families, both ways, ECN, MTU, and headers that must be refused. With an argument, writes one frame
+ * of each kind into that pcap file, for other dissectors to read.
+ */
+
+#include "lab.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tunnel.h"
+
+#define SHOT 2
+#define REDIRECT 7
+#define NET 1
+#define NIC_NET 2
+
+static const uint8_t mac_a[6] = { 2, 0, 0, 0, 1, 1 }, mac_nic[6] = { 2, 0, 0, 0, 1, 2 };
+static const uint8_t mac_far[6] = { 2, 0, 0, 0, 9, 1 }, bcast[6] = { 255, 255, 255, 255, 255, 255 };
+static const ifindex tun = { DP_PSEUDO_PORT + 500 };
+
+static struct lab lab;
+static struct tport a, nic;
+static uint8_t mac_host[6]; /* of the NIC itself */
+
+static void read_mac(int index, uint8_t ret[6])
+{
+	struct ifreq r = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	assert_non_null(if_indextoname((unsigned int)index, r.ifr_name));
+	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &r), 0);
+	memcpy(ret, r.ifr_hwaddr.sa_data, 6);
+	close(fd);
+}
+
+static int setup(void **state)
+{
+	lab_open(&lab);
+	tport_make(&a, 101, mac_a, -1, "eth0");
+	tport_make(&nic, 102, mac_nic, -1, "eth0");
+	lab_port(&lab, &a, NET, 0, 0, NULL);
+	lab_uplink(&lab, &nic, NIC_NET, 0);
+	read_mac(nic.host, mac_host);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+	assert_int_equal(lab_entries(&lab, "tunnels"), 0);
+	link_del(101);
+	link_del(102);
+	tport_free(&a);
+	tport_free(&nic);
+	lab_close(&lab);
+	return 0;
+}
+
+static struct dp_tunnel tunnel_of(enum dp_tunnel_type type, bool v6)
+{
+	struct dp_tunnel t = { .port = tun,
+			       .net = NET,
+			       .type = type,
+			       .id = 4242,
+			       .underlay = { nic.host },
+			       .underlay_mtu = 1500 };
+
+	t.local = ip_of(v6 ? "2001:db8::1" : "192.0.2.1");
+	t.remote = ip_of(v6 ? "2001:db8::2" : "192.0.2.2");
+	memcpy(t.smac.b, mac_host, 6);
+	memcpy(t.dmac.b, mac_nic, 6);
+	if (type == DP_TUNNEL_VXLAN_GPE) {
+		t.nsh_path = 77;
+		t.nsh_index = 254;
+		memset(t.nsh_context, 0xab, 16);
+	}
+	if (type == DP_TUNNEL_MPLS_UDP || type == DP_TUNNEL_MPLS_GRE) {
+		t.n_labels = 1;
+		t.labels[0] = 1000;
+	}
+	return t;
+}
+
+static struct frame inner(bool v6, bool up, size_t payload, uint8_t tos)
+{
+	struct desc d = { .smac = up ? mac_a : mac_far,
+			  .dmac = up ? mac_far : mac_a,
+			  .proto = 17,
+			  .sport = up ? 1000 : 80,
+			  .dport = up ? 80 : 1000,
+			  .payload = payload,
+			  .seq = 7 };
+	struct frame f;
+
+	d.src = v6 ? (up ? "fd00::11" : "fd00::22") : (up ? "10.0.0.11" : "10.0.0.22");
+	d.dst = v6 ? (up ? "fd00::22" : "fd00::11") : (up ? "10.0.0.22" : "10.0.0.11");
+	frame_build(&f, &d);
+	if (v6) {
+		f.b[14] |= tos >> 4;
+		f.b[15] |= (uint8_t)(tos << 4);
+	} else {
+		f.b[15] = tos;
+		f.b[25] = (uint8_t)(f.b[25] - tos); /* as long as it does not borrow */
+	}
+	return f;
+}
+
+static unsigned int sum(const uint8_t *b, size_t n)
+{
+	unsigned int s = 0;
+
+	for (size_t i = 0; i < n; i += 2)
+		s += (unsigned int)(b[i] << 8 | b[i + 1]);
+	while (s >> 16)
+		s = (s & 0xffff) + (s >> 16);
+	return s;
+}
+
+/* Bytes in front of the inner frame; the sizes that the RFCs give. */
+static size_t header_size(enum dp_tunnel_type t, bool v6)
+{
+	static const size_t body[] = { [DP_TUNNEL_VXLAN] = 16,	 [DP_TUNNEL_VXLAN_GPE] = 16 + 24,
+				       [DP_TUNNEL_GRE] = 8,	 [DP_TUNNEL_NVGRE] = 8,
+				       [DP_TUNNEL_GENEVE] = 16,	 [DP_TUNNEL_MPLS_UDP] = 16,
+				       [DP_TUNNEL_MPLS_GRE] = 12 };
+
+	return 14u + (v6 ? 40 : 20) + body[t];
+}
+
+static void expect_outer(const struct frame *out, size_t head, bool v6, uint8_t tos)
+{
+	assert_memory_equal(out->b, mac_nic, 6);
+	assert_memory_equal(out->b + 6, mac_host, 6);
+	if (v6) {
+		assert_int_equal((out->b[14] << 8 | out->b[15]) >> 4 & 0xff, tos);
+		assert_int_equal(out->b[18] << 8 | out->b[19], out->len - 54);
+	} else {
+		assert_int_equal(out->b[15], tos);
+		assert_int_equal(out->b[16] << 8 | out->b[17], out->len - 14);
+		assert_int_equal(sum(out->b + 14, 20), 0xffff);
+	}
+	if (out->b[v6 ? 20 : 23] == 17) {
+		const uint8_t *udp = out->b + (v6 ? 54 : 34);
+
+		assert_true(udp[0] >= 0xc0); /* RFC 6335: the dynamic range */
+		assert_int_equal(udp[4] << 8 | udp[5], out->len - (v6 ? 54 : 34));
+	}
+	assert_true(out->len > head);
+}
+
+/* What the far end would send: the same header with the ends exchanged. */
+static struct frame answer(const struct frame *out, size_t head, const struct frame *in, bool v6)
+{
+	struct frame f = *out;
+	uint8_t addr[16];
+	size_t at = v6 ? 22 : 26, n = v6 ? 16 : 4;
+
+	memcpy(f.b, mac_host, 6);
+	memcpy(f.b + 6, mac_nic, 6);
+	memcpy(addr, f.b + at, n);
+	memcpy(f.b + at, f.b + at + n, n);
+	memcpy(f.b + at + n, addr, n);
+	memcpy(f.b + head, in->b, in->len);
+	f.len = head + in->len;
+	f.b[v6 ? 18 : 16] = (uint8_t)((f.len - (v6 ? 54 : 14)) >> 8);
+	f.b[v6 ? 19 : 17] = (uint8_t)(f.len - (v6 ? 54 : 14));
+	return f;
+}
+
+static FILE *pcap;
+
+static void pcap_put(const struct frame *f)
+{
+	uint32_t rec[4] = { 1, 0, (uint32_t)f->len, (uint32_t)f->len };
+
+	if (!pcap)
+		return;
+	fwrite(rec, sizeof(rec), 1, pcap);
+	fwrite(f->b, f->len, 1, pcap);
+}
+
+/* Up and down again, twice: the first packet of the flow and a known one. */
+static void round_trip(enum dp_tunnel_type type, bool v6, bool in6)
+{
+	size_t head = header_size(type, v6);
+	struct frame up = inner(in6, true, 40, 0x28), out, down = inner(in6, false, 10, 0), wire, got;
+
+	for (int n = 0; n < 2; n++) {
+		assert_true(lab_passes(&a, &up, &nic, &out));
+		assert_int_equal(out.len, up.len + head);
+		assert_memory_equal(out.b + head, up.b, up.len);
+		expect_outer(&out, head, v6, 0x28);
+		if (!n)
+			pcap_put(&out);
+		wire = answer(&out, head, &down, v6);
+		assert_true(lab_passes(&nic, &wire, &a, &got));
+		assert_int_equal(got.len, down.len);
+		assert_memory_equal(got.b, down.b, down.len);
+	}
+}
+
+static void test_types(void **state)
+{
+	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type <= DP_TUNNEL_MPLS_GRE; type++)
+		for (int v6 = 0; v6 < 2; v6++) {
+			struct dp_tunnel t = tunnel_of(type, v6);
+
+			OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+			round_trip(type, v6, false);
+			round_trip(type, v6, true);
+			OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+		}
+	assert_not_dropped(&lab);
+}
+
+/* ARP is no IP packet: it goes by copies, and comes back through small frames. */
+static void test_broadcast(void **state)
+{
+	struct frame arp, out, wire, got;
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, v6);
+		size_t head = header_size(t.type, v6);
+
+		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+		frame_arp(&arp, mac_a, bcast, 1, mac_a, "10.0.0.11", "10.0.0.22");
+		assert_true(lab_passes(&a, &arp, &nic, &out));
+		assert_int_equal(out.len, arp.len + head);
+		assert_memory_equal(out.b + head, arp.b, arp.len);
+		frame_arp(&arp, mac_far, mac_a, 2, mac_far, "10.0.0.22", "10.0.0.11");
+		wire = answer(&out, head, &arp, v6);
+		assert_true(lab_passes(&nic, &wire, &a, &got));
+		assert_int_equal(got.len, arp.len);
+		assert_memory_equal(got.b, arp.b, arp.len);
+	}
+	assert_not_dropped(&lab);
+}
+
+/* Metadata of type 2: a longer header, and a service path that must fit. */
+static void test_nsh(void **state)
+{
+	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN_GPE, false);
+	struct frame up = inner(false, true, 40, 0), out, wire, down = inner(false, false, 40, 0);
+	size_t nsh = 14 + 20 + 16, head = nsh + 8 + 12;
+
+	t.nsh_md_type = 2;
+	t.nsh_context_len = 12;
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	assert_true(lab_passes(&a, &up, &nic, &out));
+	pcap_put(&out);
+	assert_int_equal(out.len, up.len + head);
+	assert_int_equal(out.b[nsh + 1] & 0x3f, 5); /* words */
+	assert_int_equal(out.b[nsh + 2], 2);
+	assert_int_equal(out.b[nsh + 3], 3);
+	assert_int_equal(out.b[nsh + 6], 77);
+	assert_int_equal(out.b[nsh + 7], 254);
+	wire = answer(&out, head, &down, false);
+	assert_true(lab_passes(&nic, &wire, &a, NULL));
+	wire.b[nsh + 7] = 0; /* RFC 8300 section 2.3: an index of 0 */
+	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
+	assert_dropped(&lab, TUNNEL);
+	wire.b[nsh + 7] = 254;
+	wire.b[nsh + 1] = (uint8_t)((wire.b[nsh + 1] & 0xc0) | 1); /* shorter than its own header */
+	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
+	assert_dropped(&lab, TUNNEL);
+	assert_not_dropped(&lab);
+}
+
+/* RFC 6040 figure 4, and figure 3: ECN is copied out, congestion is taken in. */
+static void test_ecn(void **state)
+{
+	struct dp_tunnel t = tunnel_of(DP_TUNNEL_GENEVE, false);
+	size_t head = header_size(t.type, false);
+	struct frame f, out, wire, got;
+
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	for (int v6 = 0; v6 < 2; v6++)
+		for (uint8_t ecn = 0; ecn < 4; ecn++) {
+			f = inner(v6, true, 40, ecn);
+			assert_true(lab_passes(&a, &f, &nic, &out));
+			assert_int_equal(out.b[15], ecn);
+			f = inner(v6, false, 40, ecn);
+			wire = answer(&out, head, &f, false);
+			wire.b[15] = 3; /* congestion experienced; the outer checksum is not looked at */
+			if (!ecn) {
+				assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
+				assert_dropped(&lab, ECN);
+				continue;
+			}
+			assert_true(lab_passes(&nic, &wire, &a, &got));
+			assert_int_equal(v6 ? got.b[15] >> 4 & 3 : got.b[15], 3);
+			if (!v6)
+				assert_int_equal(sum(got.b + 14, 20), 0xffff);
+		}
+	assert_not_dropped(&lab);
+}
+
+/* RFC 1191, RFC 4443: who sends too much is told how much fits. */
+static void test_mtu(void **state)
+{
+	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	struct frame f, got;
+
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	f = inner(false, true, 1450 - 28, 0);
+	assert_true(lab_passes(&a, &f, &nic, NULL));
+	f = inner(false, true, 1451 - 28, 0);
+	f.b[20] = 0x40; /* do not fragment */
+	f.b[24] = (uint8_t)(f.b[24] - 0x40);
+	assert_true(lab_passes(&a, &f, &a, &got));
+	assert_dropped(&lab, MTU);
+	assert_memory_equal(got.b, mac_a, 6);
+	assert_int_equal(got.b[34], 3);
+	assert_int_equal(got.b[35], 4);
+	assert_int_equal(got.b[40] << 8 | got.b[41], 1450);
+	assert_int_equal(sum(got.b + 14, 20), 0xffff);
+	assert_int_equal(sum(got.b + 34, got.len - 34), 0xffff);
+	assert_memory_equal(got.b + 42, f.b + 14, 28);
+	f = inner(true, true, 1451 - 48, 0);
+	for (int i = 0; i < 1000 && !lab_passes(&a, &f, &a, &got); i++) /* one answer a jiffy */
+		;
+	assert_true(lab_dropped(&lab, DROP_MTU) >= 1);
+	assert_int_equal(got.b[54], 2);
+	assert_int_equal(got.b[60] << 8 | got.b[61], 1450);
+	assert_true(frame_icmp6_ok(&got));
+}
+
+static void test_mss(void **state)
+{
+	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	struct desc d = { .smac = mac_a,
+			  .dmac = mac_far,
+			  .src = "10.0.0.11",
+			  .dst = "10.0.0.22",
+			  .proto = 6,
+			  .sport = 5,
+			  .dport = 80,
+			  .flags = TCP_SYN,
+			  .payload = 4 };
+	struct frame f, out;
+	size_t head = header_size(t.type, false);
+	uint8_t pseudo[12 + 24];
+
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	frame_build(&f, &d);
+	f.b[46] = 6 << 4;			 /* 24 bytes of header */
+	memcpy(f.b + 54, "\x02\x04\x05\xb4", 4); /* 1460 */
+	memset(f.b + 50, 0, 2);
+	memcpy(pseudo, f.b + 26, 8);
+	memcpy(pseudo + 8, "\0\x06\0\x18", 4);
+	memcpy(pseudo + 12, f.b + 34, 24);
+	f.b[50] = (uint8_t)(~sum(pseudo, 36) >> 8);
+	f.b[51] = (uint8_t)~sum(pseudo, 36);
+	assert_true(lab_passes(&a, &f, &nic, &out));
+	assert_int_equal(out.b[head + 56] << 8 | out.b[head + 57], 1450 - 40);
+	memcpy(pseudo + 12, out.b + head + 34, 24);
+	assert_int_equal(sum(pseudo, 36), 0xffff);
+}
+
+/* Row: what is wrong, type, where, the byte, the reason. Offsets count from the outer L4 header. */
+static void test_refused(void **state)
+{
+	static const struct {
+		const char *what;
+		enum dp_tunnel_type type;
+		int at;
+		uint8_t value;
+		enum drop_reason reason;
+	} row[] = {
+		{ "RFC 7348: no I bit", DP_TUNNEL_VXLAN, 8, 0, DROP_TUNNEL },
+		{ "another VNI", DP_TUNNEL_VXLAN, 14, 9, DROP_TUNNEL_UNKNOWN },
+		{ "GPE: version 1", DP_TUNNEL_VXLAN_GPE, 8, 0x1c, DROP_TUNNEL },
+		{ "GPE: no NSH inside", DP_TUNNEL_VXLAN_GPE, 11, 1, DROP_TUNNEL },
+		{ "RFC 8300: version 1", DP_TUNNEL_VXLAN_GPE, 16, 0x4f, DROP_TUNNEL },
+		{ "RFC 8300: metadata type 1 of another length", DP_TUNNEL_VXLAN_GPE, 17, 0xc5,
+		  DROP_TUNNEL },
+		{ "RFC 8300: metadata type 3", DP_TUNNEL_VXLAN_GPE, 18, 3, DROP_TUNNEL },
+		{ "RFC 8300: payload is not Ethernet", DP_TUNNEL_VXLAN_GPE, 19, 1, DROP_TUNNEL },
+		{ "RFC 8926: version 1", DP_TUNNEL_GENEVE, 8, 0x40, DROP_TUNNEL },
+		{ "RFC 8926: critical options", DP_TUNNEL_GENEVE, 9, 0x40, DROP_TUNNEL },
+		{ "RFC 8926: options longer than the packet", DP_TUNNEL_GENEVE, 8, 0x3f, DROP_MALFORMED },
+		{ "RFC 8926: payload is not Ethernet", DP_TUNNEL_GENEVE, 10, 8, DROP_TUNNEL },
+		{ "RFC 2784: version 1", DP_TUNNEL_GRE, 1, 1, DROP_TUNNEL },
+		{ "RFC 2784: reserved bit", DP_TUNNEL_GRE, 0, 0x28, DROP_TUNNEL },
+		{ "RFC 2890: another key", DP_TUNNEL_GRE, 7, 0, DROP_TUNNEL_UNKNOWN },
+		{ "RFC 3032: TTL 0", DP_TUNNEL_MPLS_UDP, 11, 0, DROP_TUNNEL },
+		{ "RFC 3032: another label", DP_TUNNEL_MPLS_UDP, 13, 0xff, DROP_TUNNEL_UNKNOWN },
+	};
+
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++)
+		for (int v6 = 0; v6 < 2; v6++) {
+			struct dp_tunnel t = tunnel_of(row[i].type, v6);
+			struct frame up = inner(false, true, 40, 0), out, wire,
+				     down = inner(false, false, 40, 0);
+			size_t l4 = v6 ? 54 : 34;
+
+			OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+			assert_true(lab_passes(&a, &up, &nic, &out));
+			wire = answer(&out, header_size(t.type, v6), &down, v6);
+			wire.b[l4 + (size_t)row[i].at] = row[i].value;
+			if (lab_run(&lab, nic.host, &wire, NULL) != SHOT ||
+			    lab_dropped(&lab, row[i].reason) != 1)
+				fail_msg("%s (IPv%d): accepted, or dropped for another reason",
+					 row[i].what, v6 ? 6 : 4);
+			OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+		}
+	assert_not_dropped(&lab);
+}
+
+/* A label stack without a bottom, truncated headers, an unknown far end, somebody else's address. */
+static void test_strangers(void **state)
+{
+	struct dp_tunnel t = tunnel_of(DP_TUNNEL_MPLS_UDP, false);
+	struct frame up = inner(false, true, 40, 0), out, wire, down = inner(false, false, 40, 0), cut;
+
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	assert_true(lab_passes(&a, &up, &nic, &out));
+	wire = answer(&out, header_size(t.type, false), &down, false);
+	for (int i = 0; i < 8; i++)
+		memcpy(wire.b + 42 + 4 * i, "\0\x3e\x80\x40", 4);
+	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
+	assert_dropped(&lab, TUNNEL);
+	wire = answer(&out, header_size(t.type, false), &down, false);
+	wire.b[29] = 77; /* source */
+	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
+	assert_dropped(&lab, TUNNEL_UNKNOWN);
+	wire = answer(&out, header_size(t.type, false), &down, false);
+	wire.b[33] = 77; /* destination: not ours, so it is the host's business */
+	assert_int_not_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
+	wire = answer(&out, header_size(t.type, false), &down, false);
+	for (size_t n = 43; n < header_size(t.type, false) + 14; n++) {
+		cut = wire;
+		cut.len = n;
+		cut.b[16] = 0;
+		cut.b[17] = (uint8_t)(n - 14);
+		assert_int_equal(lab_run(&lab, nic.host, &cut, NULL), SHOT);
+	}
+	assert_true(lab_dropped(&lab, DROP_TUNNEL) + lab_dropped(&lab, DROP_MALFORMED) > 10);
+	/* A function that sends what looks like a tunnel's frame reaches nobody by it. */
+	memcpy(wire.b + 6, mac_a, 6);
+	(void)lab_run(&lab, a.host, &wire, NULL);
+	assert_false(tport_recv(&a, &cut, 0));
+	(void)lab_dropped(&lab, DROP_TUNNEL_UNKNOWN);
+}
+
+/* A tunnel in a tunnel is a payload like any other. */
+static void test_nested(void **state)
+{
+	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	size_t head = header_size(t.type, false);
+	struct frame f = inner(false, true, 100, 0), out, nested, wire, got;
+
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	assert_true(lab_passes(&a, &f, &nic, &out));
+	nested = out;
+	memcpy(nested.b, mac_a, 6);
+	memcpy(nested.b + 6, mac_far, 6);
+	wire = answer(&out, head, &nested, false);
+	assert_true(lab_passes(&nic, &wire, &a, &got));
+	assert_int_equal(got.len, nested.len);
+	assert_memory_equal(got.b, nested.b, nested.len);
+}
+
+/* A changed header reaches flows that are under way; the agent may have been replaced in between. */
+static void test_change(void **state)
+{
+	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	struct frame f = inner(false, true, 40, 0), out;
+
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	assert_true(lab_passes(&a, &f, &nic, &out));
+	lab_reopen(&lab);
+	t.dmac.b[5] = 0x77;
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	assert_true(lab_passes(&a, &f, &nic, &out));
+	assert_int_equal(out.b[5], 0x77);
+	dp_mark(lab.dp);
+	lab_port(&lab, &a, NET, 0, 0, NULL);
+	lab_uplink(&lab, &nic, NIC_NET, 0);
+	OK(dp_sweep(lab.dp, &lab_err));
+	assert_int_equal(lab_entries(&lab, "tunnels"), 0);
+	assert_int_equal(lab_entries(&lab, "vteps"), 0);
+}
+
+static void refuses(struct dp_tunnel t, const char *field)
+{
+	assert_true(dp_tunnel_set(lab.dp, &t, &lab_err) < 0);
+	assert_string_equal(lab_err.field, field);
+}
+
+static void test_bad_tunnels(void **state)
+{
+	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false);
+
+	t.id = 1 << 24;
+	refuses(t, "id");
+	t = tunnel_of(DP_TUNNEL_MPLS_UDP, false);
+	t.id = 3; /* implicit null */
+	refuses(t, "id");
+	t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	t.remote = ip_of("2001:db8::2");
+	refuses(t, "remote");
+	t = tunnel_of(DP_TUNNEL_VXLAN_GPE, false);
+	t.nsh_index = 0;
+	refuses(t, "nsh_index");
+	t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	t.port = (ifindex){ 5 };
+	refuses(t, "port");
+	t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	t.port.num++;
+	refuses(t, "id");
+}
+
+int main(int argc, char **argv)
+{
+	static const uint32_t head[6] = { 0xa1b2c3d4, 4 << 16 | 2, 0, 0, 65535, 1 };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_types, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_broadcast, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nsh, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ecn, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mtu, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mss, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nested, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_tunnels, setup, teardown),
+	};
+	int failed;
+
+	lab_need_root();
+	if (argc > 1) {
+		pcap = fopen(argv[1], "wb");
+		if (!pcap)
+			return 1;
+		fwrite(head, sizeof(head), 1, pcap);
+	}
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	if (pcap)
+		fclose(pcap);
+	return failed;
+}
