@@ -87,7 +87,9 @@ static void print_drop(const json_t *p)
 	printf(" %lld bytes", (long long)json_int(p, "size", 0));
 	if (json_int(p, "vlan", 0))
 		printf(" VLAN %lld", (long long)json_int(p, "vlan", 0));
-	if (rule)
+	if (json_str(p, "rule_id"))
+		printf(" rule %s", json_str(p, "rule_id"));
+	else if (rule)
 		printf(" rule %lld", (long long)rule);
 	printf(": %s\n", json_str(p, "text") ? json_str(p, "text") : "");
 }

@@ -14,7 +14,8 @@
 #include "node/report.h"
 
 /* What this release understands beyond the base of the schema; behaviour is chosen by these names. */
-static const char *const features[] = { "intent-digest", "chunk-resume", "chain-hold", "trace-follow" };
+static const char *const features[] = { "intent-digest", "chunk-resume", "chain-hold",
+					"trace-follow", "acl" };
 
 static char *text(const char *s)
 {

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "node/chains.h"
+#include "node/policy.h"
 #include "node/server.h"
 #include "node/server_spec.h"
 
@@ -55,9 +56,21 @@ static void nic_up(struct node *n, ifindex nic)
 		log_limited(LOG_WARN_, "nic_refused", "ifindex=%d error=\"%s\"", nic.num, e.msg);
 }
 
+/* The port of the API that stands for the network's NIC, or NULL. */
+static const Demarc__V1__Port *uplink_port(struct node *n, const char *network_id)
+{
+	const intent_object *o;
+
+	for (size_t pos = 0; (o = intent_next(n->intent, "port", &pos));)
+		if (o->port->uplink && strcmp(o->port->network_id, network_id) == 0)
+			return o->port;
+	return NULL;
+}
+
 static void set_uplink(struct node *n, const char *id, uint16_t net, const Demarc__V1__Network *pb,
 		       ifindex nic)
 {
+	const Demarc__V1__Port *port = uplink_port(n, id);
 	struct dp_port p = { .ifindex = nic,
 			     .net = net,
 			     .flags = DP_PORT_UPLINK,
@@ -65,6 +78,8 @@ static void set_uplink(struct node *n, const char *id, uint16_t net, const Demar
 	struct err e = { 0 };
 
 	nic_up(n, nic);
+	if (port)
+		policy_port(n, port, &p);
 	if (dp_port_set(n->dp, &p, &e) < 0)
 		failed(n, "network", id, &e);
 }
@@ -101,8 +116,14 @@ static void rule_of(struct node *n, const Demarc__V1__SecurityRule *r, struct dp
 	};
 	if (*r->remote_cidr)
 		(void)!cidr_parse(str_of(r->remote_cidr), &ret->remote); /* was checked when it came */
-	if (*r->remote_group_id)
-		ret->remote_sg = local_number(n->local, LOCAL_SG, r->remote_group_id);
+	if (*r->remote_group_id) {
+		ret->remote_group = policy_members(n, r->remote_group_id);
+		if (!ret->remote_group)
+			ret->remote_sg = local_number(n->local, LOCAL_SG, r->remote_group_id);
+	}
+	if (*r->remote_address_group_id)
+		ret->remote_group =
+			local_number(n->local, LOCAL_ADDRESS_GROUP, r->remote_address_group_id);
 }
 
 static void set_group(struct node *n, const intent_object *o)
@@ -171,8 +192,7 @@ static void set_port(struct node *n, const char *id, const Demarc__V1__Port *p)
 	d.flags = (uint16_t)((p->port_security ? DP_PORT_SECURITY : 0) |
 			     (p->admin_up ? 0 : DP_PORT_ADMIN_DOWN));
 	add_addrs(p, &d);
-	for (size_t i = 0; i < p->n_security_group_ids && d.n_sgs < DP_PORT_SGS_MAX; i++)
-		d.sgs[d.n_sgs++] = local_number(n->local, LOCAL_SG, p->security_group_ids[i]);
+	policy_port(n, p, &d);
 	if (dp_port_set(n->dp, &d, &e) < 0)
 		failed(n, "port", id, &e);
 }
@@ -250,7 +270,7 @@ static bool keep_sg(void *ctx, const char *id)
 	struct node *n = ctx;
 	const intent_object *o;
 
-	if (keep_object(ctx, id, "security_group"))
+	if (keep_object(ctx, id, "security_group") || policy_keeps_group(n, id))
 		return true;
 	/* Named by a port or a rule before it came itself. */
 	for (size_t pos = 0; (o = intent_next(n->intent, "port", &pos));)
@@ -270,6 +290,7 @@ void fabric_pass(struct node *n)
 	dp_mark(n->dp);
 	for (size_t pos = 0; (o = intent_next(n->intent, "network", &pos));)
 		set_network(n, o);
+	f->incomplete |= !policy_pass(n);
 	for (size_t pos = 0; (o = intent_next(n->intent, "security_group", &pos));)
 		set_group(n, o);
 	for (const struct server *s = n->servers; s; s = s->next)
@@ -281,6 +302,7 @@ void fabric_pass(struct node *n)
 		local_prune(n->local, LOCAL_NETWORK, keep_network, n);
 		local_prune(n->local, LOCAL_PORT, keep_port, n);
 		local_prune(n->local, LOCAL_SG, keep_sg, n);
+		policy_prune(n);
 	}
 	if (!n->frozen)
 		sweep_links(n);

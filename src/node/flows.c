@@ -10,6 +10,7 @@
 #include "dp/observe.h"
 #include "node/chains.h"
 #include "node/fabric.h"
+#include "node/policy.h"
 
 #define LIMIT_DFLT 50
 #define ENDPOINT_SIZE (IP_STR_SIZE + 8)
@@ -106,6 +107,7 @@ struct row {
 	Demarc__V1__Flow pb;
 	char src[IP_STR_SIZE], dst[IP_STR_SIZE];
 	char nat_src[ENDPOINT_SIZE], nat_dst[ENDPOINT_SIZE];
+	char rule_id[UUID_STR_SIZE];
 };
 
 static char *endpoint(char buf[static ENDPOINT_SIZE], bool is, const struct dp_flow *f)
@@ -141,6 +143,7 @@ static void row_fill(struct node *n, const struct dp_flow *f, struct row *r)
 	p->dropped = f->dropped;
 	p->reason = text(f->dropped ? dp_drop_reason_name(f->reason) : NULL);
 	p->rule = f->rule;
+	p->rule_id = policy_rule_id(n, f->rule, r->rule_id);
 	p->chain_id = text(f->chain ? chain_of_number(n, f->chain) : NULL);
 	p->path = f->path;
 	p->segment = f->hop;
@@ -265,6 +268,7 @@ int flows_volumes(struct node *n, uint64_t request, const Demarc__V1__VolumesCal
 
 struct kept {
 	Demarc__V1__Packet pb; /* owns port_id and head */
+	char rule_id[UUID_STR_SIZE];
 };
 
 /* Drops, or the frames of one port: what was asked for last. */
@@ -292,6 +296,7 @@ static void on_packet(void *ctx, const struct dp_packet *p)
 	struct watching *w = n->watching;
 	const char *port = p->captured ? w->port_id : fabric_port_at(n, p->port);
 	Demarc__V1__Packet *m;
+	struct kept *slot;
 	char *id = strdup(port ? port : "");
 	uint8_t *head = malloc(p->head_len + 1);
 
@@ -305,7 +310,8 @@ static void on_packet(void *ctx, const struct dp_packet *p)
 		w->first = (w->first + 1) % WATCH_KEPT;
 		w->len--;
 	}
-	m = &w->kept[(w->first + w->len++) % WATCH_KEPT].pb;
+	slot = &w->kept[(w->first + w->len++) % WATCH_KEPT];
+	m = &slot->pb;
 	demarc__v1__packet__init(m);
 	m->seq = ++w->seq;
 	m->time_us = clock_wall_us() - (clock_mono_ns() - p->now_ns) / NS_PER_US;
@@ -318,6 +324,7 @@ static void on_packet(void *ctx, const struct dp_packet *p)
 	m->reason = text(p->captured ? NULL : dp_drop_reason_name(p->reason));
 	m->text = text(p->captured ? NULL : dp_drop_reason_text(p->reason));
 	m->rule = p->rule;
+	m->rule_id = policy_rule_id(n, p->rule, slot->rule_id);
 }
 
 static void watch_stop(struct node *n)

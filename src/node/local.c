@@ -19,8 +19,10 @@ static const struct {
 } kinds[LOCAL_N_KINDS] = {
 	[LOCAL_NETWORK] = { "networks", 65535 },
 	[LOCAL_PORT] = { "ports", 1u << 20 },
-	[LOCAL_SG] = { "security_groups", 1u << 31 },
+	[LOCAL_SG] = { "security_groups", 0xffffff },
 	[LOCAL_CHAIN] = { "chains", 1023 },
+	[LOCAL_ACL] = { "acls", 65535 },
+	[LOCAL_ADDRESS_GROUP] = { "address_groups", 0xffffff },
 };
 
 struct local {

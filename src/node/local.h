@@ -21,7 +21,15 @@
 
 struct local;
 
-enum local_kind { LOCAL_NETWORK, LOCAL_PORT, LOCAL_SG, LOCAL_CHAIN, LOCAL_N_KINDS };
+enum local_kind {
+	LOCAL_NETWORK,
+	LOCAL_PORT,
+	LOCAL_SG,
+	LOCAL_CHAIN,
+	LOCAL_ACL,
+	LOCAL_ADDRESS_GROUP,
+	LOCAL_N_KINDS
+};
 
 #define LOCAL_PORT_BASE                                                                            \
 	65536 /* ifindexes of host ends start here, out of the way of the kernel's own */
@@ -33,7 +41,7 @@ DEFINE_CLEANUP(struct local *, local_close)
 WARN_UNUSED int local_save(struct local *l, struct err *e);
 
 /* The number of an object, given on first sight; 0 when all are taken. Numbers: network 1..65535, port 1..2^20 (the
- * ifindex is LOCAL_PORT_BASE + it), security group 1..2^31, chain 1..1023. */
+ * ifindex is LOCAL_PORT_BASE + it), security group and address group 1..2^24 - 1, chain 1..1023, list of rules 1..65535. */
 uint32_t local_number(struct local *l, enum local_kind kind, const char *id);
 /* As above, without giving one: 0 when there is none. */
 uint32_t local_number_find(const struct local *l, enum local_kind kind, const char *id);

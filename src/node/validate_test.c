@@ -262,6 +262,7 @@ int main(void)
 		cmocka_unit_test(test_port),	      cmocka_unit_test(test_server),
 		cmocka_unit_test(test_kinds),	      cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_address_group), cmocka_unit_test(test_acl_rule),
+		cmocka_unit_test(test_long_part),
 	};
 
 	return cmocka_run_group_tests_name("node-validate", tests, NULL, NULL);

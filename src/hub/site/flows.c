@@ -187,6 +187,7 @@ static json_t *flow_json(struct req *r, const Demarc__V1__Flow *f, struct err *e
 		(json_int_t)f->retransmits, "tcp_flags", (json_int_t)f->tcp_flags, "nat_source",
 		name_or_null(f->nat_source), "nat_destination", name_or_null(f->nat_destination));
 
+	(void)json_object_set_new(more, "rule_id", name_or_null(f->rule_id));
 	json_object_update(o, more);
 	json_decref(more);
 	return o;
@@ -254,6 +255,7 @@ static json_t *packet_json(struct req *r, const Demarc__V1__Packet *p, struct er
 		      (json_int_t)p->size, "to_port", (int)p->to_port, "reason",
 		      name_or_null(p->reason), "text", name_or_null(p->text), "rule",
 		      (json_int_t)p->rule, "head", hex);
+	(void)json_object_set_new(o, "rule_id", name_or_null(p->rule_id));
 	add_sniffed(o, p);
 	return o;
 }
