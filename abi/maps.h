@@ -202,9 +202,10 @@ enum port_flag { /* the values of enum dp_port_flag */
 		 PORT_UPLINK = 1 << 1,
 		 PORT_ADMIN_DOWN = 1 << 2,
 		 PORT_NO_PEER = 1 << 3,
-		 PORT_TUNNEL = 1 << 4,	 /* a pseudo port: frames leave and come encapsulated */
-		 PORT_XDP = 1 << 5,	 /* an XDP program is in front of the tc program */
-		 PORT_HELP_FTP = 1 << 8, /* control connections of the port are read */
+		 PORT_TUNNEL = 1 << 4,	     /* a pseudo port: frames leave and come encapsulated */
+		 PORT_XDP = 1 << 5,	     /* an XDP program is in front of the tc program */
+		 PORT_TCP_LIBERAL = 1 << 11, /* windows of its connections are not checked */
+		 PORT_HELP_FTP = 1 << 8,     /* control connections of the port are read */
 		 PORT_HELP_TFTP = 1 << 9,
 		 PORT_HELP_SIP = 1 << 10,
 		 PORT_LIMITED = 1 << 7, /* `limits` has a row for it */

@@ -21,10 +21,23 @@ static const __u32 ct_timeout[CT_SLOTS] = {
 #undef X
 };
 
+MAP(ct_conf, BPF_MAP_TYPE_ARRAY, __u32, struct ct_conf, 1);
+
+static __always_inline struct ct_conf *ct_settings(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&ct_conf, &zero);
+}
+
 static __always_inline __u32 timeout_of(__u32 state)
 {
+	struct ct_conf *c = ct_settings();
+	__u32 s;
+
 	__asm__ volatile("%0 &= 15" : "+r"(state)); /* clang would prove it useless and drop it */
-	return ct_timeout[state] * dp_globals.hz;
+	s = c ? c->timeout_s[state] : 0;
+	return (s ? s : ct_timeout[state]) * dp_globals.hz;
 }
 
 static __always_inline __u8 next_state(struct pkt *p, __u8 state)
@@ -204,12 +217,14 @@ __noinline int tcp_options(ctx_t *ctx)
 }
 
 /* Whether a firewall is on the segment may change during a connection; windows that were not followed stay unknown. */
-static __always_inline void tcp_guard(struct flow_rec *f, __u8 guarded)
+static __always_inline void tcp_guard(struct flow_rec *f, const struct pkt *p)
 {
-	if (!guarded)
+	if (!p->stateful)
 		f->tcp_bits |= TCPW_FREE | TCPW_LIBERAL;
 	else
 		f->tcp_bits &= ~TCPW_FREE;
+	if (p->liberal)
+		f->tcp_bits |= TCPW_LIBERAL;
 }
 
 /* A segment of a connection whose own record is gone. */
@@ -294,9 +309,9 @@ static __always_inline int tcp_track_known(struct pkt *p, struct flow_rec *o, __
 		p->prec = *o;
 		o = &p->prec;
 	}
-	tcp_guard(f, p->stateful);
+	tcp_guard(f, p);
 	if (o)
-		tcp_guard(o, p->stateful);
+		tcp_guard(o, p);
 	p->state = state;
 	if (f->tcp_bits & TCPW_COOKIE)
 		return cookie_track(p, f, o);
@@ -324,10 +339,20 @@ static __always_inline int tcp_may_open(__u8 flags)
 	       (flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK);
 }
 
+static __always_inline void ct_policy(struct pkt *p)
+{
+	struct ct_conf *c = ct_settings();
+
+	p->liberal = (c && (c->flags & CT_LIBERAL)) ||
+		     ((p->port_flags | p->out_flags) & PORT_TCP_LIBERAL);
+	p->strict = c && (c->flags & CT_STRICT);
+}
+
 static __always_inline int tcp_track(ctx_t *ctx, struct pkt *p, struct flow_rec *o, __u8 state)
 {
 	__u8 next;
 
+	ct_policy(p);
 	if (p->frag == FRAG_LATER) {
 		p->state = state;
 		return STAGE_NEXT;
@@ -338,9 +363,36 @@ static __always_inline int tcp_track(ctx_t *ctx, struct pkt *p, struct flow_rec 
 		return tcp_track_known(p, o, state);
 	if (p->stateful && !tcp_may_open(p->tcp_flags))
 		return -DROP_CT_INVALID;
+	p->midway = p->stateful && p->strict && !(p->tcp_flags & TCP_SYN);
 	next = tcp_next_state(CT_NONE, 0, p->tcp_flags);
 	p->state = next < CT_N ? next : CT_NONE;
 	return STAGE_NEXT;
+}
+
+/* Did a control connection announce it, or is it one? */
+static __always_inline void ct_related(struct pkt *p, const struct flow_rec *other)
+{
+	if (!p->known)
+		p->related = expect_take(p->len) != 0;
+	else if (p->had)
+		p->related = !!(p->had_conn & CONN_RELATED);
+	else if (other)
+		p->related = !!(other->conn & CONN_RELATED);
+	helper_assign(p);
+}
+
+static __always_inline void ct_told(struct pkt *p, int v, __u8 state)
+{
+	if (v < 0)
+		TRACE1(p, CT_INVALID, state);
+	else if (p->related && !p->known)
+		TRACE0(p, CT_RELATED);
+	else if (!p->known)
+		TRACE0(p, CT_NEW);
+	else if (p->reply)
+		TRACE1(p, CT_REPLY, p->state);
+	else
+		TRACE1(p, CT_EST, p->state);
 }
 
 /* p->out is known: is the packet part of a connection, and of which side? */
@@ -384,23 +436,8 @@ __noinline int stage_conntrack(ctx_t *ctx)
 		v = tcp_track(ctx, p, other, state);
 	else
 		p->state = next_state(p, state);
-	if (!p->known)
-		p->related = expect_take(p->len) != 0;
-	else if (p->had)
-		p->related = !!(p->had_conn & CONN_RELATED);
-	else if (other)
-		p->related = !!(other->conn & CONN_RELATED);
-	helper_assign(p);
-	if (v < 0)
-		TRACE1(p, CT_INVALID, state);
-	else if (p->related && !p->known)
-		TRACE0(p, CT_RELATED);
-	else if (!p->known)
-		TRACE0(p, CT_NEW);
-	else if (p->reply)
-		TRACE1(p, CT_REPLY, p->state);
-	else
-		TRACE1(p, CT_EST, p->state);
+	ct_related(p, other);
+	ct_told(p, v, state);
 	return v;
 }
 
@@ -437,7 +474,7 @@ __noinline int stage_related(ctx_t *ctx)
 /* What the first packet that was seen tells about its direction. */
 static __always_inline void tcp_open(struct pkt *p, struct flow_rec *r)
 {
-	tcp_guard(r, p->stateful);
+	tcp_guard(r, p);
 	r->seq_add = p->seq_add;
 	if (p->counted)
 		r->tcp_bits |= TCPW_COUNTED;
@@ -618,6 +655,8 @@ __noinline int stage_store(ctx_t *ctx)
 
 	if (!p)
 		return -DROP_INTERNAL;
+	if (p->midway && !p->cookie) /* a cookie that came back opens one all the same */
+		return -DROP_CT_INVALID;
 	if (p->trace || p->unrecorded)
 		return STAGE_NEXT;
 	v = record_build(p);

@@ -102,6 +102,8 @@ struct pkt {
 	__u16 out_flags;      /* of the output port */
 	__u8 native_firewall; /* one is on the way */
 	__u8 cookie;	      /* enum cookie_step */
+	__u8 liberal, strict; /* settings of connection tracking */
+	__u8 midway;	      /* no connection, and not the start of one */
 	__u8 related;	      /* announced by a control connection */
 	__u8 counted;	      /* as half open */
 	__u16 peer_win;	      /* what the client said */

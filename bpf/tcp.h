@@ -17,6 +17,7 @@
  * only grow, so that a segment within them needs no second lookup.
  */
 
+#include "ct.h"
 #include "maps_def.h"
 
 enum tcp_event {
@@ -29,8 +30,6 @@ enum tcp_event {
 	TCP_EV_N
 };
 
-#define CT_SLOTS 16 /* a power of two, so that a mask bounds the index in the verifier's eyes */
-_Static_assert(CT_N <= CT_SLOTS, "more states than slots");
 #define T_IG                                                                                       \
 	0xfe /* passes, changes nothing: who is out of step, the ends or we, shows in the answer */
 #define T_IV 0xff /* invalid */

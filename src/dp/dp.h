@@ -70,6 +70,7 @@ enum dp_port_flag {
 	DP_PORT_ADMIN_DOWN = 1 << 2, /* drops everything, counted */
 	DP_PORT_NO_PEER = 1 << 3, /* a tap or a veth whose peer is in this namespace: egress, not redirect_peer */
 	/* Connections that control connections of the port announce pass its rules: FTP on port 21, TFTP on 69, SIP on 5060. */
+	DP_PORT_TCP_LIBERAL = 1 << 11, /* TCP windows of its connections are not checked */
 	DP_PORT_HELP_FTP = 1 << 8,
 	DP_PORT_HELP_TFTP = 1 << 9,
 	DP_PORT_HELP_SIP = 1 << 10,
@@ -179,6 +180,22 @@ WARN_UNUSED int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *
 WARN_UNUSED int dp_port_del(struct dp *dp, ifindex port, struct err *e); /* absent is success */
 /* Reads back the network that a port (of no VLAN) is in; 0: the datapath has no such port. */
 uint16_t dp_port_net(struct dp *dp, ifindex port);
+
+/* ---- connection tracking ---- */
+
+#define DP_CT_STATES 14
+#define DP_CT_TIMEOUT_MAX_S 2592000
+
+/* Settings of all ports. Idle times are those of Linux conntrack; when the flow table is nearly full, all of them shrink. */
+struct dp_ct {
+	bool tcp_liberal; /* windows are not checked (nf_conntrack_tcp_be_liberal) */
+	bool tcp_strict;  /* connections under way are not picked up (nf_conntrack_tcp_loose = 0) */
+	uint32_t timeout_s[DP_CT_STATES]; /* idle time by state; 0: default */
+};
+/* Takes effect at the next change of state of each connection. Faults: BAD_REQUEST names the state. */
+WARN_UNUSED int dp_ct_set(struct dp *dp, const struct dp_ct *c, struct err *e);
+/* "ESTABLISHED", "UDP_NEW" ...; NULL from DP_CT_STATES on. */
+const char *dp_ct_state_name(size_t state);
 
 /* ---- security groups ---- */
 

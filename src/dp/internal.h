@@ -8,6 +8,7 @@
 
 #include <linux/types.h>
 
+#include "ct.h"
 #include "drop.h"
 #include "expect.h"
 #include "guard.h"
@@ -53,7 +54,8 @@
 	X(MIRRORS, mirrors)                                                                        \
 	X(LIMITS, limits)                                                                          \
 	X(SOURCES, sources)                                                                        \
-	X(EXPECTS, expects)
+	X(EXPECTS, expects)                                                                        \
+	X(CT_CONF, ct_conf)
 
 enum dp_map {
 #define X(name, id) M_##name,

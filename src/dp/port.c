@@ -17,7 +17,8 @@ _Static_assert((int)DP_PORT_SECURITY == PORT_SECURITY && (int)DP_PORT_UPLINK == 
 		       (int)DP_PORT_ADMIN_DOWN == PORT_ADMIN_DOWN && (int)DP_PORT_NO_PEER == PORT_NO_PEER,
 	       "port flags differ");
 _Static_assert((int)DP_PORT_HELP_FTP == PORT_HELP_FTP && (int)DP_PORT_HELP_TFTP == PORT_HELP_TFTP &&
-		       (int)DP_PORT_HELP_SIP == PORT_HELP_SIP,
+		       (int)DP_PORT_HELP_SIP == PORT_HELP_SIP &&
+		       (int)DP_PORT_TCP_LIBERAL == PORT_TCP_LIBERAL,
 	       "port flags differ");
 _Static_assert(DP_PORT_ADDRS_MAX == ABI_PORT_ADDRS && DP_PORT_SGS_MAX == ABI_PORT_SGS, "limits differ");
 

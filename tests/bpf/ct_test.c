@@ -4,8 +4,13 @@
 
 #include "lab.h"
 
+#include "ct.h"
+
+#include <errno.h>
 #include <linux/pkt_cls.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -384,6 +389,109 @@ static void test_trace(void **state)
 	assert_not_dropped(&lab);
 }
 
+static void test_settings(void **state)
+{
+	struct dp_ct c = { .tcp_liberal = true };
+
+	for (v6 = false;; v6 = true) {
+		c = (struct dp_ct){ .tcp_liberal = true };
+		OK(dp_ct_set(lab.dp, &c, &lab_err));
+		handshake(NULL, NULL);
+		assert_true(client(TCP_ACK, 90000, 1, 10));
+		assert_invalid(client(TCP_SYN | TCP_FIN, 1, 1));
+		c = (struct dp_ct){ .tcp_strict = true };
+		OK(dp_ct_set(lab.dp, &c, &lab_err));
+		cport++;
+		assert_invalid(client(TCP_ACK, 1, 1));
+		handshake(NULL, NULL);
+		assert_true(server(TCP_ACK, 1, 1));
+		assert_invalid(client(TCP_ACK, 90000, 1, 10));
+		c = (struct dp_ct){ .timeout_s[CT_ESTABLISHED] = 100 };
+		OK(dp_ct_set(lab.dp, &c, &lab_err));
+		handshake(NULL, NULL);
+		assert_true(record(true).timeout >= 100 * 100 && record(true).timeout <= 100 * 1000);
+		c = (struct dp_ct){ 0 };
+		OK(dp_ct_set(lab.dp, &c, &lab_err));
+		lab_port(&lab, &a, 1, DP_PORT_SECURITY | DP_PORT_TCP_LIBERAL, SG_A, "10.0.0.1/24",
+			 "fd00::1/64", NULL);
+		handshake(NULL, NULL);
+		assert_true(client(TCP_ACK, 90000, 1, 10));
+		lab_port(&lab, &a, 1, DP_PORT_SECURITY, SG_A, "10.0.0.1/24", "fd00::1/64", NULL);
+		if (v6)
+			break;
+	}
+	c.timeout_s[CT_UDP_NEW] = 3000000;
+	assert_int_equal(dp_ct_set(lab.dp, &c, &lab_err), -EINVAL);
+	assert_string_equal(lab_err.field, "UDP_NEW");
+	assert_not_dropped(&lab);
+}
+
+static struct ct_conf settings(void)
+{
+	struct ct_conf c;
+	char path[128];
+	uint32_t zero = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/v%d/ct_conf", lab.pin, ABI_VERSION);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &zero, &c), 0);
+	close(fd);
+	return c;
+}
+
+/* Datagrams both ways over n flows. */
+static void talk(uint16_t n)
+{
+	struct desc out = { .smac = mac_a,
+			    .dmac = mac_w,
+			    .src = "10.0.0.1",
+			    .dst = "10.0.0.9",
+			    .proto = 17,
+			    .dport = 53 },
+		    in = { .smac = mac_w,
+			   .dmac = mac_a,
+			   .src = "10.0.0.9",
+			   .dst = "10.0.0.1",
+			   .proto = 17,
+			   .sport = 53 };
+	struct frame f;
+
+	for (uint16_t i = 0; i < n; i++) {
+		out.sport = in.dport = (uint16_t)(10000 + i);
+		frame_build(&f, &out);
+		assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_REDIRECT);
+		frame_build(&f, &in);
+		assert_int_equal(lab_run(&lab, u.host, &f, NULL), TC_ACT_REDIRECT);
+	}
+}
+
+/* A table of 3584 connections, almost all of them alive: idle ones go before their time, until there is room again. */
+static void test_pressure(void **state)
+{
+	struct dp_ct c = { .timeout_s[CT_UDP_REPLIED] = 20 };
+	struct frame got;
+	uint64_t before;
+
+	OK(dp_ct_set(lab.dp, &c, &lab_err));
+	talk(3000);
+	OK(dp_age(lab.dp, &lab_err));
+	assert_int_equal(settings().scale4, CT_SCALE);
+	talk(3580);
+	before = lab_entries(&lab, "flow4");
+	assert_true(before > 7000);
+	OK(dp_age(lab.dp, &lab_err));
+	assert_in_range(settings().scale4, CT_SCALE_MIN, CT_SCALE / 4);
+	/* A few seconds at most, where 20 were asked for. */
+	while (!settings().n_early) {
+		(void)tport_recv(&u, &got, 20); /* nothing comes: a pause */
+		OK(dp_age(lab.dp, &lab_err));
+	}
+	assert_true(lab_entries(&lab, "flow4") < before);
+	assert_int_equal(settings().scale6, CT_SCALE);
+}
+
 static unsigned int cost_ns(const struct frame *f)
 {
 	struct __sk_buff ctx = { .ifindex = (uint32_t)a.host };
@@ -437,6 +545,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_measures, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unsecured, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trace, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pressure, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cost, setup, teardown),
 	};
 
