@@ -208,8 +208,10 @@ enum port_flag { /* the values of enum dp_port_flag */
 		 PORT_HELP_FTP = 1 << 8,     /* control connections of the port are read */
 		 PORT_HELP_TFTP = 1 << 9,
 		 PORT_HELP_SIP = 1 << 10,
-		 PORT_LIMITED = 1 << 7, /* `limits` has a row for it */
-		 PORT_NATIVE = 1 << 6,	/* a pseudo port: of a function in the datapath itself */
+		 PORT_LIMITED = 1 << 7,	  /* `limits` has a row for it */
+		 PORT_NATIVE = 1 << 6,	  /* a pseudo port: of a function in the datapath itself */
+		 PORT_ACL_FROM = 1 << 14, /* acl_from names a list */
+		 PORT_ACL_TO = 1 << 15,
 };
 
 struct port_addr {

@@ -4,6 +4,7 @@
 
 /* Forwarding by destination MAC inside one network, and flooding over its member list. */
 
+#include "acl.h"
 #include "maps_def.h"
 #include "output.h"
 #include "sg.h"
@@ -191,6 +192,9 @@ __noinline int flood_one(ctx_t *ctx, __u32 i)
 	if (p->kind == PKT_IP && (m.flags & PORT_SECURITY) && !sg_exempt(p) &&
 	    !sg_port_allows(m.ifindex, m.vlan, 0))
 		return 0;
+	if (p->kind == PKT_IP && (m.flags & PORT_ACL_TO) && !sg_exempt(p) &&
+	    !acl_port_allows(m.ifindex, m.vlan, 0))
+		return 0;
 	TRACE2(p, FLOOD_TO, m.ifindex, m.vlan);
 	if (p->trace)
 		return 0;
@@ -223,6 +227,9 @@ static __always_inline int flood_allowed(struct pkt *p)
 		return -DROP_STORM;
 	if (p->kind == PKT_IP && !sg_exempt(p) && !sg_port_allows(p->in.ifindex, p->in.vlan, 1))
 		return -DROP_SG_EGRESS;
+	if (p->kind == PKT_IP && (p->port_flags & PORT_ACL_FROM) && !sg_exempt(p) &&
+	    !acl_port_allows(p->in.ifindex, p->in.vlan, 1))
+		return -DROP_ACL;
 	return STAGE_NEXT;
 }
 

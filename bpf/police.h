@@ -7,6 +7,7 @@
  * the verdict that it is dropped. Decided on the first packet; bpf/extra.h carries it out for every packet.
  */
 
+#include "acl.h"
 #include "extra.h"
 #include "maps_def.h"
 #include "sg.h"
@@ -28,46 +29,6 @@ static __always_inline void mirror_add(struct pkt *p, __u16 slot)
 		return;
 	p->mirror = slot;
 	p->rec_flags |= FLOW_MIRROR;
-}
-
-/*
- * The lists of a port, each of which must permit the packet: for what comes `from` it, or goes to it. A list without a rule
- * that matches denies.
- */
-__noinline int acl_port_allows(__u32 ifindex, __u32 vlan, __u32 from)
-{
-	struct port_key k = { .ifindex = ifindex, .vlan = (__u16)vlan };
-	struct port_rec *port = bpf_map_lookup_elem(&ports, &k);
-	struct policy_scratch *s = policy_get();
-	struct pkt *p = pkt_get();
-
-	if (!port || !s || !p)
-		return 0;
-	for (int i = 0; i < ABI_PORT_ACLS; i++) {
-		__u16 id = from ? port->acl_from[i] : port->acl_to[i];
-
-		if (!id)
-			return 1;
-		p->rule = 0;
-		policy_view(p, s, 0);
-		if (policy_verdict(POLICY_ACL(id), p->key.family == 6) != POLICY_PERMIT) {
-			TRACE3(p, ACL_DENY, p->rule, id, ifindex);
-			return 0;
-		}
-		TRACE3(p, ACL_PERMIT, p->rule, id, ifindex);
-	}
-	return 1;
-}
-
-__noinline int stage_acl(ctx_t *ctx)
-{
-	struct pkt *p = stage_begin(ctx);
-
-	if (!p)
-		return -DROP_INTERNAL;
-	if (!acl_port_allows(p->in.ifindex, p->in.vlan, 1))
-		return -DROP_ACL;
-	return acl_port_allows(p->out, p->out_vlan, 0) ? STAGE_NEXT : -DROP_ACL;
 }
 
 /* The limits and marks of both ports of the segment. */

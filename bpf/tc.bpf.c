@@ -5,6 +5,7 @@
  * docs/DATAPATH.md draws the stages.
  */
 
+#include "acl.h"
 #include "arp.h"
 #include "chain.h"
 #include "conntrack.h"
@@ -173,6 +174,8 @@ static __always_inline int run_stages(ctx_t *ctx, int parsed)
 		v = run_record(ctx);
 		if (v)
 			return v;
+	} else if (p->kind == PKT_IP && !p->known) { /* an ICMP error about a connection is as free as that */
+		RUN(stage_acl);
 	}
 	return stage_send(ctx);
 }

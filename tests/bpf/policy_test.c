@@ -384,6 +384,34 @@ static void test_answers(void **state)
 	assert_true(goes(&d));
 }
 
+/* A list cannot be gone round by a frame to everybody, nor by an error about nothing. */
+static void test_no_way_round(void **state)
+{
+	static const uint8_t all[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	struct dp_acl_rule r = { .id = 1, .deny = true }, ok = { .id = 2 };
+	struct desc d = udp4;
+	struct frame f, about, got;
+
+	frame_build(&about, &d);
+	d.dmac = all;
+	frame_build(&f, &d);
+	list(LIST_A, &r, 1);
+	tport_send(&a, &f);
+	assert_false(tport_recv(&b, &got, 20));
+	assert_dropped(&lab, ACL);
+	list(LIST_A, &ok, 1);
+	assert_true(lab_passes(&a, &f, &b, &got));
+	list(LIST_B, &r, 1);
+	port_lists(&b, 0, "10.0.0.2/24", "fd00::2/64", 0, LIST_B);
+	tport_send(&a, &f);
+	assert_false(tport_recv(&b, &got, 20));
+	frame_icmp_error(&f, mac_a, mac_b, "10.0.0.1", "10.0.0.2", &about);
+	assert_false(enters(&a, &f));
+	assert_dropped(&lab, ACL);
+	list(LIST_B, &ok, 1);
+	assert_true(enters(&a, &f));
+}
+
 static void test_remote_address_group(void **state)
 {
 	struct dp_sg_rule in = { .family = IP_V4, .remote_group = GROUP };
@@ -738,6 +766,7 @@ int main(void)
 		TEST(test_address_group),
 		TEST(test_order),
 		TEST(test_answers),
+		TEST(test_no_way_round),
 		TEST(test_remote_address_group),
 		TEST(test_ten_thousand_rules),
 		TEST(test_ten_thousand_members),
