@@ -10,6 +10,7 @@
  *   acl ID rules=N                    N rules, of which the last permits everything
  *   sg ID rules=N                     N rules each way, of which the last lets everything in and out
  *   meter ID bps=N                    a policer
+ *   tunnel IFINDEX net=N type=TYPE id=N local=A remote=A underlay=IFINDEX smac=M dmac=M
  *   chain N src=IFINDEX dst=IFINDEX hops=[KIND@]IN:OUT,... mode=move|keep
  *   drops | maps | memory
  *   remove                            takes everything away and ends
@@ -29,14 +30,17 @@
 #include "base/cleanup.h"
 #include "bounds.h"
 #include "dp/dp.h"
+#include "dp/observe.h"
 
 #define LINE_MAX_BYTES 4096
 #define AGE_MS 1000
+#define ACTIVE_S 60
 
 struct bench {
 	struct dp *dp;
 	const char *pin;
 	bool removed;
+	uint64_t n_told, bytes_told;
 };
 
 /* The words of a line after its verb. */
@@ -302,6 +306,47 @@ static int do_meter(struct bench *b, const struct words *w, struct err *e)
 		   dp_meter_set(b->dp, &(struct dp_meter){ .id = (uint16_t)id, .rate_bps = bps }, e);
 }
 
+static enum dp_tunnel_type type_of(struct str name)
+{
+	static const char *const names[] = {
+		[DP_TUNNEL_VXLAN] = "vxlan", [DP_TUNNEL_VXLAN_GPE] = "vxlan_gpe", [DP_TUNNEL_GRE] = "gre", [DP_TUNNEL_GENEVE] = "geneve", [DP_TUNNEL_MPLS_UDP] = "mpls_udp"
+	};
+
+	for (size_t i = 1; i < ARRAY_LEN(names); i++)
+		if (names[i] && str_eq_c(name, names[i]))
+			return (enum dp_tunnel_type)i;
+	return DP_TUNNEL_NONE;
+}
+
+static int do_tunnel(struct bench *b, const struct words *w, struct err *e)
+{
+	struct dp_tunnel t = { .type = type_of(value_of(w, "type")),
+			       .underlay_mtu = 1500,
+			       .nsh_path = 1,
+			       .nsh_index = 255 };
+	uint64_t port, net, id, underlay;
+	int r = number_of(w->v[0], "tunnel", INT32_MAX, &port, e);
+
+	if (!r)
+		r = value_number(w, "net", 65535, &net, e);
+	if (!r)
+		r = value_number(w, "id", UINT32_MAX, &id, e);
+	if (!r)
+		r = value_number(w, "underlay", INT32_MAX, &underlay, e);
+	if (r)
+		return r;
+	if (ip_parse(value_of(w, "local"), &t.local) || ip_parse(value_of(w, "remote"), &t.remote) ||
+	    mac_parse(value_of(w, "smac"), &t.smac) || mac_parse(value_of(w, "dmac"), &t.dmac))
+		return err_set(e, FAULT_BAD_REQUEST, "tunnel", "not an address");
+	t.port = (ifindex){ (int)port };
+	t.net = (uint16_t)net;
+	t.id = (uint32_t)id;
+	t.underlay = (ifindex){ (int)underlay };
+	if (t.type != DP_TUNNEL_VXLAN_GPE)
+		t.nsh_path = t.nsh_index = 0;
+	return dp_tunnel_set(b->dp, &t, e);
+}
+
 static uint8_t kind_of(struct str name)
 {
 	static const char *const names[] = {
@@ -453,11 +498,17 @@ static const struct {
 	int (*run)(struct bench *b, const struct words *w, struct err *e);
 	void (*print)(struct bench *b);
 } verbs[] = {
-	{ "net", do_net, NULL },       { "port", do_port, NULL },
-	{ "sg", do_sg, NULL },	       { "acl", do_acl, NULL },
-	{ "meter", do_meter, NULL },   { "chain", do_chain, NULL },
-	{ "remove", do_remove, NULL }, { "drops", NULL, print_drops },
-	{ "maps", NULL, print_maps },  { "memory", NULL, print_memory },
+	{ "net", do_net, NULL },
+	{ "port", do_port, NULL },
+	{ "sg", do_sg, NULL },
+	{ "acl", do_acl, NULL },
+	{ "meter", do_meter, NULL },
+	{ "chain", do_chain, NULL },
+	{ "tunnel", do_tunnel, NULL },
+	{ "remove", do_remove, NULL },
+	{ "drops", NULL, print_drops },
+	{ "maps", NULL, print_maps },
+	{ "memory", NULL, print_memory },
 };
 
 static void answer(struct bench *b, struct str line)
@@ -524,6 +575,15 @@ static void serve(struct bench *b)
 	}
 }
 
+/* As the node's exporter takes them: flows that ended, and those that have lived a minute. */
+static void count_flow(void *ctx, const struct dp_flow *f)
+{
+	struct bench *b = ctx;
+
+	b->n_told++;
+	b->bytes_told += f->bytes;
+}
+
 int cmd_demarc(int argc, char **argv)
 {
 	struct bench b = { .pin = option(argc, argv, "pin", NULL) };
@@ -535,6 +595,7 @@ int cmd_demarc(int argc, char **argv)
 
 	if (dp_open(&c, &b.dp, &e))
 		fail("open", e.msg);
+	dp_flows_tell(b.dp, ACTIVE_S, count_flow, &b);
 	printf("ok\n");
 	serve(&b);
 	if (b.dp)

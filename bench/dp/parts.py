@@ -427,11 +427,12 @@ def everything(b):
     with Group(makers) as g:
         g.each(prepared())
         raw = g.rounds(b.rounds, us(ms=b.ms))
-    with Group({"redirect": tc_floor, "demarc": DemarcAll}) as g:
+    with Group({"redirect": tc_floor, "floor": tc_floor_peer, "demarc": DemarcAll}) as g:
         g.each(one_way)
         away = g.rounds(b.rounds, us(ms=b.ms))
     what = "everything on: anti-spoof, ACL of 10,000 rules, stateful group, policer, chain of 3 native functions, analytics"
     b.report.ratio("everything", what + ", VXLAN to another node", away, "demarc", "redirect", 2, title="floor (lookup, count, redirect)")
+    b.report.ratio("everything-peer", what + ", VXLAN to another node", away, "demarc", "floor", 2, title="floor (lookup, count, redirect_peer)")
     b.report.ratio("everything-local", what + ", on one node", raw, "local", "floor", 2, title="floor (lookup, count, redirect_peer)")
     b.report.ratio("everything-containers", "anti-spoof, ACL of 10,000 rules, stateful group, policer, chain of 3 containers, analytics", raw, "containers",
                    "floor chain", 2, title="the same containers, bare redirect_peer between them")
