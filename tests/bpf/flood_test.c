@@ -4,16 +4,25 @@
 
 #include "lab.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/pkt_cls.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "limit.h"
 
 static const uint8_t mac_s[6] = { 2, 0, 0, 0, 4, 0xa }, mac_w[6] = { 2, 0, 0, 0, 4, 0xf },
 		     mac_u[6] = { 2, 0, 0, 0, 4, 0xe };
 #define SG_S 41
 #define SERVER 68537
 #define UPLINK 68538
+#define CLIENT 68539
 
 static struct lab lab;
 static struct tport s, u;
@@ -94,7 +103,7 @@ static void build(struct frame *f, bool client, uint8_t proto, const struct seg 
 	frame_build(f, &d);
 }
 
-static int send(bool client, struct seg g, struct frame *out)
+static int run_seg(bool client, struct seg g, struct frame *out)
 {
 	struct frame f;
 
@@ -102,8 +111,8 @@ static int send(bool client, struct seg g, struct frame *out)
 	return lab_run(&lab, client ? u.host : s.host, &f, out);
 }
 
-#define client(out, ...) send(true, (struct seg){ __VA_ARGS__ }, out)
-#define server(out, ...) send(false, (struct seg){ __VA_ARGS__ }, out)
+#define client(out, ...) run_seg(true, (struct seg){ __VA_ARGS__ }, out)
+#define server(out, ...) run_seg(false, (struct seg){ __VA_ARGS__ }, out)
 #define assert_refused(call, why)                                                                  \
 	do {                                                                                       \
 		assert_int_equal(call, TC_ACT_SHOT);                                               \
@@ -349,6 +358,137 @@ static void test_flood(void **state)
 	assert_not_dropped(&lab);
 }
 
+static uint64_t given(void)
+{
+	struct port_key k = { .ifindex = SERVER };
+	struct limit_rec l;
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/v%d/limits", lab.pin, ABI_VERSION);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &k, &l), 0);
+	close(fd);
+	return l.n_cookies;
+}
+
+/* ---- the kernel's own TCP on both sides ---- */
+
+static void address(struct tport *p, int host)
+{
+	char words[96];
+	int fd;
+
+	ns_enter(p->ns);
+	fd = open("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "0", 1), 1);
+	close(fd);
+	snprintf(words, sizeof(words), "addr add 10.0.0.%d/24 dev eth0", host);
+	lab_ip(words);
+	snprintf(words, sizeof(words), "addr add fd00::%d/64 dev eth0 nodad", host);
+	lab_ip(words);
+	lab_ip("link set lo up");
+	ns_home();
+}
+
+static socklen_t address_of(const char *text, struct sockaddr_storage *ret)
+{
+	struct sockaddr_in *a4 = (struct sockaddr_in *)ret;
+	struct sockaddr_in6 *a6 = (struct sockaddr_in6 *)ret;
+
+	memset(ret, 0, sizeof(*ret));
+	if (inet_pton(AF_INET, text, &a4->sin_addr) == 1) {
+		a4->sin_family = AF_INET;
+		a4->sin_port = htons(80);
+		return sizeof(*a4);
+	}
+	assert_int_equal(inet_pton(AF_INET6, text, &a6->sin6_addr), 1);
+	a6->sin6_family = AF_INET6;
+	a6->sin6_port = htons(80);
+	return sizeof(*a6);
+}
+
+static int tcp_socket(int ns, int family)
+{
+	struct timeval t = { .tv_sec = 10 };
+	int fd;
+
+	ns_enter(ns);
+	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ns_home();
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)), 0);
+	return fd;
+}
+
+/* Through and back again; both kernels check what they get. */
+static void exchange(int from, int to)
+{
+	static char out[60000], in[60000];
+
+	for (size_t i = 0; i < sizeof(out); i++)
+		out[i] = (char)(i * 7 + i / 256);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(send(from, out, sizeof(out), 0), sizeof(out));
+		assert_int_equal(recv(to, in, sizeof(in), MSG_WAITALL), sizeof(in));
+		assert_memory_equal(in, out, sizeof(in));
+	}
+}
+
+static void one_connection(struct tport *c, const char *to, bool server_first)
+{
+	struct sockaddr_storage a;
+	socklen_t n = address_of(to, &a);
+	int l = tcp_socket(s.ns, a.ss_family), fd = tcp_socket(c->ns, a.ss_family), got, one = 1;
+
+	assert_int_equal(setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+	assert_int_equal(bind(l, (struct sockaddr *)&a, n), 0);
+	assert_int_equal(listen(l, 4), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, n), 0);
+	if (!server_first)
+		assert_int_equal(send(fd, "x", 1, 0), 1);
+	got = accept(l, NULL, NULL);
+	assert_true(got >= 0);
+	if (!server_first)
+		assert_int_equal(recv(got, &one, 1, 0), 1);
+	exchange(got, fd);
+	exchange(fd, got);
+	close(got);
+	close(fd);
+	close(l);
+}
+
+/* Checksums that are left to the hardware, offloaded segments, a window of none: a client behind another port of the node. */
+static void test_real_stacks(void **state)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 4, 0xc };
+	struct tport c;
+
+	tport_make(&c, CLIENT, mac, -1, "eth0");
+	lab_port(&lab, &c, 1, 0, 0, "10.0.0.3/24", "fd00::3/64", NULL);
+	protect(&(struct dp_limits){ .half_open = 1, .syn_cookies = true });
+	address(&s, 1);
+	address(&c, 3);
+	for (int i = 0; i < 4; i++) {
+		uint64_t cookies = given();
+
+		v6 = i & 1;
+		if (!cookies)
+			flood(1);
+		else
+			assert_int_equal(client(NULL, 200 + i, TCP_SYN, 1), TC_ACT_REDIRECT);
+		cookies = given();
+		one_connection(&c, v6 ? "fd00::1" : "10.0.0.1", i & 2);
+		assert_int_equal(given(), cookies + 1);
+	}
+	link_del(CLIENT);
+	tport_free(&c);
+	assert_int_equal(lab_dropped(&lab, DROP_REDIRECT), 0);
+}
+
 static void test_settings(void **state)
 {
 	struct dp_port p = { .ifindex = { s.host }, .net = 1, .limits = { .syn_cookies = true } };
@@ -366,6 +506,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_source, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rate, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_real_stacks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
 	};
 

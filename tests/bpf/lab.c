@@ -4,11 +4,13 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -194,4 +196,30 @@ bool lab_passes(struct tport *from, const struct frame *f, struct tport *to, str
 
 	tport_send(from, f);
 	return tport_recv(to, got ? got : &scratch, 200);
+}
+
+void lab_spawn(char *const argv[])
+{
+	int status;
+	pid_t pid;
+
+	assert_int_equal(posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (status)
+		fail_msg("%s %s: status %d", argv[0], argv[1], status);
+}
+
+void lab_ip(const char *words)
+{
+	char name[] = "ip", buf[256], *argv[24] = { name };
+	int n = 1;
+
+	snprintf(buf, sizeof(buf), "%s", words);
+	for (char *at = buf; *at && n < 23;) {
+		argv[n++] = at;
+		at += strcspn(at, " ");
+		if (*at)
+			*at++ = 0;
+	}
+	lab_spawn(argv);
 }

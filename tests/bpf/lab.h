@@ -52,6 +52,10 @@ void lab_no_drops(struct lab *l);
 bool lab_record(struct lab *l, int port, const struct frame *f, struct flow_rec *ret);
 uint64_t lab_entries(struct lab *l, const char *map);
 
+/* Runs a program, or ip(8) with words split at blanks, in the current namespace; fails the test when it fails. */
+void lab_spawn(char *const argv[]);
+void lab_ip(const char *words);
+
 /* Frame sent at one port arrives at another, unchanged unless the caller looks; true when it did. */
 bool lab_passes(struct tport *from, const struct frame *f, struct tport *to, struct frame *got);
 

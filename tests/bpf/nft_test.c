@@ -16,13 +16,11 @@
 #include <fcntl.h>
 #include <linux/pkt_cls.h>
 #include <net/if.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /*
@@ -57,32 +55,6 @@ static uint8_t router_c[6], router_v[6];
 
 /* ---- the router ---- */
 
-static void run(char *const argv[])
-{
-	int status;
-	pid_t pid;
-
-	assert_int_equal(posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ), 0);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (status)
-		fail_msg("%s %s: status %d", argv[0], argv[1], status);
-}
-
-static void ip(const char *words)
-{
-	char name[] = "ip", buf[256], *argv[24] = { name };
-	int n = 1;
-
-	snprintf(buf, sizeof(buf), "%s", words);
-	for (char *at = buf; *at && n < 23;) {
-		argv[n++] = at;
-		at += strcspn(at, " ");
-		if (*at)
-			*at++ = 0;
-	}
-	run(argv);
-}
-
 static void setting(const char *path, const char *value)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -112,14 +84,14 @@ static void side(int index, int net, const uint8_t far[6], const char *host4, co
 	snprintf(s1, sizeof(s1), "/proc/sys/net/ipv6/conf/p%d/disable_ipv6", index);
 	setting(s1, "0");
 	snprintf(s1, sizeof(s1), "addr add 10.0.%d.254/24 dev p%d", net, index);
-	ip(s1);
+	lab_ip(s1);
 	snprintf(s1, sizeof(s1), "addr add fd00:%d::254/64 dev p%d nodad", net, index);
-	ip(s1);
+	lab_ip(s1);
 	for (int i = 0; i < 2; i++) {
 		snprintf(s1, sizeof(s1),
 			 "neigh add %s lladdr %02x:%02x:%02x:%02x:%02x:%02x dev p%d nud permanent",
 			 i ? host6 : host4, far[0], far[1], far[2], far[3], far[4], far[5], index);
-		ip(s1);
+		lab_ip(s1);
 	}
 }
 
@@ -145,7 +117,7 @@ static void router_make(void)
 	side(VPORT, 2, mac_v, "10.0.2.1", "fd00:2::1");
 	setting("/proc/sys/net/ipv4/ip_forward", "1");
 	setting("/proc/sys/net/ipv6/conf/all/forwarding", "1");
-	run(argv);
+	lab_spawn(argv);
 	mac_of(CPORT, router_c);
 	mac_of(VPORT, router_v);
 }
