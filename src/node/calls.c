@@ -210,6 +210,8 @@ static void status(struct node *n, uint64_t request)
 	if (!paths || !path_ptrs)
 		return;
 	result.n_counters = status_node(n, &node, counters, COUNTERS_MAX);
+	result.n_counters +=
+		status_counters(n, counters + result.n_counters, COUNTERS_MAX - result.n_counters);
 	for (size_t i = 0; i < result.n_counters; i++)
 		ptrs[i] = &counters[i];
 	result.counters = ptrs;
