@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "dp/tables.h"
 
 /* Every number of these tests comes from one seed: a failure comes again. */
 static uint64_t seed;
@@ -264,6 +265,42 @@ static void test_limits(void **state)
 	free(v);
 }
 
+/* Values in one class are told apart by no rule; what has no class is beyond the number of classes. */
+static void test_facts(void **state)
+{
+	static struct rule v[300];
+	struct policy_facts f;
+	size_t n_alone = 0;
+
+	memset(v, 0, sizeof(v));
+	facts_of_rules(v, 300, &f);
+	for (size_t i = 0; i < 256; i++)
+		assert_int_equal(f.flags[i], f.flags[0]);
+	for (size_t n = 1; n < 40; n++) {
+		seed = n;
+		for (size_t i = 0; i < n; i++) {
+			v[i].flags_mask = (uint8_t)any(n < 4 ? 8 : 256);
+			v[i].flags_value = (uint8_t)any(256);
+			v[i].has_dscp = any(2);
+			v[i].dscp = (uint8_t)any(64);
+		}
+		facts_of_rules(v, n, &f);
+		for (size_t a = 0; a < 256; a++)
+			for (size_t b = 0; b < a && f.flags[a] != POLICY_NO_CLASS; b++)
+				for (size_t i = 0; i < n && f.flags[a] == f.flags[b]; i++)
+					assert_int_equal(!((a ^ v[i].flags_value) & v[i].flags_mask),
+							 !((b ^ v[i].flags_value) & v[i].flags_mask));
+		for (size_t a = 0; a < 64; a++)
+			for (size_t b = 0; b < a && f.dscp[a] != POLICY_NO_CLASS; b++)
+				for (size_t i = 0; i < n && f.dscp[a] == f.dscp[b]; i++)
+					assert_true(!v[i].has_dscp ||
+						    (a == v[i].dscp) == (b == v[i].dscp));
+	}
+	for (size_t i = 0; i < 64; i++)
+		n_alone += f.dscp[i] == POLICY_NO_CLASS;
+	assert_true(n_alone > 0); /* more than 15 values were named */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +310,7 @@ int main(void)
 		cmocka_unit_test(test_ten_thousand_rules),
 		cmocka_unit_test(test_worst_overlaps),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_facts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
