@@ -378,7 +378,7 @@ static __always_inline void ct_related(struct pkt *p, const struct flow_rec *oth
 		p->related = !!(p->had_conn & CONN_RELATED);
 	else if (other)
 		p->related = !!(other->conn & CONN_RELATED);
-	helper_assign(p);
+	helper_assign(p, p->port_flags | p->out_flags);
 }
 
 static __always_inline void ct_told(struct pkt *p, int v, __u8 state)

@@ -36,12 +36,12 @@ static __always_inline __u16 helper_of(__u8 proto, __u16 port)
 	return port == PORT_SIP && (proto == PROTO_UDP || proto == PROTO_TCP) ? PORT_HELP_SIP : 0;
 }
 
-/* The record being made is of a control connection that some port of the segment has a helper for. */
-static __always_inline void helper_assign(struct pkt *p)
+/* The record being made is of a control connection that a port with these flags has a helper for. */
+static __always_inline void helper_assign(struct pkt *p, __u16 flags)
 {
 	__u16 server = bpf_ntohs(p->reply ? p->key.sport : p->key.dport);
 
-	if ((p->port_flags | p->out_flags) & helper_of(p->key.proto, server))
+	if (flags & helper_of(p->key.proto, server))
 		p->rec_flags |= FLOW_HELPER;
 }
 

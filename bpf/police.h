@@ -9,6 +9,7 @@
 
 #include "acl.h"
 #include "extra.h"
+#include "helper.h"
 #include "maps_def.h"
 #include "sg.h"
 
@@ -58,9 +59,20 @@ __noinline int stage_qos(ctx_t *ctx)
 	return STAGE_NEXT;
 }
 
+static __always_inline void native_helper(struct pkt *p, __u32 port)
+{
+	struct port_key k = { .ifindex = port };
+	struct port_rec *q = bpf_map_lookup_elem(&ports, &k);
+
+	if (q)
+		helper_assign(p, q->flags);
+}
+
 /* The connection's opener entered by one port of the function and left by the other. */
 static __always_inline int native_firewall(struct pkt *p, __u32 enter, __u32 leave)
 {
+	native_helper(p, enter);
+	native_helper(p, leave);
 	if (p->related || (p->checked && !p->trace))
 		return STAGE_NEXT;
 	if (p->reply)

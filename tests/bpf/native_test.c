@@ -27,7 +27,7 @@ static void native_port(ifindex port, uint8_t kind, bool lan_side)
 	struct dp_port p = { .ifindex = port, .net = 1, .flags = DP_PORT_NATIVE };
 
 	if (kind == DP_NATIVE_FIREWALL) {
-		p.flags |= DP_PORT_SECURITY;
+		p.flags |= DP_PORT_SECURITY | DP_PORT_HELP_TFTP;
 		p.n_sgs = 1;
 		p.sgs[0] = lan_side ? FIREWALL_SG : FIREWALL_SG + 1;
 	}
@@ -137,6 +137,25 @@ static void test_firewall(void **state)
 	assert_dropped(&lab, FIREWALL);
 	rules_set();
 	expect_both(1000, "0");
+}
+
+/* A transfer that the firewall's helper read about: the answer comes from a port that no rule names. */
+static void test_helper(void **state)
+{
+	struct frame f;
+
+	OK(set_mixed("F"));
+	for (int v6 = 0; v6 < 2; v6++) {
+		f = from_wan(v6, 2000);
+		assert_false(lab_passes(&wan, &f, &lan, NULL));
+		assert_dropped(&lab, FIREWALL);
+		packet(&f, v6, true, 2001, 0x00010000);
+		f.b[v6 ? 57 : 37] = 69;
+		assert_true(lab_passes(&lan, &f, &wan, NULL));
+		f = from_wan(v6, 2001);
+		assert_true(lab_passes(&wan, &f, &lan, NULL));
+	}
+	assert_not_dropped(&lab);
 }
 
 static unsigned int passed(unsigned int n, uint16_t port)
@@ -294,6 +313,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_between_containers, setup, chain_teardown),
 		cmocka_unit_test_setup_teardown(test_firewall, setup, chain_teardown),
+		cmocka_unit_test_setup_teardown(test_helper, setup, chain_teardown),
 		cmocka_unit_test_setup_teardown(test_policer, setup, chain_teardown),
 		cmocka_unit_test_setup_teardown(test_mirror, setup, chain_teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, chain_teardown),
