@@ -179,7 +179,7 @@ int dp_map_counts(struct dp *dp, struct dp_map_count *ret, size_t max, struct er
 
 	for (enum dp_map m = 0; m < M_N && len < max; m++) {
 		if (m == M_DROP_COUNTS || m == M_CONNS4 || m == M_CONNS6 || m == M_METERS ||
-		    m == M_ENCAPS || m == M_MIRRORS || m == M_CT_CONF)
+		    m == M_ENCAPS || m == M_MIRRORS || m == M_CT_CONF || m == M_POLICY_FACTS)
 			continue;
 		(void)str_copy(ret[len].name, sizeof(ret[len].name), str_of(name[m]));
 		ret[len++].n_entries = map_count(dp, m);
