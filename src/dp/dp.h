@@ -208,6 +208,7 @@ struct dp_sg_rule {
 	struct ip_cidr remote; /* family 0: any */
 	uint32_t remote_sg;    /* addresses of this group's ports; 0: none */
 	uint32_t remote_group; /* given to dp_addr_group_set(); 0: none */
+	uint32_t id; /* handed back by traces and flows; 0: the rule's place in the group */
 };
 /* Replaces the group's rules and members (addresses of its ports; used by rules with remote_sg). */
 WARN_UNUSED int dp_sg_set(struct dp *dp, uint32_t sg, const struct dp_sg_rule *rules, size_t n_rules,
@@ -352,8 +353,9 @@ WARN_UNUSED int dp_map_counts(struct dp *dp, struct dp_map_count *ret, size_t ma
 struct dp_trace_step {
 	const char *stage; /* "parse", "anti-spoof", "flow", "arp", "classify", "chain", "security group", "l2", "output" ... */
 	char text[160]; /* what the stage decided, with names as ifindexes: "hop 2 of path 7 -> ifindex 65539" */
-	bool drop;   /* the packet ends here; text gives the drop reason */
-	ifindex out; /* output stage: where to; 0 otherwise */
+	bool drop;     /* the packet ends here; text gives the drop reason */
+	ifindex out;   /* output stage: where to; 0 otherwise */
+	uint32_t rule; /* id of the rule that the step is about; 0: none */
 };
 WARN_UNUSED int dp_trace(struct dp *dp, ifindex in, vlan_id vlan, const void *frame, size_t size,
 			 struct dp_trace_step *ret, size_t max, struct err *e);

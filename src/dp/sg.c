@@ -36,7 +36,9 @@ static void rule_of(const struct dp_sg_rule *r, uint32_t sg, size_t index, struc
 {
 	uint32_t group = r->remote_sg ? POLICY_GROUP_SG(r->remote_sg) : r->remote_group;
 
-	*ret = (struct rule){ .id = (uint32_t)index, .of = sg, .family = r->family, .proto = r->proto };
+	*ret = (struct rule){
+		.id = r->id ? r->id : (uint32_t)index, .of = sg, .family = r->family, .proto = r->proto
+	};
 	if (r->family == IP_V6 && r->proto == PROTO_ICMP) /* "icmp" of an IPv6 rule means ICMPv6 */
 		ret->proto = PROTO_ICMPV6;
 	rule_ports(r, ret);

@@ -67,6 +67,8 @@ static void step_of(const struct trace_step *s, struct dp_trace_step *ret)
 	ret->drop = s->event == EV_OUT_DROP;
 	if (s->event == EV_OUT_PORT || s->event == EV_FLOOD_TO)
 		ret->out.num = (int)s->arg[0];
+	if (s->event == EV_SG_RULE || s->event == EV_ACL_PERMIT || s->event == EV_ACL_DENY)
+		ret->rule = s->arg[0];
 	event_format(s, ret->text, sizeof(ret->text));
 }
 

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "node/chains.h"
 #include "node/fabric.h"
 #include "node/flows.h"
+#include "node/policy.h"
 #include "node/server.h"
 #include "node/status.h"
 
@@ -82,6 +84,18 @@ static void trace_done(struct trace *t)
 	free(t->steps);
 }
 
+/* With the rule's id in the API, which its number is made of. */
+static char *step_text(struct node *n, const struct dp_trace_step *s)
+{
+	char id[UUID_STR_SIZE];
+	struct strbuf b = { 0 };
+
+	strbuf_adds(&b, s->text);
+	if (*policy_rule_id(n, s->rule, id))
+		strbuf_addf(&b, " [%s]", id);
+	return strbuf_take(&b);
+}
+
 static void trace_add(struct node *n, struct trace *t, const struct dp_trace_step *s, const char *at)
 {
 	Demarc__V1__TraceStep *step;
@@ -100,7 +114,7 @@ static void trace_add(struct node *n, struct trace *t, const struct dp_trace_ste
 		return;
 	demarc__v1__trace_step__init(step);
 	step->stage = strdup(s->stage);
-	step->text = strdup(s->text);
+	step->text = step_text(n, s);
 	step->drop = s->drop;
 	step->at_port_id = strdup(at);
 	step->out_port_id =

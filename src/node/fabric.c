@@ -107,6 +107,7 @@ static void set_network(struct node *n, const intent_object *o)
 static void rule_of(struct node *n, const Demarc__V1__SecurityRule *r, struct dp_sg_rule *ret)
 {
 	*ret = (struct dp_sg_rule){
+		.id = policy_rule_number(r->id),
 		.egress = r->egress,
 		.family = (uint8_t)r->family,
 		.proto = (uint8_t)r->protocol,

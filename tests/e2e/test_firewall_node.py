@@ -5,7 +5,7 @@ import time
 
 import pytest
 from conftest import wait_for
-from real_site import LAN_HOST, ROUTER_LAN, V1, real_site
+from real_site import LAN_HOST, ROUTER_LAN, V1, V2, real_site
 from test_firewall import action, create, delete, many_rules, show, update
 
 SLEEP = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1 & wait; done"]
@@ -38,6 +38,12 @@ class Pair:
         answer = self.admin.get(f"{V1}/nodes/{self.site.node.id}/watch?after=0", 200).json()
         return {d["rule_id"] for d in next(v for v in answer.values() if isinstance(v, list)) if d["reason"] == "acl"}
 
+    def traced(self, **packet):
+        """What the stages say of a packet from A to B."""
+        body = {"trace": {"port": self.ports[0], "dst_ip": B, "follow": False, **packet}}
+        answer = self.admin.post(f"{V1}/nodes/{self.site.node.id}/trace", body, 200).json()
+        return " ".join(s["text"] for s in answer["steps"])
+
     def passes(self, what="passes", **kwargs):
         wait_for(lambda: self.ping(**kwargs), what, 30)
 
@@ -64,6 +70,10 @@ def test_rules_stop_and_pass_traffic(pair):
     pair.denied_by()
     pair.stops("by the first rule")
     wait_for(lambda: not pair.ping() and deny in pair.denied_by(), "the drop names the rule")
+    assert deny in pair.traced(protocol="icmp")
+    text = pair.traced(protocol="tcp", dst_port=7001)
+    assert rest in text and deny not in text
+    assert any(r["id"] in text for r in admin.get(f"{V2}/security-group-rules", 200).json()["security_group_rules"])
     assert pair.tcp(7001), "the second rule allows the rest"
     pair.stops("answers to B are packets to B", source=1, destination=A)
     action(admin, "firewall_policy", policy, "insert_rule", firewall_rule_id=friends)
