@@ -56,6 +56,8 @@ struct exports {
 	struct memory *memory[MEMORY_BUCKETS];
 	int64_t swept_ns;
 	uint64_t held;
+	int64_t since_ns; /* flows are told from then on */
+	uint64_t missed;  /* older flows that ended before their counters were known */
 };
 
 /* ---- settings ---- */
@@ -182,7 +184,7 @@ static void send_interfaces(struct node *n, struct collector *c)
 	}
 }
 
-static void send_stats(struct node *n, struct collector *c)
+static void send_stats(struct node *n, struct collector *c, uint64_t missed)
 {
 	struct dp_losses lost;
 
@@ -191,7 +193,7 @@ static void send_stats(struct node *n, struct collector *c)
 						  .messages = c->messages,
 						  .records = c->records,
 						  .octets = c->octets,
-						  .lost_flows = lost.flows + c->unsent,
+						  .lost_flows = lost.flows + missed + c->unsent,
 						  .lost_pkts = lost.pkts,
 						  .lost_octets = lost.bytes });
 }
@@ -209,7 +211,7 @@ static struct ipfix *ready(struct node *n, struct collector *c)
 	ipfix_resize(&c->x, path_room(c));
 	ipfix_templates(&c->x);
 	send_interfaces(n, c);
-	send_stats(n, c);
+	send_stats(n, c, n->exports->missed);
 	return &c->x;
 }
 
@@ -388,6 +390,13 @@ static void on_flow(void *ctx, const struct dp_flow *f)
 	}
 	if (*m && ((*m)->pkts > f->pkts || (*m)->bytes > f->bytes))
 		forget(x, m); /* of a record that ended untold */
+	if (!*m && f->created_ns < x->since_ns) {
+		/* What it carried was reported by another run, or belongs to a time before the first one. */
+		x->missed += last;
+		if (!last)
+			(void)remember(x, m, &id, f);
+		return;
+	}
 	r = record_of(f, *m);
 	if (icmp_query) /* the identifier is no port, and collectors read a type there */
 		r.sport = r.dport = 0;
@@ -457,6 +466,15 @@ static bool spec_eq(const struct export_spec *a, const struct export_spec *b)
 	return a->n == b->n && a->active_s == b->active_s;
 }
 
+/* Nothing was told until now: what flows have carried so far is not known to be unreported. */
+static void start_anew(struct exports *x)
+{
+	for (size_t i = 0; i < MEMORY_BUCKETS; i++)
+		while (x->memory[i])
+			forget(x, &x->memory[i]);
+	x->since_ns = clock_mono_ns();
+}
+
 /* Those of the configuration and these. The same as before is no change. */
 static void exports_set(struct node *n, const struct export_spec *s)
 {
@@ -469,6 +487,8 @@ static void exports_set(struct node *n, const struct export_spec *s)
 			all.collectors[all.n++] = s->collectors[i];
 	if (spec_eq(&all, &x->wanted))
 		return;
+	if (!x->wanted.n)
+		start_anew(x);
 	collectors_close(x);
 	collectors_open(x, &all);
 }
@@ -505,7 +525,7 @@ void exports_figures(struct node *n, struct export_figures *ret)
 	struct dp_losses lost;
 
 	dp_losses(n->dp, &lost);
-	*ret = (struct export_figures){ .lost_flows = lost.flows, .held = x->held };
+	*ret = (struct export_figures){ .lost_flows = lost.flows + x->missed, .held = x->held };
 	for (size_t i = 0; i < x->wanted.n; i++) {
 		const struct collector *c = &x->collectors[i];
 
@@ -541,6 +561,7 @@ int exports_open(struct node *n, struct err *e)
 	if (r == 0)
 		r = active_of(&n->cfg, &x->configured.active_s, e);
 	if (r == 0) {
+		start_anew(x);
 		collectors_open(x, &x->configured);
 		exports_intent(n);
 	}
@@ -556,9 +577,7 @@ void exports_close(struct node *n)
 	if (n->dp)
 		dp_flows_tell(n->dp, 0, NULL, NULL);
 	collectors_close(x);
-	for (size_t i = 0; i < MEMORY_BUCKETS; i++)
-		while (x->memory[i])
-			forget(x, &x->memory[i]);
+	start_anew(x);
 	free(x);
 	n->exports = NULL;
 }

@@ -32,7 +32,8 @@ void exports_tick(struct node *n); /* about once a second, after dp_age(): templ
 struct export_figures {
 	uint64_t messages, records, octets; /* over all collectors */
 	uint64_t unsent;		    /* records of messages that the socket refused */
-	uint64_t lost_flows; /* ended flows for which the datapath's ring had no room */
+	/* Ended flows that were not reported: the datapath's ring had no room, or they are older than the exporter. */
+	uint64_t lost_flows;
 	uint64_t held; /* active flows that wait for their end, because too many are remembered */
 };
 void exports_figures(struct node *n, struct export_figures *ret);

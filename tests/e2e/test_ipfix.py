@@ -117,6 +117,29 @@ def test_denied_flows_say_so(site):
     assert total(rows, "in_packets") >= 1
 
 
+@pytest.mark.skipif(not shutil.which("nfcapd"), reason="needs nfdump")
+@pytest.mark.parametrize("site", ["127.0.0.1"], indirect=True)
+def test_a_new_agent_reports_nothing_twice(site):
+    node, collector, ids, _ = site
+
+    def carried(octets):
+        """Packets of this size from the first function, of all that was reported."""
+        return sum(int(r["in_packets"]) for r in collector.flows()
+                   if r.get("src4_addr") == "10.9.0.5" and r["proto"] == 1 and int(r["in_bytes"]) == octets * int(r["in_packets"]))
+    with subprocess.Popen(["runc", "--root", f"{node.dir}/run/runc", "exec", ids[0], "/bin/ping", "-c", "40", "-i", "0.2",
+                           "10.9.0.6"], stdout=subprocess.DEVNULL) as ping:
+        wait_for("a report of the first agent", lambda: carried(84) >= 5)
+        node.kill()
+        node.forget()
+        node.start()
+        ping.wait(30)
+    node.wait_healthy(*ids)
+    before = carried(84)
+    node.inside(ids[0], "/bin/ping", "-c", "2", "-i", "0.1", "-s", "300", "10.9.0.6")
+    wait_for("a later flow", lambda: carried(328) == 2)
+    assert 5 <= before <= carried(84) <= 40
+
+
 @pytest.mark.skipif(not shutil.which("tshark"), reason="needs tshark")
 @pytest.mark.parametrize("site", ["127.0.0.1"], indirect=True)
 def test_tshark_finds_nothing_wrong(site):
