@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -489,6 +490,78 @@ static void test_real_stacks(void **state)
 	assert_int_equal(lab_dropped(&lab, DROP_REDIRECT), 0);
 }
 
+/* A process that sends `n` times 256 KiB and says that this was all. */
+static pid_t sender(int fd, int n)
+{
+	static char buf[1 << 18];
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	for (int i = 0; i < n; i++)
+		if (send(fd, buf, sizeof(buf), MSG_NOSIGNAL) < 0)
+			_exit(1);
+	_exit(shutdown(fd, SHUT_WR) ? 1 : 0);
+}
+
+static size_t received(int fd)
+{
+	static char buf[1 << 18];
+	size_t sum = 0;
+	ssize_t n;
+
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+		sum += (size_t)n;
+	assert_int_equal(n, 0);
+	return sum;
+}
+
+static void ended(pid_t pid)
+{
+	int status;
+
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* Offloaded segments, scaled windows, both directions at once: nothing that a real stack sends is invalid. */
+static void test_bulk(void **state)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 4, 0xc };
+	struct tport c;
+
+	tport_make(&c, CLIENT, mac, -1, "eth0");
+	lab_port(&lab, &c, 1, 0, 0, "10.0.0.3/24", "fd00::3/64", NULL);
+	protect(&(struct dp_limits){ 0 });
+	address(&s, 1);
+	address(&c, 3);
+	for (int i = 0; i < 2; i++) {
+		struct sockaddr_storage a;
+		socklen_t n = address_of(i ? "fd00::1" : "10.0.0.1", &a);
+		int l = tcp_socket(s.ns, a.ss_family), fd = tcp_socket(c.ns, a.ss_family), got;
+		pid_t pid[2];
+
+		assert_int_equal(bind(l, (struct sockaddr *)&a, n), 0);
+		assert_int_equal(listen(l, 4), 0);
+		assert_int_equal(connect(fd, (struct sockaddr *)&a, n), 0);
+		got = accept(l, NULL, NULL);
+		assert_true(got >= 0);
+		pid[0] = sender(fd, 256);
+		pid[1] = sender(got, 8); /* read when the other is through */
+		assert_int_equal(received(got), 256 << 18);
+		assert_int_equal(received(fd), 8 << 18);
+		ended(pid[0]);
+		ended(pid[1]);
+		close(got);
+		close(fd);
+		close(l);
+	}
+	link_del(CLIENT);
+	tport_free(&c);
+	assert_int_equal(lab_dropped(&lab, DROP_CT_INVALID), 0);
+}
+
 static void test_settings(void **state)
 {
 	struct dp_port p = { .ifindex = { s.host }, .net = 1, .limits = { .syn_cookies = true } };
@@ -507,6 +580,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rate, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_real_stacks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bulk, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
 	};
 
