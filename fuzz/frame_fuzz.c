@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "parse.h"
+#include "tunnel_parse.h"
 
 static void check_key(const struct flow_key *k)
 {
@@ -21,6 +22,43 @@ static void check_key(const struct flow_key *k)
 		FUZZ_CHECK(!k->addr[i]);
 }
 
+/* What RFC 791 and RFC 8200 forbid was not accepted: read again, in another way. */
+static void check_ip(const uint8_t *ip, size_t size)
+{
+	if (ip[0] >> 4 == 4) {
+		FUZZ_CHECK(size >= 20 && (ip[0] & 15) >= 5);
+		FUZZ_CHECK((size_t)(ip[2] << 8 | ip[3]) <= size);
+		FUZZ_CHECK((ip[2] << 8 | ip[3]) >= (ip[0] & 15) * 4);
+		return;
+	}
+	FUZZ_CHECK(ip[0] >> 4 == 6 && size >= 40);
+	FUZZ_CHECK((size_t)(ip[4] << 8 | ip[5]) + 40 <= size);
+}
+
+/* The frame inside begins after every header that was read, and ids fit their fields. */
+static void check_tunnel(ctx_t *c)
+{
+	struct tunnel_frame t = { 0 };
+	int v = tunnel_outer(c, &t);
+
+	FUZZ_CHECK(v == 0 || v == 1);
+	if (v)
+		return;
+	FUZZ_CHECK(t.l4 == ETH_SIZE + (t.key.family == 4 ? 20 : 40) && t.l4 <= c->len);
+	v = tunnel_inner(c, &t);
+	FUZZ_CHECK(v == 0 || v == 1 || v == -DROP_TUNNEL);
+	if (v)
+		return;
+	FUZZ_CHECK(t.key.type > TUNNEL_NONE && t.key.type < TUNNEL_N);
+	FUZZ_CHECK(t.inner >= t.l4 + 4u && t.inner <= t.l4 + 16u + 256);
+	if (t.key.type == TUNNEL_VXLAN_GPE)
+		FUZZ_CHECK(t.path & 0xff);
+	if (t.key.type == TUNNEL_MPLS_UDP || t.key.type == TUNNEL_MPLS_GRE)
+		FUZZ_CHECK(t.key.id <= 0xfffff && (c->data[t.inner - 2] & 1) && c->data[t.inner - 1]);
+	else if (t.key.type != TUNNEL_GRE)
+		FUZZ_CHECK(t.key.id <= 0xffffff);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	ctx_t c = { data, (__u32)size };
@@ -29,13 +67,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size > 65535)
 		return 0;
+	check_tunnel(&c);
 	v = parse_packet(&c, &p);
-	FUZZ_CHECK(v == STAGE_NEXT || v == -DROP_MALFORMED);
+	FUZZ_CHECK(v == STAGE_NEXT || v == -DROP_MALFORMED || v == -DROP_CT_INVALID ||
+		   v == -DROP_FRAG_TINY || v == -DROP_ICMP_ERROR);
 	if (v)
 		return 0;
 	FUZZ_CHECK(size >= ETH_SIZE && !(p.smac[0] & 1));
 	if (p.kind != PKT_IP)
 		return 0;
+	check_ip(data + p.l3_off, size - p.l3_off);
 	FUZZ_CHECK(p.l4_off > p.l3_off && p.l4_off <= size);
 	FUZZ_CHECK(!(p.flow && p.multicast));
 	check_key(&p.key);
