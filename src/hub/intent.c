@@ -171,16 +171,21 @@ static int merge_row(struct intent_build *b, struct db_rows *q, void *ctx, struc
 {
 	struct merge *m = ctx;
 	const char *kind = db_text(q, 0), *id = db_text(q, 1);
-	bool deleted = db_int(q, 2);
+	bool deleted = db_int(q, 2), keeps;
 	Demarc__V1__Object key = { .kind = (char *)kind, .id = (char *)id }, *key_ptr = &key;
 	size_t size = 0;
-	const void *body = deleted ? NULL : db_blob(q, 3, &size);
+	const void *body = NULL;
 	int rc;
 
 	for (; m->next < b->objects.n; m->next++) {
 		int order = object_cmp(&b->objects.items[m->next], &key_ptr);
 		if (order > 0)
 			break;
+		/* Large bodies are not read for nothing. */
+		keeps = ((Demarc__V1__Object *)b->objects.items[m->next])->body_case ==
+			DEMARC__V1__OBJECT__BODY__NOT_SET;
+		if (order == 0 && !deleted)
+			body = keeps ? "" : db_blob(q, 3, &size);
 		rc = compare_one(b, b->objects.items[m->next], order == 0 ? body : NULL, size,
 				 &m->changes, e);
 		if (rc < 0)

@@ -151,9 +151,9 @@ int intent_build_address_groups(struct intent_build *b, struct err *e)
 		"WITH acls AS MATERIALIZED " ACLS_HERE ", used AS (SELECT r.remote_address_group_id AS id "
 		"FROM port p JOIN port_security_group m ON m.port_id = p.id JOIN security_group_rule r "
 		"ON r.security_group_id = m.security_group_id WHERE p.node_id = ?1 AND r.remote_address_group_id IS NOT NULL "
-		"UNION SELECT f.source_address_group_id FROM firewall_policy_rule o JOIN firewall_rule f ON f.id = o.rule_id "
+		"UNION SELECT f.source_address_group_id FROM firewall_rule f CROSS JOIN firewall_policy_rule o ON o.rule_id = f.id "
 		"WHERE o.policy_id IN acls AND f.enabled AND f.source_address_group_id IS NOT NULL "
-		"UNION SELECT f.destination_address_group_id FROM firewall_policy_rule o JOIN firewall_rule f ON f.id = o.rule_id "
+		"UNION SELECT f.destination_address_group_id FROM firewall_rule f CROSS JOIN firewall_policy_rule o ON o.rule_id = f.id "
 		"WHERE o.policy_id IN acls AND f.enabled AND f.destination_address_group_id IS NOT NULL) "
 		"SELECT u.id, a.address FROM used u LEFT JOIN address_group_address a ON a.address_group_id = u.id "
 		"ORDER BY u.id, a.address",
