@@ -58,6 +58,7 @@ WARN_UNUSED int intent_build_address_groups(struct intent_build *b, struct err *
 WARN_UNUSED int intent_build_acls(struct intent_build *b, struct err *e);
 /* Completes the ports, which are the objects from `first` on. */
 WARN_UNUSED int intent_build_port_acls(struct intent_build *b, size_t first, struct err *e);
+WARN_UNUSED int intent_build_port_qos(struct intent_build *b, size_t first, struct err *e);
 WARN_UNUSED int intent_build_servers(struct intent_build *b, struct err *e);
 WARN_UNUSED int intent_build_chains(struct intent_build *b, struct err *e);
 WARN_UNUSED int intent_build_telemetry(struct intent_build *b, struct err *e);

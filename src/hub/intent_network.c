@@ -214,5 +214,7 @@ int intent_build_ports(struct intent_build *b, struct err *e)
 		      "s", b->node_id);
 	if (rc >= 0)
 		rc = intent_each(b, q, port_group_row, &first, e);
-	return rc < 0 ? rc : intent_build_port_acls(b, first, e);
+	if (rc >= 0)
+		rc = intent_build_port_acls(b, first, e);
+	return rc < 0 ? rc : intent_build_port_qos(b, first, e);
 }

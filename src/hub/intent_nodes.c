@@ -75,6 +75,19 @@ int intent_nodes_of_addresses(struct db *db, const char *address_group_id, node_
 	return rc < 0 ? rc : each_node(q, fn, ctx, e);
 }
 
+/* Nodes with a port that has the QoS policy, or is on a network that has it. */
+int intent_nodes_of_qos(struct db *db, const char *qos_policy_id, node_fn fn, void *ctx, struct err *e)
+{
+	struct db_rows *q = NULL;
+	int rc = db_query(db, &q, e,
+			  "SELECT node_id FROM port WHERE qos_policy_id = ?1 AND node_id IS NOT NULL UNION "
+			  "SELECT p.node_id FROM network n JOIN port p ON p.network_id = n.id "
+			  "WHERE n.qos_policy_id = ?1 AND p.node_id IS NOT NULL",
+			  "s", qos_policy_id);
+
+	return rc < 0 ? rc : each_node(q, fn, ctx, e);
+}
+
 /* Nodes of the chains in which the port is a hop's ingress or egress or a classifier's logical port. */
 int intent_nodes_of_chain_port(struct db *db, const char *port_id, node_fn fn, void *ctx, struct err *e)
 {

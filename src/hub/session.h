@@ -41,6 +41,10 @@ WARN_UNUSED int intent_nodes_of_policy(struct db *db, const char *firewall_polic
 WARN_UNUSED int intent_nodes_of_addresses(struct db *db, const char *address_group_id,
 					  void (*fn)(void *ctx, const char *node_id), void *ctx,
 					  struct err *e);
+/* Of a QoS policy: nodes with a port that has it, or whose network has it. */
+WARN_UNUSED int intent_nodes_of_qos(struct db *db, const char *qos_policy_id,
+				    void (*fn)(void *ctx, const char *node_id), void *ctx,
+				    struct err *e);
 WARN_UNUSED int intent_nodes_of_chain_port(struct db *db, const char *port_id,
 					   void (*fn)(void *ctx, const char *node_id), void *ctx,
 					   struct err *e);

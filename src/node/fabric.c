@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "node/chains.h"
 #include "node/policy.h"
+#include "node/qos.h"
 #include "node/server.h"
 #include "node/server_spec.h"
 
@@ -57,20 +58,20 @@ static void nic_up(struct node *n, ifindex nic)
 }
 
 /* The port of the API that stands for the network's NIC, or NULL. */
-static const Demarc__V1__Port *uplink_port(struct node *n, const char *network_id)
+static const intent_object *uplink_port(struct node *n, const char *network_id)
 {
 	const intent_object *o;
 
 	for (size_t pos = 0; (o = intent_next(n->intent, "port", &pos));)
 		if (o->port->uplink && strcmp(o->port->network_id, network_id) == 0)
-			return o->port;
+			return o;
 	return NULL;
 }
 
 static void set_uplink(struct node *n, const char *id, uint16_t net, const Demarc__V1__Network *pb,
 		       ifindex nic)
 {
-	const Demarc__V1__Port *port = uplink_port(n, id);
+	const intent_object *port = uplink_port(n, id);
 	struct dp_port p = { .ifindex = nic,
 			     .net = net,
 			     .flags = DP_PORT_UPLINK,
@@ -78,8 +79,10 @@ static void set_uplink(struct node *n, const char *id, uint16_t net, const Demar
 	struct err e = { 0 };
 
 	nic_up(n, nic);
-	if (port)
-		policy_port(n, port, &p);
+	if (port) {
+		policy_port(n, port->port, &p);
+		n->fabric->incomplete |= !qos_port(n, port->id, port->port, &p);
+	}
 	if (dp_port_set(n->dp, &p, &e) < 0)
 		failed(n, "network", id, &e);
 }
@@ -194,6 +197,7 @@ static void set_port(struct node *n, const char *id, const Demarc__V1__Port *p)
 			     (p->admin_up ? 0 : DP_PORT_ADMIN_DOWN));
 	add_addrs(p, &d);
 	policy_port(n, p, &d);
+	n->fabric->incomplete |= !qos_port(n, id, p, &d);
 	if (dp_port_set(n->dp, &d, &e) < 0)
 		failed(n, "port", id, &e);
 }
@@ -304,6 +308,7 @@ void fabric_pass(struct node *n)
 		local_prune(n->local, LOCAL_PORT, keep_port, n);
 		local_prune(n->local, LOCAL_SG, keep_sg, n);
 		policy_prune(n);
+		qos_prune(n);
 	}
 	if (!n->frozen)
 		sweep_links(n);

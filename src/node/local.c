@@ -23,6 +23,7 @@ static const struct {
 	[LOCAL_CHAIN] = { "chains", 1023 },
 	[LOCAL_ACL] = { "acls", 65535 },
 	[LOCAL_ADDRESS_GROUP] = { "address_groups", 0xffffff },
+	[LOCAL_METER] = { "meters", 2047 },
 };
 
 struct local {

@@ -28,7 +28,8 @@
 #define HOPS_MAX 16
 #define PAIRS_MAX 16
 #define CLASSIFIERS_MAX 16
-#define MTU_MIN 68 /* RFC 791 */
+#define RATE_MAX (1ULL << 42) /* of any unit: more than the API can name */
+#define MTU_MIN 68	      /* RFC 791 */
 #define MTU_MAX 9216
 #define MEMORY_MB_MAX (1u << 22)
 #define IMAGE_BYTES_MAX (1ULL << 40)
@@ -193,6 +194,16 @@ static int address_pair(const Demarc__V1__AddressPair *p, struct err *e)
 	return 0;
 }
 
+static int limit(const Demarc__V1__Limit *l, const char *field, struct err *e)
+{
+	if (!l)
+		return 0;
+	FIRST_ERROR(at_most(l->kbps, RATE_MAX, field, e) ||
+		    at_most(l->burst_kbit, RATE_MAX, field, e) || at_most(l->pps, RATE_MAX, field, e) ||
+		    at_most(l->burst_packets, RATE_MAX, field, e));
+	return 0;
+}
+
 static int port(const Demarc__V1__Port *p, struct err *e)
 {
 	struct mac m;
@@ -204,7 +215,9 @@ static int port(const Demarc__V1__Port *p, struct err *e)
 			  "allowed_address_pairs", e) ||
 		    count(p->n_security_group_ids, PORT_SGS_MAX, "security_group_ids", e) ||
 		    ids(p->acl_in_ids, p->n_acl_in_ids, PORT_ACLS_MAX, "acl_in_ids", e) ||
-		    ids(p->acl_out_ids, p->n_acl_out_ids, PORT_ACLS_MAX, "acl_out_ids", e));
+		    ids(p->acl_out_ids, p->n_acl_out_ids, PORT_ACLS_MAX, "acl_out_ids", e) ||
+		    limit(p->limit_from, "limit_from", e) || limit(p->limit_to, "limit_to", e) ||
+		    at_most(p->dscp, 63, "dscp", e));
 	if (mac_parse(str_of(p->mac), &m) < 0 ? !p->uplink || *p->mac :
 						mac_is_multicast(m) || mac_is_zero(m))
 		return bad(e, "mac", "a unicast MAC address", p->mac);

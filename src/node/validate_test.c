@@ -97,6 +97,31 @@ static void test_server(void **state)
 	}
 }
 
+static void test_limits(void **state)
+{
+	Demarc__V1__Object o = DEMARC__V1__OBJECT__INIT;
+	Demarc__V1__Port p = DEMARC__V1__PORT__INIT;
+	Demarc__V1__Limit l = DEMARC__V1__LIMIT__INIT;
+	char mac[] = "02:00:00:00:00:01";
+
+	(void)state;
+	o.id = p.network_id = text_id;
+	o.kind = kind_port;
+	o.body_case = DEMARC__V1__OBJECT__BODY_PORT;
+	o.port = &p;
+	p.mac = mac;
+	p.limit_from = p.limit_to = &l;
+	l.kbps = 1ULL << 31;
+	assert_int_equal(validate_object(&o, NULL), 0);
+	p.dscp = 64;
+	refused(&o, "dscp");
+	p.dscp = 0;
+	l.pps = UINT64_MAX;
+	refused(&o, "limit_from");
+	p.limit_from = NULL;
+	refused(&o, "limit_to");
+}
+
 static void test_kinds(void **state)
 {
 	Demarc__V1__Object o = DEMARC__V1__OBJECT__INIT;
@@ -262,7 +287,7 @@ int main(void)
 		cmocka_unit_test(test_port),	      cmocka_unit_test(test_server),
 		cmocka_unit_test(test_kinds),	      cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_address_group), cmocka_unit_test(test_acl_rule),
-		cmocka_unit_test(test_long_part),
+		cmocka_unit_test(test_long_part),     cmocka_unit_test(test_limits),
 	};
 
 	return cmocka_run_group_tests_name("node-validate", tests, NULL, NULL);

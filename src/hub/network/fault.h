@@ -186,6 +186,15 @@
 	X(FW_RULE_PORT_VALUE, BAD_REQUEST, "FirewallRuleInvalidPortValue", "Invalid value for port %s.")                                  \
 	X(FW_RULE_FAMILY, BAD_REQUEST, "FirewallIpAddressConflict",                                                                       \
 	  "Invalid input - IP addresses do not agree with IP Version: %s.")                                                               \
+	X(QOS_NOT_FOUND, NOT_FOUND, "QosPolicyNotFound", "QoS policy %s could not be found.")                                             \
+	X(QOS_RULE_NOT_FOUND, NOT_FOUND, "QosRuleNotFound",                                                                               \
+	  "QoS rule %s for policy %s could not be found.")                                                                                \
+	X(QOS_RULE_ABSENT, NOT_FOUND, "QosRuleNotFound", "QoS rule %s could not be found.")                                               \
+	X(QOS_TYPE_NOT_FOUND, NOT_FOUND, "QosRuleTypeNotFound", "QoS rule type %s could not be found.")                                   \
+	X(QOS_IN_USE, IN_USE, "QosPolicyInUse", "QoS Policy %s is used by %s.")                                                           \
+	X(QOS_DEFAULT, CONFLICT, "QoSPolicyDefaultAlreadyExists",                                                                         \
+	  "A default QoS policy exists for the project: %s.")                                                                             \
+	X(QOS_CONFLICT, CONFLICT, "QoSRulesConflict", "A %s of policy %s conflicts with rule %s.")                                        \
 	/* Catch-all rows come last: the first row that fits the text wins. */                                                            \
 	X(INVALID_FOR, BAD_REQUEST, "HTTPBadRequest", "Invalid input for %s. Reason: %s.")                                                \
 	X(INVALID_INPUT, BAD_REQUEST, "InvalidInput", "Invalid input for operation: %s.")

@@ -4,6 +4,7 @@
 #include "hub/network/address_group.h"
 #include "hub/network/fault.h"
 #include "hub/network/firewall.h"
+#include "hub/network/qos.h"
 #include "hub/network/tags.h"
 #include "hub/rest.h"
 
@@ -32,6 +33,28 @@
 	{                                                                                          \
 		HTTP_DELETE, path "/{id}/tags/{tag}", tag_remove, 204, "network:tags:update",      \
 			.resource = &(res)                                                         \
+	}
+
+#define QOS_RULES(kind, res)                                                                       \
+	{ HTTP_GET, "/qos/policies/{policy_id}/" kind, qos_rule_list,                              \
+	  200,	    "network:qos_rule:list",	       .resource = &(res) },                       \
+		{ HTTP_POST, "/qos/policies/{policy_id}/" kind, qos_rule_create,                   \
+		  201,	     "network:qos_rule:create",		.resource = &(res) },              \
+		{ HTTP_GET,                                                                        \
+		  "/qos/policies/{policy_id}/" kind "/{id}",                                       \
+		  qos_rule_show,                                                                   \
+		  200,                                                                             \
+		  "network:qos_rule:show",                                                         \
+		  .resource = &(res) },                                                            \
+		{ HTTP_PUT,                                                                        \
+		  "/qos/policies/{policy_id}/" kind "/{id}",                                       \
+		  qos_rule_update,                                                                 \
+		  200,                                                                             \
+		  "network:qos_rule:update",                                                       \
+		  .resource = &(res) },                                                            \
+	{                                                                                          \
+		HTTP_DELETE, "/qos/policies/{policy_id}/" kind "/{id}", qos_rule_delete, 204,      \
+			"network:qos_rule:delete", .resource = &(res)                              \
 	}
 
 static const struct route routes[] = {
@@ -66,6 +89,13 @@ static const struct route routes[] = {
 	{ HTTP_PUT, "/fwaas/firewall_policies/{id}/remove_rule", firewall_policy_remove, 200,
 	  "network:firewall_policy:update", .resource = &firewall_policy_resource },
 	CRUD("/fwaas/firewall_groups", firewall_group_resource),
+	CRUD("/qos/policies", qos_policy_resource),
+	TAGS("/policies", qos_policy_resource),
+	QOS_RULES("bandwidth_limit_rules", qos_bandwidth_limit_resource),
+	QOS_RULES("packet_rate_limit_rules", qos_packet_rate_limit_resource),
+	QOS_RULES("dscp_marking_rules", qos_dscp_marking_resource),
+	{ HTTP_GET, "/qos/rule-types", qos_types_list, 200, "network:about" },
+	{ HTTP_GET, "/qos/rule-types/{type}", qos_type_show, 200, "network:about" },
 	{ HTTP_GET, "/extensions", extensions_list, 200, "network:about" },
 	{ HTTP_GET, "/extensions/{alias}", extension_show, 200, "network:about" },
 	{ HTTP_GET, "/quotas", quotas_list, 200, "network:quota:list" },
@@ -100,6 +130,13 @@ static const struct policy_rule policy[] = {
 	RULES("flow_classifier"),
 	RULES("port_chain"),
 	RULES("tags"),
+	/* As Neutron has it: who is limited does not write the limits. */
+	{ "network:qos_policy:*", WHO_ADMIN },
+	{ "network:qos_policy:list", WHO_READER },
+	{ "network:qos_policy:show", WHO_READER },
+	{ "network:qos_rule:*", WHO_ADMIN },
+	{ "network:qos_rule:list", WHO_READER },
+	{ "network:qos_rule:show", WHO_READER },
 	{ "network:about", WHO_USER },
 	{ "network:quota:list", WHO_ADMIN },
 	{ "network:quota:show", WHO_READER },

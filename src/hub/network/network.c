@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json.h"
 #include "hub/network/net.h"
+#include "hub/network/qos.h"
 
 /*
  * Networks. One network is one L2 domain per site: the name of a physical network ("lan", "wan") is a NIC's logical
@@ -32,6 +33,7 @@ static const struct attr attrs[] = {
 	  ATTR_CREATE | ATTR_FILTER | ATTR_ADMIN | ATTR_ADMIN_SEE | ATTR_NULLABLE, .max = 15 },
 	{ "provider:segmentation_id", "segmentation_id", ATTR_INT,
 	  ATTR_RW | ATTR_FILTER | ATTR_ADMIN | ATTR_ADMIN_SEE | ATTR_NULLABLE, 1, VLAN_MAX },
+	{ "qos_policy_id", "qos_policy_id", ATTR_UUID, ATTR_RW | ATTR_FILTER | ATTR_NULLABLE },
 	{ "status", NULL, ATTR_STR, 0 },
 	{ "subnets", NULL, ATTR_ANY, 0 },
 	{ "availability_zones", NULL, ATTR_ANY, 0 },
@@ -95,6 +97,8 @@ static int check_create(struct req *r, json_t *row, struct err *e)
 {
 	int rc = check_provider(row, e);
 
+	if (rc == 0)
+		rc = qos_default(r, row, e);
 	return rc < 0 ? rc : check_segment_free(r, row, "", e);
 }
 
@@ -108,6 +112,8 @@ static int check_update(struct req *r, const json_t *old, json_t *changes, struc
 	if (json_object_update(now, changes) < 0)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
 	rc = check_provider(now, e);
+	if (rc == 0)
+		rc = qos_check(r, changes, e);
 	return rc < 0 ? rc : check_segment_free(r, now, json_str(old, "id"), e);
 }
 

@@ -7,6 +7,7 @@
 #include "hub/chain/chain.h"
 #include "hub/network/fixed_ip.h"
 #include "hub/network/port_address.h"
+#include "hub/network/qos.h"
 #include "hub/network/security_group.h"
 
 /*
@@ -33,6 +34,7 @@ static const struct attr attrs[] = {
 	{ "security_groups", NULL, ATTR_LIST, ATTR_RW | ATTR_NULLABLE },
 	{ "allowed_address_pairs", "allowed_address_pairs", ATTR_LIST, ATTR_RW | ATTR_NULLABLE },
 	{ "port_security_enabled", "port_security_enabled", ATTR_BOOL, ATTR_RW | ATTR_FILTER },
+	{ "qos_policy_id", "qos_policy_id", ATTR_UUID, ATTR_RW | ATTR_FILTER | ATTR_NULLABLE },
 	{ "extra_dhcp_opts", "extra_dhcp_opts", ATTR_LIST, ATTR_RW | ATTR_NULLABLE, .max = 16 },
 	{ "dns_name", "dns_name", ATTR_STR, ATTR_RW | ATTR_FILTER, .max = 63, .dflt = "\"\"" },
 	{ "dns_assignment", NULL, ATTR_ANY, 0 },
@@ -240,6 +242,8 @@ static int check_create(struct req *r, json_t *row, struct err *e)
 	if (rc == 0)
 		rc = check_mac(r, row, e);
 	if (rc == 0)
+		rc = qos_check(r, row, e);
+	if (rc == 0)
 		rc = check_dhcp_opts(r, row, e);
 	if (rc == 0)
 		rc = port_pairs_check(r, json_object_get(row, "allowed_address_pairs"),
@@ -403,6 +407,8 @@ static int check_update(struct req *r, const json_t *old, json_t *changes, struc
 		rc = update_mac(r, old, changes, e);
 	if (rc == 0)
 		rc = check_dns_name(r, changes, e);
+	if (rc == 0)
+		rc = qos_check(r, changes, e);
 	if (rc == 0)
 		rc = check_dhcp_opts(r, changes, e);
 	if (rc == 0)
