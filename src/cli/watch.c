@@ -200,24 +200,32 @@ static int write_packet(FILE *f, const json_t *p)
 	return fwrite(&h, sizeof(h), 1, f) == 1 && fwrite(head, h.caplen, 1, f) == 1 ? 0 : -EIO;
 }
 
+static int write_packets(FILE *f, json_t *packets, struct bounds *b)
+{
+	json_t *p;
+	size_t i;
+	int rc = 0;
+
+	json_array_foreach(packets, i, p) {
+		if (rc < 0 || (b->count && b->n == b->count))
+			break;
+		rc = write_packet(f, p);
+		b->n++;
+	}
+	return rc;
+}
+
 static int capture_to(struct cli *c, struct poll *poll, struct bounds *b, FILE *f, struct err *e)
 {
 	int rc = write_header(f);
 
 	while (rc == 0 && !is_over(b)) {
 		json_t *answer CLEANUP(json_freep) = NULL;
-		json_t *p;
-		size_t i;
 
 		rc = poll_once(c, poll, &answer, e);
 		if (rc < 0)
 			return cli_interrupted() ? 0 : rc;
-		json_array_foreach(json_object_get(answer, "packets"), i, p) {
-			if (rc < 0 || (b->count && b->n == b->count))
-				break;
-			rc = write_packet(f, p);
-			b->n++;
-		}
+		rc = write_packets(f, json_object_get(answer, "packets"), b);
 		if (rc == 0 && !is_over(b))
 			cli_pause_ms(POLL_MS);
 	}

@@ -169,7 +169,7 @@ static bool prefix_covers(const struct prefix *p, const struct prefix *q)
 {
 	unsigned int bytes = p->len / 8, bits = p->len % 8;
 
-	if (p->len > q->len || memcmp(p->b, q->b, bytes))
+	if (p->len > q->len || memcmp(p->b, q->b, bytes) != 0)
 		return false;
 	return !bits || !((p->b[bytes] ^ q->b[bytes]) >> (8 - bits));
 }
@@ -389,7 +389,7 @@ static int compile_flags(struct work *w, const __u64 *any)
 		for (size_t i = 0; i < w->n; i++)
 			if (w->r[i]->flags_mask && !((f ^ w->r[i]->flags_value) & w->r[i]->flags_mask))
 				bit_set(bits, i);
-		if (memcmp(bits, any, w->n_words * sizeof(*bits)))
+		if (memcmp(bits, any, w->n_words * sizeof(*bits)) != 0)
 			r = entry_add(w, PDIM_FLAGS, (uint8_t[]){ (uint8_t)f }, 1, 8, bits);
 	}
 	return r;

@@ -235,9 +235,9 @@ static void by_cidr(const struct ip_cidr *c, __u32 flag, __u32 ip[4], __u32 mask
 
 static int state_of(const char *name, __u8 *ret, struct err *e)
 {
-	for (__u8 s = 0; s < CT_N; s++)
+	for (int s = 0; s < CT_N; s++)
 		if (strcmp(state_name[s], name) == 0) {
-			*ret = s;
+			*ret = (__u8)s;
 			return 0;
 		}
 	return err_set(e, FAULT_BAD_REQUEST, "state", "'%.32s' is no state of a flow", name);

@@ -163,12 +163,14 @@ static int members_diff(struct dp *dp, const struct member_list *old, const stru
 	int r = 0;
 
 	while ((i < old->n || j < n) && !r) {
-		int c = i == old->n ? 1 : j == n ? -1 : cidr_cmp(&old->v[i], &v[j]);
+		const struct ip_cidr *x = i < old->n ? &old->v[i] : NULL;
+		const struct ip_cidr *y = j < n ? &v[j] : NULL;
+		int c = !x ? 1 : !y ? -1 : cidr_cmp(x, y);
 
-		if (c > 0 && put)
-			r = member_put(dp, old->group, &v[j], e);
-		if (c < 0 && !put)
-			member_unset(dp, old->group, &old->v[i]);
+		if (y && c > 0 && put)
+			r = member_put(dp, old->group, y, e);
+		if (x && c < 0 && !put)
+			member_unset(dp, old->group, x);
 		*n_changed += c != 0;
 		i += c <= 0;
 		j += c >= 0;

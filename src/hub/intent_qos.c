@@ -20,12 +20,12 @@ enum { BANDWIDTH, PACKETS, DSCP };
 
 static Demarc__V1__Limit *limit_of(struct intent_build *b, Demarc__V1__Limit **slot)
 {
-	if (*slot)
-		return *slot;
-	*slot = ARENA_NEW(b->arena, Demarc__V1__Limit);
-	if (*slot)
-		demarc__v1__limit__init(*slot);
-	return *slot;
+	Demarc__V1__Limit *l = *slot ? *slot : ARENA_NEW(b->arena, Demarc__V1__Limit);
+
+	if (l && l != *slot)
+		demarc__v1__limit__init(l);
+	*slot = l;
+	return l;
 }
 
 static int limit_fill(struct intent_build *b, struct db_rows *q, Demarc__V1__Limit **slot)

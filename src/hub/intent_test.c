@@ -279,8 +279,8 @@ static const char *const policy_rows[] = {
 	"INSERT INTO firewall_policy (id, project_id, created_us, updated_us) VALUES ('a-empty', 'p', 0, 0)",
 	"INSERT INTO firewall_policy_rule VALUES ('fp', '" RULE("03") "', 1), ('fp', '" RULE(
 		"02") "', 2), ('fp', '" RULE("01") "', 3)",
-	"INSERT INTO firewall_group (id, project_id, ingress_policy_id, egress_policy_id, created_us, updated_us) "
-	"VALUES ('fg', 'p', 'fp', 'a-empty', 0, 0)",
+	("INSERT INTO firewall_group (id, project_id, ingress_policy_id, egress_policy_id, created_us, updated_us) "
+	 "VALUES ('fg', 'p', 'fp', 'a-empty', 0, 0)"),
 	"INSERT INTO firewall_group_port VALUES ('p1', 'fg')",
 	"INSERT INTO firewall_group (id, project_id, admin_state_up, created_us, updated_us) VALUES ('off', 'p', 0, 0, 0)",
 	"INSERT INTO firewall_group_port VALUES ('up', 'off')",

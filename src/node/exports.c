@@ -38,7 +38,7 @@ struct flow_id {
 	struct ip_addr src, dst;
 	uint16_t sport, dport;
 	uint16_t vlan;
-	uint8_t proto, pad;
+	uint8_t proto, pad[3]; /* no hole: compared and hashed as bytes */
 	int in;
 };
 struct memory {
@@ -221,7 +221,7 @@ static struct flow_id id_of(const struct dp_flow *f)
 {
 	struct flow_id id;
 
-	memset(&id, 0, sizeof(id)); /* compared and hashed as bytes */
+	memset(&id, 0, sizeof(id));
 	id.src.family = id.dst.family = f->src.family;
 	memcpy(id.src.b, f->src.b, 16);
 	memcpy(id.dst.b, f->dst.b, 16);

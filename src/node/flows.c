@@ -294,13 +294,13 @@ static void on_packet(void *ctx, const struct dp_packet *p)
 {
 	struct node *n = ctx;
 	struct watching *w = n->watching;
-	const char *port = p->captured ? w->port_id : fabric_port_at(n, p->port);
+	const char *port = p->captured && w ? w->port_id : fabric_port_at(n, p->port);
 	Demarc__V1__Packet *m;
 	struct kept *slot;
 	char *id = strdup(port ? port : "");
 	uint8_t *head = malloc(p->head_len + 1);
 
-	if (!id || !head || p->captured != (*w->port_id != '\0')) {
+	if (!w || !id || !head || p->captured != (*w->port_id != '\0')) {
 		free(id);
 		free(head);
 		return;

@@ -65,12 +65,12 @@ static void setting(const char *path, const char *value)
 	close(fd);
 }
 
-static void mac_of(int ifindex, uint8_t ret[6])
+static void mac_of(int port, uint8_t ret[6])
 {
 	struct ifreq r = { 0 };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	snprintf(r.ifr_name, sizeof(r.ifr_name), "p%d", ifindex);
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "p%d", port);
 	assert_true(fd >= 0);
 	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &r), 0);
 	close(fd);
