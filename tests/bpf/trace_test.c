@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What `demarc trace` is told, that telling it changes nothing, and what the programs cost the verifier. */
+/* What `demarc trace` is told, and that telling it changes nothing. */
 
 #include "lab.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <linux/pkt_cls.h>
@@ -203,29 +202,6 @@ static void test_mark(void **state)
 	assert_true(lab_record(&lab, a.host, &f, &r));
 }
 
-/* A figure, not a limit: it tells in a log when a change makes the programs dearer to load. */
-static void test_verifier_cost(void **state)
-{
-	static const char *const name[] = { "ingress", "walk" };
-
-	for (size_t i = 0; i < 2; i++) {
-		struct bpf_prog_info info = { 0 };
-		uint32_t len = sizeof(info);
-		char path[128];
-		int fd;
-
-		snprintf(path, sizeof(path), "%s/v%d/prog_%s", lab.pin, ABI_VERSION, name[i]);
-		fd = bpf_obj_get(path);
-		assert_true(fd >= 0);
-		assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
-		close(fd);
-		print_message(
-			"# %s: %u instructions verified, %u instructions, %u bytes of machine code\n",
-			name[i], info.verified_insns, info.xlated_prog_len / 8, info.jited_prog_len);
-		assert_true(info.verified_insns < 250000);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,7 +211,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_vlan, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mark, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_verifier_cost, setup, teardown),
 	};
 
 	lab_need_root();

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_TESTS_BPF_VERIFIER_H
+#define DEMARC_TESTS_BPF_VERIFIER_H
+
+/*
+ * What each program costs the kernel's verifier: instructions that it walks until it believes the program. It gives up at
+ * 1,000,000 (BPF_COMPLEXITY_LIMIT_INSNS), and walks more or less of the same program from release to release. Row: kernel,
+ * program, count. The test of bpf-verifier allows a tenth more, and says what to write here when a program grew for a
+ * good reason. docs/DATAPATH.md shows the table.
+ */
+#define VERIFIER_SLACK 10 /* percent */
+#define VERIFIER_TABLE(X)                                                                          \
+	X("6.1", "dp_ingress", 297455)                                                             \
+	X("6.1", "dp_walk", 2791)                                                                  \
+	X("6.1", "dp_list", 7287)                                                                  \
+	X("6.1", "metadata", 31)                                                                   \
+	X("6.18", "dp_ingress", 214785)                                                            \
+	X("6.18", "dp_walk", 3643)                                                                 \
+	X("6.18", "dp_list", 6825)                                                                 \
+	X("6.18", "metadata", 31)
+
+#endif
