@@ -41,9 +41,8 @@ static void find_in(struct node *n, const char *dir, const char *what, bool resi
 		if (strlen(de->d_name) != UUID_STR_SIZE - 1 || uuid_parse(str_of(de->d_name), &u) < 0)
 			continue;
 		s = server_of(n, de->d_name);
-		/* A disk alone is residue only of a server that is wanted no more. */
-		if (s && (residue || !intent_server(n->intent, de->d_name)))
-			s->residue = true;
+		if (s)
+			*(residue ? &s->residue : &s->disk) = true;
 	}
 	if (d)
 		(void)closedir(d);

@@ -369,6 +369,7 @@ static void stopped(struct server *s, struct server_job *j)
 	char text[24];
 
 	s->residue = false;
+	s->disk &= !j->final;
 	memset(&s->wired, 0, sizeof(s->wired));
 	s->wire_due = false;
 	if (pb && j->pid > 0) { /* it was ended on purpose: that is the reboot which was asked for */
@@ -497,7 +498,7 @@ static void begin_start(struct server *s, const Demarc__V1__Server *pb, const ch
 		job_free(j);
 		return;
 	}
-	s->residue = true;
+	s->residue = s->disk = true;
 	job_begin(s, j, "starting");
 }
 
@@ -620,7 +621,7 @@ static bool step_unwanted(struct server *s)
 {
 	if (s->job || s->n->frozen)
 		return false;
-	if (s->phase != SERVER_OFF || s->residue) {
+	if (s->phase != SERVER_OFF || s->residue || s->disk) {
 		if (clock_mono_ns() >= s->retry_ns)
 			begin_stop(s, true);
 		return false;

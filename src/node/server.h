@@ -31,6 +31,7 @@ struct server {
 	char id[UUID_STR_SIZE];
 	enum server_phase phase;
 	bool residue; /* something of a run may be left: STOP cleans it before anything else */
+	bool disk;    /* it has written, or may have: removed with the server, not with a run */
 	bool failed_for_good; /* ended, and its policy says to leave it */
 	bool ended_well;      /* with status 0, under the policy on-failure */
 

@@ -180,6 +180,16 @@ def test_stop_start_reboot(node):
     node.inside(sid, "/bin/test", "-e", "/kept")
 
 
+def test_delete_after_stop(node):
+    node.start()
+    sid, _, _ = one_server(node)
+    node.wait_healthy(sid)
+    node.change("server", sid, power="POWER_STOPPED")
+    wait_for("stopped", lambda: node.servers[sid]["state"] == "SERVER_STOPPED" and not node.containers())
+    node.apply(("server", sid, None))
+    wait_for("its disk is gone, too", lambda: not node.leftovers())
+
+
 def test_detach_leaves_the_other_vnics_alone(node):
     node.start()
     sid, ports, _ = one_server(node, n_ports=3)
