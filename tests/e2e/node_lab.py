@@ -35,6 +35,18 @@ def wait_for(what, condition, seconds=30):
         time.sleep(0.02)  # the pace of a poll, not a wait for luck
 
 
+def runc_list(root):
+    """Containers as runc lists them. It reads one directory after the other and fails when one goes away meanwhile."""
+    def listed():
+        done = subprocess.run(["runc", "--root", root, "list", "--format", "json"], check=False, capture_output=True,
+                              text=True, stdin=subprocess.DEVNULL)
+        gone = "does not exist" in done.stderr or "no such file" in done.stderr
+        assert done.returncode == 0 or gone, done.stderr
+        return [json.loads(done.stdout) or []] if done.returncode == 0 else None
+
+    return wait_for("runc list", listed)[0]
+
+
 def add_file(tar, name, data=b"", mode=0o644, **attributes):
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(data), mode
@@ -267,7 +279,7 @@ class Node:
         return sh("runc", "--root", f"{self.dir}/run/runc", *argv)
 
     def containers(self):
-        return json.loads(self.runc("list", "--format", "json")) or []
+        return runc_list(f"{self.dir}/run/runc")
 
     def inside(self, sid, *argv, check=True):
         return sh("runc", "--root", f"{self.dir}/run/runc", "exec", sid, *argv, check=check)

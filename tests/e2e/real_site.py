@@ -16,7 +16,7 @@ import subprocess
 import uuid
 
 from conftest import SANITIZER, Hub, wait_for
-from node_lab import busybox_layer, oci_archive, sh
+from node_lab import busybox_layer, oci_archive, runc_list, sh
 
 V1, V2, NOVA, IMAGE = "/demarc/v1", "/network/v2.0", "/compute/v2.1", "/image/v2"
 SFC = V2 + "/sfc"
@@ -107,7 +107,7 @@ class RealNode:
         return sh("runc", "--root", f"{self.run}/runc", *argv, check=check)
 
     def containers(self):
-        return json.loads(self.runc("list", "--format", "json")) or []
+        return runc_list(f"{self.run}/runc")
 
     def inside(self, sid, *argv, check=True):
         return self.runc("exec", sid, *argv, check=check)

@@ -224,7 +224,7 @@ BAD_RULES = [
     ({"protocol": "icmp", "demarc:icmp_type": 256}, "demarc:icmp_type"), ({"demarc:dscp": 64}, "demarc:dscp"),
     ({"demarc:vlan": 4095}, "demarc:vlan"), ({"demarc:vlan": 0}, "demarc:vlan"),
     ({"demarc:source_address_group_id": "x"}, "demarc:source_address_group_id"),
-    ({"source_firewall_group_id": str(uuid.uuid4())}, "source_firewall_group_id"), ({"position": 1}, "position"),
+    ({"source_firewall_group_id": "00000000-0000-4000-8000-00000000dead"}, "source_firewall_group_id"), ({"position": 1}, "position"),
     ({"firewall_policy_id": None}, "firewall_policy_id"), ({"nosuch": 1}, "nosuch"), ({"enabled": "perhaps"}, "enabled"),
 ]
 
