@@ -109,31 +109,31 @@ enum tcp_bits {
  */
 struct flow_rec {
 	__u64 last;	 /*   0 jiffies: an inlined load, where a clock costs a call */
-	__u64 pkts;	 /*   8 */
-	__u64 bytes;	 /*  16 */
-	__u32 gen;	 /*  24 */
+	__u64 pkts;	 /*   8 that arrived, also those of a drop */
+	__u64 bytes;	 /*  16 of their frames */
+	__u32 gen;	 /*  24 it holds for this generation only; 0: reserved */
 	__u32 out;	 /*  28 ifindex, or pseudo port */
 	__u8 dmac[6];	 /*  32 as in the frame: one 64-bit and one 32-bit compare */
-	__u8 smac[6];	 /*  38 */
+	__u8 smac[6];	 /*  38 likewise */
 	__u32 timeout;	 /*  44 jiffies of idleness */
 	__u16 flags;	 /*  48 enum flow_flag */
 	__u8 state;	 /*  50 enum ct_state */
 	__u8 reason;	 /*  51 enum drop_reason */
-	__u8 out_mac[6]; /*  52 */
-	__u16 out_vlan;	 /*  58 */
+	__u8 out_mac[6]; /*  52 becomes the destination */
+	__u16 out_vlan;	 /*  58 tag that is pushed */
 	__u32 seq_end;	 /*  60 after the last byte that this direction has sent; host order */
 	__u32 seq_max; /*  64 how far it may send: the partner's `ack` and `room`, as last looked up */
 	__u32 ack_max; /*  68 what it may acknowledge: the partner's seq_end, as last looked up */
 	__u16 win;     /*  72 its largest window, in units of 1 << wscale */
 	__u16 room;    /*  74 beyond `ack`, in units of 1 << wscale */
-	__u8 wscale;   /*  76 */
+	__u8 wscale;   /*  76 its window scale */
 	__u8 tcp_bits; /*  77 enum tcp_bits */
 	__u16 encap;   /*  78 slot of `encaps` */
-	__u16 meters[FLOW_METERS]; /* 80, 0: none */
+	__u16 meters[FLOW_METERS]; /* 80 token buckets; 0: none */
 	__u16 mirror;		   /*  88 slot of `mirrors` */
 	__u16 nat_port;		   /*  90 network order */
-	__u32 nat_addr[4];	   /*  92 */
-	__u32 seq_add;		   /* 108 */
+	__u32 nat_addr[4];	   /*  92 likewise; of IPv4 the first word */
+	__u32 seq_add;		   /* 108 to sequence numbers: SYN cookies */
 	__u32 ack;		   /* 112 its highest acknowledgement */
 	__u16 retrans;		   /* 116 segments seen again */
 	__u8 tcp_seen;		   /* 118 flags of all segments */
@@ -141,10 +141,10 @@ struct flow_rec {
 	__u64 created_ns;	   /* 120 of the connection */
 	__u64 bytes_done;	   /* 128 already in the port counters */
 	__u32 path;		   /* 136 0: not in a chain */
-	__u16 chain;		   /* 140 */
+	__u16 chain;		   /* 140 of the path */
 	__u16 net;		   /* 142 network of the ingress port */
 	__u8 hop;		   /* 144 segment of the path */
-	__u8 dscp;		   /* 145 */
+	__u8 dscp;		   /* 145 that is written */
 	__u8 dir;		   /* 146 enum chain_dir */
 	__u8 conn;		   /* 147 enum conn_flag */
 	__u32 rule;		   /* 148 that decided; 0: none did */
