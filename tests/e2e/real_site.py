@@ -48,14 +48,15 @@ def pid_ends(pid):
 class RealNode:
     """demarc-node with directories of its own in the namespace of the site."""
 
-    def __init__(self, build, folder, ns, pin):
+    def __init__(self, build, folder, ns, pin, nics=("lan=lan0", "wan=wan0")):
         self.build, self.ns, self.pin = build, ns, pin
+        self.nics = [a for n in nics for a in ("--nic", n)]
         self.state, self.run, self.log_path = (os.path.join(folder, n) for n in ("node", "run", "node.log"))
         self.id = self.process = None
 
     def argv(self, verb, *args):
         dirs = ["--state-dir", self.state] + ([] if verb == "enrol" else [
-            "--run-dir", self.run, "--pin-dir", self.pin, "--nic", "lan=lan0", "--nic", "wan=wan0"])
+            "--run-dir", self.run, "--pin-dir", self.pin, *self.nics])
         return ["nsenter", f"--net=/run/netns/{self.ns}", "--", os.path.join(self.build, "src/node/demarc-node"), verb, *args, *dirs]
 
     def enrol(self, token):
