@@ -52,7 +52,10 @@ void conn_consume(struct conn *c, size_t n)
 
 void conn_set_deadline(struct conn *c, unsigned in_ms)
 {
-	c->deadline_ms = in_ms ? uv_now(c->server->loop) + in_ms : 0;
+	if (in_ms)
+		wheel_set(&c->front->wheel, &c->deadline, uv_now(c->front->loop) + in_ms);
+	else
+		wheel_clear(&c->deadline);
 }
 
 static bool wants_input(const struct conn *c)
@@ -60,6 +63,7 @@ static bool wants_input(const struct conn *c)
 	if (c->peer_eof)
 		return false;
 	switch (c->state) {
+	case CONN_HELLO:
 	case CONN_HANDSHAKE:
 	case CONN_HEAD:
 	case CONN_WS:
@@ -101,7 +105,7 @@ void conn_arm(struct conn *c)
 static void on_closed(uv_handle_t *handle)
 {
 	struct conn *c = handle->data;
-	struct http_server *s = c->server;
+	struct front *f = c->front;
 
 	SSL_free(c->ssl);
 	close(c->fd);
@@ -109,16 +113,60 @@ static void on_closed(uv_handle_t *handle)
 	strbuf_done(&c->out);
 	close_fdp(&c->out_fd);
 	free(c);
-	s->n_handles--;
+	f->n_handles--;
+}
+
+/* ---- idle connections, in the order in which they became so ---- */
+
+static void idle_remove(struct conn *c)
+{
+	struct front *f = c->front;
+
+	if (c->idle_prev)
+		c->idle_prev->idle_next = c->idle_next;
+	else
+		f->idle_first = c->idle_next;
+	if (c->idle_next)
+		c->idle_next->idle_prev = c->idle_prev;
+	else
+		f->idle_last = c->idle_prev;
+	c->idle_prev = c->idle_next = NULL;
+	c->is_idle = false;
+}
+
+static void idle_add(struct conn *c)
+{
+	struct front *f = c->front;
+
+	c->idle_prev = f->idle_last;
+	if (f->idle_last)
+		f->idle_last->idle_next = c;
+	else
+		f->idle_first = c;
+	f->idle_last = c;
+	c->is_idle = true;
+}
+
+static void idle_update(struct conn *c)
+{
+	bool idle = c->state == CONN_HEAD && !c->head_started;
+
+	if (idle && !c->is_idle)
+		idle_add(c);
+	else if (!idle && c->is_idle)
+		idle_remove(c);
 }
 
 void conn_drop(struct conn *c)
 {
 	if (c->state == CONN_DEAD)
 		return;
+	struct front *f = c->front;
 	bool was_ws = c->ws.conn != NULL;
 	c->state = CONN_DEAD;
-	c->server->n_conns--;
+	idle_update(c);
+	wheel_clear(&c->deadline);
+	atomic_fetch_sub(&c->server->n_conns, 1);
 	if (was_ws)
 		ws_done(c);
 	if (c->exchange)
@@ -126,7 +174,7 @@ void conn_drop(struct conn *c)
 	if (c->prev)
 		c->prev->next = c->next;
 	else
-		c->server->conns = c->next;
+		f->conns = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
 	uv_close((uv_handle_t *)&c->poll, on_closed);
@@ -142,7 +190,7 @@ void conn_finish(struct conn *c)
 static void shut(struct conn *c)
 {
 	ERR_clear_error();
-	if (SSL_is_init_finished(c->ssl))
+	if (c->ssl && SSL_is_init_finished(c->ssl))
 		SSL_shutdown(c->ssl);
 	shutdown(c->fd, SHUT_WR);
 	if (c->ws.conn)
@@ -159,7 +207,7 @@ static void shut(struct conn *c)
 static void reply_done(struct conn *c)
 {
 	exchange_free(MOVE_PTR(c->exchange));
-	if (c->close_after || c->peer_eof || c->server->stopping) {
+	if (c->close_after || c->peer_eof || c->front->stopping) {
 		conn_finish(c);
 		return;
 	}
@@ -178,10 +226,10 @@ static bool refill(struct conn *c)
 		c->out_fd = -1;
 		return true;
 	}
-	ssize_t got = pread(c->out_fd, c->server->scratch, n, (off_t)c->out_fd_off);
+	ssize_t got = pread(c->out_fd, c->front->scratch, n, (off_t)c->out_fd_off);
 	if (got <= 0)
 		return false; /* the file shrank: only a broken connection tells the client */
-	strbuf_add(&c->out, c->server->scratch, (size_t)got);
+	strbuf_add(&c->out, c->front->scratch, (size_t)got);
 	c->out_fd_off += (uint64_t)got;
 	c->out_fd_left -= (uint64_t)got;
 	return !c->out.error;
@@ -242,6 +290,8 @@ static void flush(struct conn *c)
 		reply_done(c);
 	else if (c->state == CONN_FLUSH)
 		shut(c);
+	else if (c->state == CONN_WS)
+		ws_flushed(c);
 }
 
 /* One step of the state machine; true when it may have made the next one possible. */
@@ -256,7 +306,8 @@ static bool advance(struct conn *c)
 		request_body(c);
 	else if (c->state == CONN_WS)
 		ws_input(c);
-	if (c->state != CONN_HANDSHAKE && c->state != CONN_LINGER && c->state != CONN_DEAD)
+	if (c->state != CONN_HELLO && c->state != CONN_HANDSHAKE && c->state != CONN_LINGER &&
+	    c->state != CONN_DEAD)
 		flush(c);
 	return c->state != CONN_DEAD && (c->state != before || conn_input(c).len != left);
 }
@@ -269,6 +320,9 @@ void conn_process(struct conn *c)
 	while (advance(c))
 		;
 	c->processing = false;
+	if (c->state == CONN_DEAD)
+		return;
+	idle_update(c);
 	conn_arm(c);
 }
 
@@ -288,6 +342,7 @@ static void on_eof(struct conn *c)
 		else
 			conn_finish(c);
 		break;
+	case CONN_HELLO:
 	case CONN_HANDSHAKE:
 	case CONN_BODY:
 	case CONN_WS:
@@ -337,9 +392,9 @@ static void on_ssl_stop(struct conn *c, int n)
 static void handshake(struct conn *c)
 {
 	/* The poll stays ready, so the next turn comes back to the rest. */
-	if (c->server->n_handshakes >= HTTP_HANDSHAKES_PER_TURN)
+	if (c->front->n_handshakes >= HTTP_HANDSHAKES_PER_TURN)
 		return;
-	c->server->n_handshakes++;
+	c->front->n_handshakes++;
 	ERR_clear_error();
 	int n = SSL_do_handshake(c->ssl);
 
@@ -357,10 +412,22 @@ static void handshake(struct conn *c)
 	conn_set_deadline(c, c->server->c.keep_alive_ms);
 }
 
+/* The first bytes are there: from now on the connection costs memory for TLS. */
+static void start_tls(struct conn *c)
+{
+	c->ssl = SSL_new(c->front->ctx);
+	if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1) {
+		conn_drop(c);
+		return;
+	}
+	SSL_set_accept_state(c->ssl);
+	c->state = CONN_HANDSHAKE;
+}
+
 /* Bytes that nobody reads any more. */
 static void drain(struct conn *c)
 {
-	ssize_t n = recv(c->fd, c->server->scratch, HTTP_SCRATCH_BYTES, MSG_DONTWAIT);
+	ssize_t n = recv(c->fd, c->front->scratch, HTTP_SCRATCH_BYTES, MSG_DONTWAIT);
 
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		conn_drop(c);
@@ -378,14 +445,14 @@ static void read_burst(struct conn *c)
 			return;
 		}
 		ERR_clear_error();
-		int n = SSL_read(c->ssl, c->server->scratch, HTTP_SCRATCH_BYTES);
+		int n = SSL_read(c->ssl, c->front->scratch, HTTP_SCRATCH_BYTES);
 		if (n <= 0) {
 			on_ssl_stop(c, n);
 			return;
 		}
 		c->want_write_to_read = false;
-		c->last_rx_ms = uv_now(c->server->loop);
-		strbuf_add(&c->in, c->server->scratch, (size_t)n);
+		c->last_rx_ms = uv_now(c->front->loop);
+		strbuf_add(&c->in, c->front->scratch, (size_t)n);
 		if (c->in.error)
 			conn_drop(c);
 		else
@@ -401,6 +468,8 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 		conn_drop(c);
 		return;
 	}
+	if (c->state == CONN_HELLO)
+		start_tls(c);
 	if (c->state == CONN_HANDSHAKE)
 		handshake(c);
 	if (c->state != CONN_HANDSHAKE && wants_input(c))
@@ -421,44 +490,38 @@ static void peer_text(int fd, char ret[static HTTP_PEER_SIZE])
 	str_copy(ret, HTTP_PEER_SIZE, str_of(is_mapped ? text + sizeof(mapped) - 1 : text));
 }
 
-void conn_accept(struct http_server *s, int fd, bool over_limit)
+void conn_accept(struct front *f, int fd, bool over_limit)
 {
 	int on = 1;
 	struct conn *c = calloc(1, sizeof(*c));
 
-	if (!c || !(c->ssl = SSL_new(s->ctx)) || SSL_set_fd(c->ssl, fd) != 1 ||
-	    uv_poll_init(s->loop, &c->poll, fd) < 0) {
-		if (c)
-			SSL_free(c->ssl);
+	if (!c || uv_poll_init(f->loop, &c->poll, fd) < 0) {
 		free(c);
 		close(fd);
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	SSL_set_accept_state(c->ssl);
-	c->server = s;
+	c->server = f->server;
+	c->front = f;
 	c->fd = fd;
 	c->out_fd = -1;
 	c->poll.data = c;
 	c->over_limit = over_limit;
 	peer_text(fd, c->peer);
-	c->next = s->conns;
+	c->next = f->conns;
 	if (c->next)
 		c->next->prev = c;
-	s->conns = c;
-	s->n_conns++;
-	s->n_handles++;
-	c->last_rx_ms = uv_now(s->loop);
-	conn_set_deadline(c, s->c.handshake_ms);
+	f->conns = c;
+	atomic_fetch_add(&f->server->n_conns, 1);
+	f->n_handles++;
+	c->last_rx_ms = uv_now(f->loop);
+	conn_set_deadline(c, f->server->c.handshake_ms);
 	conn_arm(c);
 }
 
-void conn_tick(struct conn *c, uint64_t now_ms)
+void conn_timeout(struct conn *c)
 {
-	if (!c->deadline_ms || now_ms < c->deadline_ms)
-		return;
-	c->deadline_ms = 0;
 	if (c->state == CONN_HEAD && c->head_started)
 		reply_error(c, 408, "the request's head did not arrive in time");
 	else if (c->state == CONN_HEAD)
@@ -466,7 +529,7 @@ void conn_tick(struct conn *c, uint64_t now_ms)
 	else if (c->state == CONN_BODY)
 		request_timeout(c);
 	else if (c->state == CONN_WS)
-		ws_tick(c, now_ms);
+		ws_timeout(c);
 	else
 		conn_drop(c);
 	conn_process(c);
@@ -475,7 +538,7 @@ void conn_tick(struct conn *c, uint64_t now_ms)
 void conn_close_gently(struct conn *c)
 {
 	c->close_after = true;
-	if (c->state == CONN_HANDSHAKE)
+	if (c->state == CONN_HELLO || c->state == CONN_HANDSHAKE)
 		conn_drop(c);
 	else if (c->state == CONN_HEAD && !c->head_started)
 		conn_finish(c);

@@ -52,6 +52,7 @@ struct exchange *exchange_new(struct conn *c, const struct http_head *h, struct 
 	if (!x)
 		return NULL;
 	x->server = c->server;
+	x->front = c->front;
 	x->reply.body_fd = -1;
 	x->start_ns = clock_mono_ns();
 	x->keep_alive = h->keep_alive;
@@ -75,7 +76,7 @@ void exchange_free(struct exchange *x)
 {
 	if (!x)
 		return;
-	x->server->body_bytes -= x->n_counted;
+	atomic_fetch_sub(&x->server->body_bytes, x->n_counted);
 	close_fdp(&x->reply.body_fd);
 	http_pipe_done(&x->pipe);
 	strbuf_done(&x->body);

@@ -9,14 +9,18 @@
  *   socket <- conn.c (output)      <- reply.c <- exchange.c <- pool.c (finished list, uv_async) <----------------------
  *                    \-> ws.c -> ws_frame.c    after an upgrade
  *
- * Everything is the loop thread's, except: the pool's queues (its lock), an exchange between pool_push() and its way
- * back (the worker's), and the exchange's pipe (its own lock).
+ * A server has n fronts: loops, each a thread with a listening socket of its own on the one port (SO_REUSEPORT), its own TLS
+ * context and its own connections. The first is the caller's loop. A connection belongs to its front's thread for life, and so
+ * does everything here, except: the pool's queues and each front's list of finished exchanges (the pool's lock), an exchange
+ * between pool_push() and its way back (the worker's), the exchange's pipe (its own lock), and what is atomic.
  */
 
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <uv.h>
 
+#include "base/wheel.h"
 #include "http/parse.h"
 #include "http/pipe.h"
 #include "http/server.h"
@@ -32,12 +36,13 @@
 
 struct conn;
 
-/* One request and its reply. Freed by the loop thread when both the worker and the connection are done with it. */
+/* One request and its reply. Freed by its front's thread when both the worker and the connection are done with it. */
 struct exchange {
 	struct http_request req;
 	struct http_reply reply;
 	struct http_server *server;
-	struct conn *conn; /* NULL: the client has gone. Loop thread only */
+	struct front *front; /* its thread frees it */
+	struct conn *conn;   /* NULL: the client has gone. Front's thread only */
 	struct http_field *fields;
 	size_t n_fields;
 	bool streamed, at_worker, keep_alive, http10;
@@ -60,8 +65,6 @@ struct pool {
 	pthread_cond_t work;
 	struct exchange_list plain,
 		streams; /* streams wait apart: slow uploads must not take every worker */
-	struct exchange_list finished;
-	struct exchange *notices; /* their workers have read from the pipe */
 	size_t n_queued, max_queued;
 	unsigned n_streaming, max_streaming, n_threads, n_started;
 	uint64_t next_seq;
@@ -70,6 +73,7 @@ struct pool {
 };
 
 enum conn_state {
+	CONN_HELLO,	/* nothing has come yet; costs no TLS state */
 	CONN_HANDSHAKE, /* TLS */
 	CONN_HEAD,	/* reading a request's head, or idle before it */
 	CONN_BODY,	/* reading its body */
@@ -88,18 +92,23 @@ struct http_ws {
 	void *user;
 	bool opened; /* ops->open() kept it: ops->close() is due */
 	bool close_sent;
+	bool wants_room; /* something was queued since ops->room() */
 };
 
 struct conn {
 	struct http_server *server;
+	struct front *front;
 	struct conn *prev, *next;
+	struct conn *idle_prev, *idle_next; /* in the front's list of idle ones */
+	struct wheel_node deadline;
 	uv_poll_t poll;
 	int fd, events; /* events: what the poll handle watches now */
 	SSL *ssl;
 	enum conn_state state;
 	bool peer_eof, paused, close_after, over_limit, processing, head_started;
 	bool want_write_to_read, want_read_to_write; /* TLS 1.3 key updates */
-	uint64_t deadline_ms, last_rx_ms;	     /* deadline 0: none */
+	bool is_idle;				     /* waits for a request, and in the list */
+	uint64_t last_rx_ms;
 
 	struct strbuf in;
 	size_t in_off, scanned;
@@ -119,39 +128,71 @@ struct conn {
 	char cn[HTTP_CN_SIZE], peer[HTTP_PEER_SIZE];
 };
 
-struct http_server {
-	struct http_config c; /* strings are ours */
-	uv_loop_t *loop;
+/* One loop. */
+struct front {
+	struct http_server *server;
+	unsigned index;
+	uv_loop_t *loop, own_loop; /* loop: the caller's for the first */
+	pthread_t thread;
 	SSL_CTX *ctx;
 	int listen_fd, spare_fd; /* spare_fd: given up for a moment to turn clients away when descriptors run out */
-	uint16_t port;
 	uv_poll_t listener;
 	uv_async_t wake;
 	uv_timer_t tick;
 	uv_check_t turn;
 	uint64_t grace_until_ms;
 	struct conn *conns;
-	unsigned n_conns;   /* in the list */
+	struct conn *idle_first, *idle_last; /* the one that has been idle longest first */
+	struct wheel wheel;
 	unsigned n_handles; /* of connections, until the loop has closed them */
 	unsigned n_closing_handles;
 	unsigned n_handshakes; /* steps in this turn of the loop */
-	size_t body_bytes;     /* buffered now */
-	struct pool pool;
-	bool stopping, finishing, free_when_closed;
-	void (*stopped)(void *ctx);
-	void *stopped_ctx;
+	bool has_loop, has_thread, is_open, is_told;
+	bool stopping, drained, finishing;
+	atomic_bool stop_asked, end_asked;
+	/* under the pool's lock */
+	struct exchange_list finished;
+	struct exchange *notices; /* their workers have read from the pipe */
 	char scratch[HTTP_SCRATCH_BYTES];
 };
 
+struct http_server {
+	struct http_config c; /* strings are ours */
+	uint16_t port;
+	struct pool pool;
+	atomic_size_t body_bytes; /* buffered now */
+	atomic_uint n_conns;	  /* in the lists of all fronts */
+	atomic_uint n_drained;	  /* fronts that stop and have no connection left */
+	struct front *fronts;	  /* c.n_fronts */
+	unsigned grace_ms;
+	bool stopping, free_when_closed; /* first front's thread */
+	void (*stopped)(void *ctx);
+	void *stopped_ctx;
+};
+
+/* server.c: first front's thread */
+void server_finish(struct http_server *s); /* no front has a connection left */
+void server_first_ended(struct http_server *s);
+
+/* front.c */
+WARN_UNUSED int front_open(struct front *f, struct err *e); /* before its thread runs */
+void front_begin_stop(struct front *f); /* takes no more clients; conns finish */
+void front_end(struct front *f);	/* closes the handles: no connection is left */
+void front_wake(struct front *f);	/* any thread */
+
+/* listen.c */
+WARN_UNUSED int listen_open(const struct http_config *c, unsigned n, int *ret_fds,
+			    uint16_t *ret_port, struct err *e);
+
 /* conn.c */
-void conn_accept(struct http_server *s, int fd, bool over_limit);
+void conn_accept(struct front *f, int fd, bool over_limit);
 void conn_process(struct conn *c); /* runs the state machine on what has been read, sends, sets the poll */
 void conn_arm(struct conn *c); /* sets the poll alone: output waits for the next turn of the loop */
-void conn_tick(struct conn *c, uint64_t now_ms); /* time-outs */
-void conn_drop(struct conn *c);			 /* at once, without a word */
-void conn_close_gently(struct conn *c);		 /* server stop: after what is in progress */
-void conn_finish(struct conn *c);		 /* send what waits, then close */
-void conn_set_deadline(struct conn *c, unsigned in_ms);
+void conn_timeout(struct conn *c);			/* its deadline is reached */
+void conn_drop(struct conn *c);				/* at once, without a word */
+void conn_close_gently(struct conn *c);			/* server stop: after what is in progress */
+void conn_finish(struct conn *c);			/* send what waits, then close */
+void conn_set_deadline(struct conn *c, unsigned in_ms); /* 0: none */
 struct str conn_input(const struct conn *c);
 void conn_consume(struct conn *c, size_t n);
 
@@ -176,17 +217,19 @@ const char *http_reason(int status);
 
 /* pool.c */
 WARN_UNUSED int pool_start(struct pool *p, struct http_server *s, unsigned n, struct err *e);
-void pool_stop(struct pool *p);			    /* waits for the handlers that run */
-bool pool_push(struct pool *p, struct exchange *x); /* false: full */
+void pool_stop(struct pool *p);			       /* waits for the handlers that run */
+bool pool_push(struct pool *p, struct exchange *x);    /* false: full */
+void pool_done(struct pool *p, struct http_server *s); /* after pool_stop(), when no front runs */
 /* Both lists at once: an exchange in *ret_notices is alive until the finished ones have been looked at. */
-void pool_collect(struct pool *p, struct exchange **ret_notices, struct exchange **ret_finished);
+void pool_collect(struct front *f, struct exchange **ret_notices, struct exchange **ret_finished);
 void pool_notice(struct pool *p, struct exchange *x); /* worker */
 void exchange_list_add(struct exchange_list *l, struct exchange *x);
 
 /* ws.c */
 void ws_upgrade(struct conn *c, const struct http_head *h, size_t head_size);
 void ws_input(struct conn *c);
-void ws_tick(struct conn *c, uint64_t now_ms);
+void ws_timeout(struct conn *c);
+void ws_flushed(struct conn *c); /* the queue is empty */
 void ws_done(struct conn *c);
 void ws_start_close(struct conn *c, enum ws_code code, const char *reason);
 

@@ -65,9 +65,9 @@ static void run(struct pool *p, struct exchange *x, unsigned index)
 		p->n_streaming--;
 		pthread_cond_signal(&p->work);
 	}
-	exchange_list_add(&p->finished, x);
+	exchange_list_add(&x->front->finished, x);
 	/* Under the lock: pool_stop() then knows that nobody touches the handle after it. */
-	uv_async_send(&x->server->wake);
+	front_wake(x->front);
 }
 
 static void *worker_main(void *arg)
@@ -131,13 +131,22 @@ void pool_stop(struct pool *p)
 	for (unsigned i = 0; i < p->n_started; i++)
 		pthread_join(p->threads[i], NULL);
 	p->n_started = 0;
+}
+
+void pool_done(struct pool *p, struct http_server *s)
+{
+	struct exchange *x;
+
+	if (!p->threads)
+		return;
 	free(MOVE_PTR(p->threads));
 	pthread_cond_destroy(&p->work);
 	pthread_mutex_destroy(&p->lock);
-	struct exchange *x;
-	while ((x = list_take(&p->plain)) || (x = list_take(&p->streams)) ||
-	       (x = list_take(&p->finished)))
+	while ((x = list_take(&p->plain)) || (x = list_take(&p->streams)))
 		exchange_free(x);
+	for (unsigned i = 0; i < s->c.n_fronts; i++)
+		while ((x = list_take(&s->fronts[i].finished)))
+			exchange_free(x);
 }
 
 bool pool_push(struct pool *p, struct exchange *x)
@@ -160,20 +169,22 @@ void pool_notice(struct pool *p, struct exchange *x)
 	pthread_mutex_lock(&p->lock);
 	if (!x->noticed) {
 		x->noticed = true;
-		x->notice_next = p->notices;
-		p->notices = x;
+		x->notice_next = x->front->notices;
+		x->front->notices = x;
 	}
-	uv_async_send(&x->server->wake);
+	front_wake(x->front);
 	pthread_mutex_unlock(&p->lock);
 }
 
-void pool_collect(struct pool *p, struct exchange **ret_notices, struct exchange **ret_finished)
+void pool_collect(struct front *f, struct exchange **ret_notices, struct exchange **ret_finished)
 {
+	struct pool *p = &f->server->pool;
+
 	pthread_mutex_lock(&p->lock);
-	*ret_notices = MOVE_PTR(p->notices);
+	*ret_notices = MOVE_PTR(f->notices);
 	for (struct exchange *x = *ret_notices; x; x = x->notice_next)
 		x->noticed = false;
-	*ret_finished = p->finished.first;
-	p->finished = (struct exchange_list){ 0 };
+	*ret_finished = f->finished.first;
+	f->finished = (struct exchange_list){ 0 };
 	pthread_mutex_unlock(&p->lock);
 }

@@ -54,7 +54,7 @@ static void start_work(struct conn *c)
 	struct exchange *x = c->exchange;
 
 	c->state = CONN_WORK;
-	c->deadline_ms = 0;
+	conn_set_deadline(c, 0);
 	if (x->streamed)
 		return; /* the worker has it since the head */
 	x->req.body = (struct str){ strbuf_cstr(&x->body), x->body.len };
@@ -104,7 +104,7 @@ static void begin(struct conn *c, const struct http_head *h, struct str raw)
 {
 	const struct http_config *cfg = &c->server->c;
 
-	c->close_after = !h->keep_alive || c->server->stopping;
+	c->close_after = !h->keep_alive || c->front->stopping;
 	if (c->over_limit) {
 		reply_error_with(c, 503, "too many connections; try again", "Retry-After: 2");
 		return;
@@ -196,12 +196,11 @@ static void on_data(struct conn *c, struct str data)
 		(void)http_pipe_write(&x->pipe, data.ptr, data.len); /* fits: room() said so */
 		return;
 	}
-	if (c->server->body_bytes + data.len > HTTP_BODIES_MAX) {
+	x->n_counted += data.len; /* given back with the exchange, also when it is too much */
+	if (atomic_fetch_add(&c->server->body_bytes, data.len) + data.len > HTTP_BODIES_MAX) {
 		refuse_busy(c);
 		return;
 	}
-	c->server->body_bytes += data.len;
-	x->n_counted += data.len;
 	strbuf_add(&x->body, data.ptr, data.len);
 	if (x->body.error == -EMSGSIZE)
 		reply_error(c, 413, "the request's body is too long");
@@ -218,7 +217,7 @@ static void fail_body(struct conn *c, int error, int status, const char *message
 		return;
 	}
 	c->paused = true;
-	c->deadline_ms = 0;
+	conn_set_deadline(c, 0);
 	http_pipe_end(&c->exchange->pipe, error);
 }
 
@@ -237,7 +236,7 @@ static bool body_step(struct conn *c)
 
 	if (!max) {
 		c->paused = true;
-		c->deadline_ms = 0; /* the worker's time, not the client's */
+		conn_set_deadline(c, 0); /* the worker's time, not the client's */
 		return false;
 	}
 	in.len = MIN_OF(in.len, max);

@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/impl.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "http/tls.h"
 
-/* Start, accept, time, stop. */
-
-#define ACCEPT_BURST 64 /* connections per turn of the loop */
-#define OVER_LIMIT_MAX                                                                             \
-	64 /* connections beyond n_conns that are told 503; further ones are closed at once */
+/* Start and stop of all fronts. What one of them does is in front.c. */
 
 static void set_default(unsigned *v, unsigned dflt)
 {
@@ -23,10 +16,23 @@ static void set_default(unsigned *v, unsigned dflt)
 		*v = dflt;
 }
 
+/* What the process may open, less what is not a connection: the database, workers, uploads, nodes' images. */
+#define FILES_KEPT 512u
+static unsigned conns_default(void)
+{
+	struct rlimit l = { 0 };
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur > 1u << 24)
+		return 1u << 16;
+	return l.rlim_cur > 2 * FILES_KEPT ? (unsigned)l.rlim_cur - FILES_KEPT :
+					     (unsigned)l.rlim_cur / 2;
+}
+
 static void config_defaults(struct http_config *c)
 {
 	set_default(&c->n_workers, 8);
-	set_default(&c->n_conns, 4096);
+	set_default(&c->n_conns, conns_default());
+	set_default(&c->n_fronts, 1);
 	set_default(&c->n_queue, 512);
 	set_default(&c->handshake_ms, 15000);
 	set_default(&c->head_ms, 30000);
@@ -67,221 +73,6 @@ static void config_done(struct http_config *c)
 		free((void *)(uintptr_t)texts[i]);
 }
 
-/* A name is not looked up: the operator says an address, or nothing for all of them. */
-static int listen_address(const struct http_config *c, struct sockaddr_storage *ss, struct err *e)
-{
-	*ss = (struct sockaddr_storage){ 0 };
-	if (uv_ip6_addr(c->listen_addr ? c->listen_addr : "::", c->port, (struct sockaddr_in6 *)ss) == 0)
-		return 0;
-	if (uv_ip4_addr(c->listen_addr, c->port, (struct sockaddr_in *)ss) == 0)
-		return 0;
-	return err_set(e, FAULT_BAD_REQUEST, "listen_addr", "%s is not an IP address", c->listen_addr);
-}
-
-static int listen_on(struct sockaddr_storage *ss, int *ret_fd)
-{
-	int on = 1, off = 0;
-	CLEANUP(close_fdp)
-	int fd = socket(ss->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	socklen_t size = ss->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) :
-						     sizeof(struct sockaddr_in);
-
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (ss->ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (bind(fd, (struct sockaddr *)ss, size) < 0 || listen(fd, SOMAXCONN) < 0)
-		return -errno;
-	*ret_fd = MOVE_FD(fd);
-	return 0;
-}
-
-static int open_listener(struct http_server *s, struct err *e)
-{
-	struct sockaddr_storage ss;
-	socklen_t size = sizeof(ss);
-	int rc = listen_address(&s->c, &ss, e);
-
-	if (rc < 0)
-		return rc;
-	rc = listen_on(&ss, &s->listen_fd);
-	if (rc < 0 && !s->c.listen_addr && (rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL)) {
-		/* A host without IPv6. */
-		(void)uv_ip4_addr("0.0.0.0", s->c.port, (struct sockaddr_in *)&ss);
-		rc = listen_on(&ss, &s->listen_fd);
-	}
-	if (rc < 0)
-		return err_errno(e, rc, "listen on %s port %u",
-				 s->c.listen_addr ? s->c.listen_addr : "*", s->c.port);
-	if (getsockname(s->listen_fd, (struct sockaddr *)&ss, &size) < 0)
-		return err_errno(e, errno, "getsockname");
-	s->port = ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port :
-						   ((struct sockaddr_in *)&ss)->sin_port);
-	return 0;
-}
-
-/* Out of descriptors, a client that waits in the queue would keep the listener readable: turns it away. */
-static void refuse_one(struct http_server *s)
-{
-	close_fdp(&s->spare_fd);
-	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd >= 0)
-		close(fd);
-	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-}
-
-/* Idle connections are only a saving for their clients: the one that has been idle longest makes room. */
-static void make_room(struct http_server *s)
-{
-	struct conn *oldest = NULL;
-
-	for (struct conn *c = s->conns; c; c = c->next)
-		if (c->state == CONN_HEAD && !c->head_started &&
-		    (!oldest || c->last_rx_ms < oldest->last_rx_ms))
-			oldest = c;
-	if (oldest)
-		conn_drop(oldest);
-}
-
-static void on_accept(uv_poll_t *handle, int status, int events)
-{
-	struct http_server *s = handle->data;
-
-	for (unsigned i = 0; i < ACCEPT_BURST && !s->stopping; i++) {
-		int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-			refuse_one(s);
-		if (fd < 0)
-			return;
-		if (s->n_conns >= s->c.n_conns)
-			make_room(s);
-		if (s->n_conns >= s->c.n_conns + OVER_LIMIT_MAX)
-			close(fd);
-		else
-			conn_accept(s, fd, s->n_conns >= s->c.n_conns);
-	}
-}
-
-static void on_finished(struct exchange *x)
-{
-	struct conn *c = x->conn;
-
-	x->at_worker = false;
-	if (!c) {
-		exchange_free(x);
-		return;
-	}
-	reply_start(c);
-	conn_process(c);
-}
-
-static void on_wake(uv_async_t *handle)
-{
-	struct http_server *s = handle->data;
-	struct exchange *notices, *finished;
-
-	pool_collect(&s->pool, &notices, &finished);
-	for (struct exchange *x = notices; x; x = x->notice_next)
-		request_notice(x);
-	while (finished) {
-		struct exchange *x = finished;
-		finished = x->next;
-		on_finished(x);
-	}
-}
-
-static void on_handle_closed(uv_handle_t *handle)
-{
-	struct http_server *s = handle->data;
-
-	if (--s->n_closing_handles)
-		return;
-	if (s->free_when_closed)
-		http_server_free(s);
-	else if (s->stopped && s->finishing) /* not at the listener's own close */
-		s->stopped(s->stopped_ctx);
-}
-
-static void close_handle(struct http_server *s, uv_handle_t *handle)
-{
-	s->n_closing_handles++;
-	uv_close(handle, on_handle_closed);
-}
-
-/* The last connection is gone. Handlers that still run have lost their clients; their end is waited for. */
-static void finish_stop(struct http_server *s)
-{
-	pool_stop(&s->pool);
-	close_handle(s, (uv_handle_t *)&s->wake);
-	close_handle(s, (uv_handle_t *)&s->tick);
-	close_handle(s, (uv_handle_t *)&s->turn);
-	s->finishing = true;
-}
-
-static void for_all_conns(struct http_server *s, void (*fn)(struct conn *c))
-{
-	for (struct conn *c = s->conns, *next; c; c = next) {
-		next = c->next;
-		fn(c);
-	}
-}
-
-static void on_tick(uv_timer_t *handle)
-{
-	struct http_server *s = handle->data;
-	uint64_t now_ms = uv_now(s->loop);
-
-	for (struct conn *c = s->conns, *next; c; c = next) {
-		next = c->next;
-		conn_tick(c, now_ms);
-	}
-	if (!s->stopping)
-		return;
-	if (now_ms >= s->grace_until_ms)
-		for_all_conns(s, conn_drop);
-	if (!s->n_handles && !s->finishing)
-		finish_stop(s);
-}
-
-/* Often enough for the shortest time-out, seldom enough to cost nothing. */
-static unsigned tick_ms(const struct http_config *c)
-{
-	const unsigned times[] = { c->handshake_ms, c->head_ms, c->body_ms, c->keep_alive_ms,
-				   c->ws_ping_ms };
-	unsigned ms = 4000;
-
-	for (size_t i = 0; i < ARRAY_LEN(times); i++)
-		ms = MIN_OF(ms, times[i]);
-	return MAX_OF(ms / 4, 5u);
-}
-
-static void on_turn(uv_check_t *handle)
-{
-	struct http_server *s = handle->data;
-
-	s->n_handshakes = 0;
-}
-
-/* On failure nothing is left open, or what is left frees the server when the loop has closed it. */
-static int open_handles(struct http_server *s, struct err *e)
-{
-	s->wake.data = s->listener.data = s->tick.data = s->turn.data = s;
-	int rc = uv_async_init(s->loop, &s->wake, on_wake);
-	if (rc < 0)
-		return err_errno(e, rc, "loop");
-	(void)uv_timer_init(s->loop, &s->tick); /* cannot fail, nor can this */
-	(void)uv_check_init(s->loop, &s->turn);
-	rc = uv_poll_init(s->loop, &s->listener, s->listen_fd);
-	if (rc == 0)
-		return 0;
-	s->free_when_closed = true;
-	close_handle(s, (uv_handle_t *)&s->wake);
-	close_handle(s, (uv_handle_t *)&s->tick);
-	close_handle(s, (uv_handle_t *)&s->turn);
-	return err_errno(e, rc, "loop");
-}
-
 /* A client that goes away while it is written to must not end the process: the TLS library writes without MSG_NOSIGNAL. */
 static void ignore_sigpipe(void)
 {
@@ -289,6 +80,125 @@ static void ignore_sigpipe(void)
 
 	if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
 		signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- start ---- */
+
+static void *front_main(void *arg)
+{
+	struct front *f = arg;
+
+	uv_run(f->loop, UV_RUN_DEFAULT);
+	return NULL;
+}
+
+static void front_init(struct http_server *s, unsigned i, uv_loop_t *loop)
+{
+	struct front *f = &s->fronts[i];
+
+	f->server = s;
+	f->index = i;
+	f->spare_fd = -1;
+	f->loop = i == 0 ? loop : &f->own_loop;
+}
+
+static int open_fronts(struct http_server *s, struct err *e)
+{
+	unsigned n = s->c.n_fronts;
+	int rc = 0;
+
+	/* The caller's loop last: what is open there can only be closed by running it. */
+	for (unsigned i = n; rc == 0 && i-- > 0;) {
+		if (i > 0 && uv_loop_init(&s->fronts[i].own_loop) < 0)
+			return err_set(e, FAULT_NO_MEMORY, NULL, "no memory");
+		s->fronts[i].has_loop = i > 0;
+		rc = front_open(&s->fronts[i], e);
+	}
+	return rc;
+}
+
+/* Tickets of one front are good at every other. */
+static int share_tickets(struct http_server *s, struct err *e)
+{
+	int rc = 0;
+
+	for (unsigned i = 1; rc == 0 && i < s->c.n_fronts; i++)
+		rc = tls_share_tickets(s->fronts[0].ctx, s->fronts[i].ctx, e);
+	return rc;
+}
+
+static int run_fronts(struct http_server *s, struct err *e)
+{
+	for (unsigned i = 0; i < s->c.n_fronts; i++)
+		if (s->c.front_starts) {
+			int rc = s->c.front_starts(s->c.ctx, i, s->fronts[i].loop, e);
+			if (rc < 0)
+				return rc;
+			s->fronts[i].is_told = true;
+		}
+	for (unsigned i = 1; i < s->c.n_fronts; i++) {
+		struct front *f = &s->fronts[i];
+		int num = pthread_create(&f->thread, NULL, front_main, f);
+		if (num)
+			return err_errno(e, num, "start a thread");
+		f->has_thread = true;
+	}
+	return 0;
+}
+
+/* Takes part in an orderly stop, or ends what a failed start has opened. Every front but the first. */
+static void end_others(struct http_server *s)
+{
+	for (unsigned i = 1; i < s->c.n_fronts; i++) {
+		struct front *f = &s->fronts[i];
+
+		if (f->has_thread) {
+			atomic_store(&f->end_asked, true);
+			front_wake(f);
+			pthread_join(f->thread, NULL);
+			f->has_thread = false;
+		} else if (f->is_open) {
+			front_end(f);
+			uv_run(f->loop, UV_RUN_DEFAULT);
+		}
+		if (f->has_loop)
+			uv_loop_close(f->loop);
+		f->has_loop = f->is_open = false;
+	}
+}
+
+static int start(struct http_server *s, uv_loop_t *loop, struct err *e)
+{
+	int fds[HTTP_FRONTS_MAX];
+	int rc;
+
+	for (unsigned i = 0; i < HTTP_FRONTS_MAX; i++)
+		fds[i] = -1;
+	rc = listen_open(&s->c, s->c.n_fronts, fds, &s->port, e);
+	for (unsigned i = 0; i < s->c.n_fronts; i++) {
+		front_init(s, i, loop);
+		s->fronts[i].listen_fd = fds[i];
+	}
+	if (rc == 0)
+		rc = pool_start(&s->pool, s, s->c.n_workers, e);
+	if (rc == 0)
+		rc = open_fronts(s, e);
+	if (rc == 0)
+		rc = share_tickets(s, e);
+	return rc < 0 ? rc : run_fronts(s, e);
+}
+
+/* What is open on the caller's loop frees the server when the loop has closed it. */
+static void start_failed(struct http_server *s)
+{
+	if (s->fronts)
+		end_others(s);
+	if (!s->fronts || !s->fronts[0].is_open) {
+		http_server_free(s);
+		return;
+	}
+	s->free_when_closed = true;
+	front_end(&s->fronts[0]);
 }
 
 int http_server_start(uv_loop_t *loop, const struct http_config *c, struct http_server **ret,
@@ -299,27 +209,16 @@ int http_server_start(uv_loop_t *loop, const struct http_config *c, struct http_
 	if (!s)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory");
 	ignore_sigpipe();
-	s->loop = loop;
-	s->listen_fd = s->spare_fd = -1;
 	int rc = config_copy(&s->c, c, e);
+	s->c.n_fronts = MIN_OF(s->c.n_fronts, HTTP_FRONTS_MAX);
 	if (rc == 0)
-		rc = tls_server_new(&s->c, &s->ctx, e);
+		s->fronts = calloc(s->c.n_fronts, sizeof(*s->fronts));
 	if (rc == 0)
-		rc = open_listener(s, e);
-	if (rc == 0)
-		rc = pool_start(&s->pool, s, s->c.n_workers, e);
-	if (rc == 0)
-		rc = open_handles(s, e);
+		rc = s->fronts ? start(s, loop, e) : err_set(e, FAULT_NO_MEMORY, NULL, "no memory");
 	if (rc < 0) {
-		if (!s->free_when_closed)
-			http_server_free(s);
+		start_failed(s);
 		return rc;
 	}
-	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	unsigned ms = tick_ms(&s->c);
-	(void)uv_timer_start(&s->tick, on_tick, ms, ms);
-	(void)uv_check_start(&s->turn, on_turn);
-	(void)uv_poll_start(&s->listener, UV_READABLE, on_accept);
 	*ret = s;
 	return 0;
 }
@@ -329,6 +228,8 @@ uint16_t http_server_port(const struct http_server *s)
 	return s->port;
 }
 
+/* ---- stop: every front loses its connections; then the workers end; then the fronts do ---- */
+
 void http_server_stop(struct http_server *s, unsigned grace_ms, void (*stopped)(void *ctx), void *ctx)
 {
 	if (s->stopping)
@@ -336,23 +237,44 @@ void http_server_stop(struct http_server *s, unsigned grace_ms, void (*stopped)(
 	s->stopping = true;
 	s->stopped = stopped;
 	s->stopped_ctx = ctx;
-	s->grace_until_ms = uv_now(s->loop) + grace_ms;
-	close_handle(s, (uv_handle_t *)&s->listener);
-	close_fdp(&s->listen_fd);
-	s->listen_fd = -1;
-	for_all_conns(s, conn_close_gently);
-	(void)uv_timer_start(&s->tick, on_tick, 0, 5);
+	s->grace_ms = grace_ms;
+	for (unsigned i = 1; i < s->c.n_fronts; i++) {
+		atomic_store(&s->fronts[i].stop_asked, true);
+		front_wake(&s->fronts[i]);
+	}
+	front_begin_stop(&s->fronts[0]);
+}
+
+/* Handlers that still run have lost their clients; their end is waited for. */
+void server_finish(struct http_server *s)
+{
+	pool_stop(&s->pool);
+	end_others(s);
+	front_end(&s->fronts[0]);
+}
+
+void server_first_ended(struct http_server *s)
+{
+	s->fronts[0].is_open = false;
+	if (s->free_when_closed)
+		http_server_free(s);
+	else if (s->stopped)
+		s->stopped(s->stopped_ctx);
 }
 
 void http_server_free(struct http_server *s)
 {
 	if (!s)
 		return;
-	if (s->pool.threads)
+	if (s->pool.n_started)
 		pool_stop(&s->pool);
-	close_fdp(&s->listen_fd);
-	close_fdp(&s->spare_fd);
-	SSL_CTX_free(s->ctx);
+	pool_done(&s->pool, s);
+	for (unsigned i = 0; s->fronts && i < s->c.n_fronts; i++) {
+		close_fdp(&s->fronts[i].listen_fd);
+		close_fdp(&s->fronts[i].spare_fd);
+		SSL_CTX_free(s->fronts[i].ctx);
+	}
+	free(s->fronts);
 	config_done(&s->c);
 	free(s);
 }

@@ -4,8 +4,9 @@
 
 /*
  * The one port: HTTPS (HTTP/1.1) for the APIs and one WebSocket path for nodes, on OpenSSL over
- * the caller's libuv loop. The loop thread does I/O and TLS. Each HTTP request is handed to a worker
- * thread, where a plain sequential function answers it.
+ * libuv loops. The first loop is the caller's; with n_fronts > 1 the server runs more of them, each in a thread of its own, and
+ * the kernel spreads the connections. A connection stays on its loop, which does its I/O and TLS. Each HTTP request is handed to
+ * a worker thread, where a plain sequential function answers it.
  *
  * Bounds: header block 32 KiB, request target 8 KiB, buffered body `max_body_bytes`, a body that is
  * streamed waits in a bounded pipe (256 KiB), n_conns connections, idle time-outs; each has a clear
@@ -79,7 +80,7 @@ struct http_reply {
 void http_reply_header(struct http_request *r, struct http_reply *reply, const char *name,
 		       const char *value);
 
-/* WebSocket events, on the loop thread. */
+/* WebSocket events, on the thread of the connection's front. */
 struct http_ws_ops {
 	/* A client finished the handshake on ws_path with a verified certificate. Returns 0 to keep it, < 0 to close. */
 	int (*open)(void *ctx, struct http_ws *ws, struct str client_cn, struct str peer,
@@ -87,23 +88,33 @@ struct http_ws_ops {
 	/* One whole binary message, at most max_message_bytes (longer ones close the connection with 1009). < 0 closes. */
 	int (*message)(void *ctx, struct http_ws *ws, void *user, const void *data, size_t size);
 	void (*close)(void *ctx, struct http_ws *ws, void *user); /* last call for ws */
+	/* Everything that was queued has left. May be NULL. */
+	void (*room)(void *ctx, struct http_ws *ws, void *user);
 };
-/* Queues one binary message; copies it. Loop thread only. -ENOBUFS when more than max_queue_bytes wait
+/* Queues one binary message; copies it. On the front's thread only. -ENOBUFS when more than max_queue_bytes wait
  * (the caller decides: drop or close). */
 WARN_UNUSED int http_ws_send(struct http_ws *ws, const void *data, size_t size);
 size_t http_ws_queued_bytes(const struct http_ws *ws);
 void http_ws_close(struct http_ws *ws, uint16_t code, const char *reason);
+unsigned http_ws_front(const struct http_ws *ws); /* 0..n_fronts-1; valid in open() */
+
+#define HTTP_FRONTS_MAX 16u
 
 struct http_config {
 	const char *listen_addr;	  /* NULL: all addresses, IPv4 and IPv6 */
 	uint16_t port;			  /* 0: the kernel chooses; see http_server_port() */
 	const char *cert_file, *key_file; /* PEM; server certificate chain and key */
 	const char *client_ca_file; /* PEM; client certificates are verified when given, never required */
+	unsigned n_fronts;	    /* loops, 0: 1; at most HTTP_FRONTS_MAX */
 	unsigned n_workers;	    /* 0: 8 */
-	unsigned n_conns;	    /* 0: 4096 */
+	unsigned n_conns;	    /* of all fronts together; 0: as many as RLIMIT_NOFILE leaves */
 	unsigned n_queue; /* requests that wait for a worker, 0: 512; one more gets 503 with Retry-After */
 	size_t max_body_bytes; /* 0: 1 MiB */
-	/* Called on the loop thread before the body arrives: true when the body is to be streamed (http_read). Must be cheap. */
+	/* A front's loop, before it runs: for the caller's own handles on it. And on its thread when it ends: they are to be closed.
+	 * The first front's loop is the caller's. May be NULL. */
+	int (*front_starts)(void *ctx, unsigned front, uv_loop_t *loop, struct err *e);
+	void (*front_ends)(void *ctx, unsigned front);
+	/* Called on a front's thread before the body arrives: true when the body is to be streamed (http_read). Must be cheap. */
 	bool (*wants_stream)(void *ctx, enum http_method method, struct str path);
 	/* Called on a worker; fills *reply. worker is 0..n_workers-1, for per-worker store connections. */
 	void (*handle)(void *ctx, unsigned worker, struct http_request *r, struct http_reply *reply);
@@ -111,7 +122,7 @@ struct http_config {
 	const char *ws_protocol; /* e.g. "demarc-node" */
 	const struct http_ws_ops *ws;
 	size_t ws_max_message_bytes, ws_max_queue_bytes;
-	/* Asked on the loop thread for each client certificate after chain verification: true when revoked. May be NULL. */
+	/* Asked on a front's thread for each client certificate after chain verification: true when revoked. May be NULL. */
 	bool (*is_revoked)(void *ctx, struct str cn, struct str serial_hex);
 	void *ctx;
 	/* Time-outs in milliseconds; 0: the default in brackets. */
@@ -122,7 +133,7 @@ struct http_config {
 	unsigned ws_ping_ms; /* a silent node is pinged after this and dropped after three times this [30 s] */
 };
 
-/* Loop thread. The process ignores SIGPIPE from here on, unless it handles it. */
+/* First front's thread, as all below. The process ignores SIGPIPE from here on, unless it handles it. */
 WARN_UNUSED int http_server_start(uv_loop_t *loop, const struct http_config *c,
 				  struct http_server **ret, struct err *e);
 uint16_t http_server_port(const struct http_server *s);

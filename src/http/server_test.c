@@ -729,6 +729,101 @@ static void bad_configuration(void **state)
 	assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+/* ---- several fronts ---- */
+
+static pthread_t starts_on[8], ends_on[8];
+static unsigned n_starts, n_ends;
+
+static int on_front_starts(void *ctx, unsigned front, uv_loop_t *loop, struct err *e)
+{
+	starts_on[front] = pthread_self();
+	n_starts++;
+	return 0;
+}
+
+static void on_front_ends(void *ctx, unsigned front)
+{
+	ends_on[front] = pthread_self();
+	__atomic_fetch_add(&n_ends, 1, __ATOMIC_SEQ_CST);
+}
+
+/* The kernel spreads connections by a hash of their addresses: of 64, each of four fronts gets some. */
+static void every_front_answers(void **state)
+{
+	struct http_config c = config();
+	struct test_client many[64];
+	struct test_reply r;
+
+	n_starts = n_ends = 0;
+	c.n_fronts = 4;
+	c.front_starts = on_front_starts;
+	c.front_ends = on_front_ends;
+	start_with(&c);
+	assert_int_equal(n_starts, 4);
+	for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+		assert_true(test_client_open(&many[i], http_server_port(server.server), NULL, NULL,
+					     NULL));
+		test_client_say(&many[i],
+				"POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello");
+	}
+	for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+		assert_true(test_client_reply(&many[i], &r, true));
+		assert_int_equal(r.status, 201);
+		test_reply_done(&r);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(many); i += 2)
+		test_client_close(&many[i]);
+	finish(); /* with the other half still open */
+	assert_int_equal(n_ends, 4);
+	for (unsigned i = 1; i < 4; i++)
+		assert_false(pthread_equal(starts_on[i], ends_on[i]));
+	for (size_t i = 1; i < ARRAY_LEN(many); i += 2)
+		test_client_close(&many[i]);
+}
+
+static void tickets_are_good_at_every_front(void **state)
+{
+	struct http_config c = config();
+	SSL_SESSION *session;
+
+	c.n_fronts = 4;
+	start_with(&c);
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, "{\"hello\": 1}"); /* the ticket comes before the answer */
+	session = SSL_get1_session(client.ssl);
+	for (unsigned i = 0; i < 32; i++) {
+		struct test_client again;
+		SSL_SESSION *copy =
+			SSL_SESSION_dup(session); /* a connection that is just closed spoils its own */
+
+		assert_true(test_client_open(&again, http_server_port(server.server), NULL, NULL, copy));
+		assert_true(SSL_session_reused(again.ssl));
+		SSL_SESSION_free(copy);
+		test_client_close(&again);
+	}
+	SSL_SESSION_free(session);
+	finish();
+}
+
+/* Sockets that share a port must not hide that somebody else has it. */
+static void a_port_in_use_is_refused(void **state)
+{
+	struct http_config c = config();
+	struct http_server *s = NULL;
+	struct err e;
+	uv_loop_t loop;
+
+	c.n_fronts = 2;
+	start_with(&c);
+	c.port = http_server_port(server.server);
+	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_true(http_server_start(&loop, &c, &s, &e) < 0);
+	assert_int_equal(e.fault, FAULT_IN_USE);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+	finish();
+}
+
 static int make_pki(void **state)
 {
 	test_pki_make(&pki);
@@ -764,6 +859,9 @@ int main(void)
 		cmocka_unit_test(stop_does_not_wait_forever),
 		cmocka_unit_test(client_gone_while_a_worker_works),
 		cmocka_unit_test(bad_configuration),
+		cmocka_unit_test(every_front_answers),
+		cmocka_unit_test(tickets_are_good_at_every_front),
+		cmocka_unit_test(a_port_in_use_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("http-server", tests, make_pki, remove_pki);

@@ -7,7 +7,8 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
-#define CN_SIZE 65     /* RFC 5280: ub-common-name is 64 */
+#define CN_SIZE 65 /* RFC 5280: ub-common-name is 64 */
+#define TICKET_KEYS_SIZE 256
 #define SERIAL_SIZE 48 /* 20 octets in hex, and slack */
 
 int tls_fail(struct err *e, const char *what)
@@ -148,6 +149,18 @@ int tls_server_new(const struct http_config *c, SSL_CTX **ret, struct err *e)
 	}
 	*ret = ctx;
 	return 0;
+}
+
+int tls_share_tickets(SSL_CTX *from, SSL_CTX *to, struct err *e)
+{
+	unsigned char keys[TICKET_KEYS_SIZE];
+	long size = SSL_CTX_get_tlsext_ticket_keys(from, NULL, 0);
+	bool ok = size > 0 && (size_t)size <= sizeof(keys) &&
+		  SSL_CTX_get_tlsext_ticket_keys(from, keys, size) == 1 &&
+		  SSL_CTX_set_tlsext_ticket_keys(to, keys, size) == 1;
+
+	OPENSSL_cleanse(keys, sizeof(keys));
+	return ok ? 0 : tls_fail(e, "TLS tickets");
 }
 
 bool tls_client_cn(SSL *ssl, const struct http_config *c, char *ret, size_t size)

@@ -2,7 +2,7 @@
 #ifndef DEMARC_HTTP_TLS_H
 #define DEMARC_HTTP_TLS_H
 
-/* The server's TLS settings and what a connection tells about its peer. Loop thread. */
+/* The server's TLS settings and what a connection tells about its peer. One context per front. */
 
 #include <openssl/ssl.h>
 
@@ -11,6 +11,8 @@
 /* TLS 1.2 and 1.3, ALPN http/1.1, client certificates of client_ca_file verified when one is sent, revocation asked of c->is_revoked.
  * `c` must stay as long as the context. */
 WARN_UNUSED int tls_server_new(const struct http_config *c, SSL_CTX **ret, struct err *e);
+/* From now on tickets of `from` are good for `to`, too. */
+WARN_UNUSED int tls_share_tickets(SSL_CTX *from, SSL_CTX *to, struct err *e);
 /* Subject CN of the verified client certificate into the arena-less buffer. Returns false when there is none, or it has no
  * (or an over-long) CN. Asks is_revoked again: a resumed session skips the verification. */
 bool tls_client_cn(SSL *ssl, const struct http_config *c, char *ret, size_t size);

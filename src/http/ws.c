@@ -5,7 +5,7 @@
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 
-/* The node channel: upgrade, messages, close. Source: RFC 6455. Loop thread. */
+/* The node channel: upgrade, messages, close. Source: RFC 6455. Front's thread. */
 
 #define CLOSE_MS 5000 /* for our close frame to leave when the peer reads slowly */
 #define KEY_LEN 24    /* base64 of 16 bytes */
@@ -141,10 +141,10 @@ void ws_input(struct conn *c)
 }
 
 /* A node behind a NAT that forgot it looks alive to TCP for a quarter of an hour. */
-void ws_tick(struct conn *c, uint64_t now_ms)
+void ws_timeout(struct conn *c)
 {
 	unsigned ping_ms = c->server->c.ws_ping_ms;
-	uint64_t silent_ms = now_ms - c->last_rx_ms;
+	uint64_t silent_ms = uv_now(c->front->loop) - c->last_rx_ms;
 
 	if (silent_ms >= 3ULL * ping_ms) {
 		conn_drop(c);
@@ -153,6 +153,17 @@ void ws_tick(struct conn *c, uint64_t now_ms)
 	if (silent_ms >= ping_ms && !queue_is_full(c, WS_HEADER_MAX))
 		ws_frame_add(&c->out, WS_PING, "", 0);
 	conn_set_deadline(c, ping_ms);
+}
+
+void ws_flushed(struct conn *c)
+{
+	const struct http_config *cfg = &c->server->c;
+
+	if (!c->ws.wants_room)
+		return;
+	c->ws.wants_room = false;
+	if (c->ws.opened && cfg->ws->room)
+		cfg->ws->room(cfg->ctx, &c->ws, c->ws.user);
 }
 
 void ws_done(struct conn *c)
@@ -174,6 +185,7 @@ int http_ws_send(struct http_ws *ws, const void *data, size_t size)
 	if (queue_is_full(c, size + ws_frame_overhead(size)))
 		return -ENOBUFS;
 	ws_frame_add(&c->out, WS_BINARY, data, size);
+	ws->wants_room = true;
 	/* Not sent here: the caller may be in the middle of its own data, and losing the connection calls it back. */
 	conn_arm(c);
 	return 0;
@@ -182,6 +194,11 @@ int http_ws_send(struct http_ws *ws, const void *data, size_t size)
 size_t http_ws_queued_bytes(const struct http_ws *ws)
 {
 	return ws->conn ? ws->conn->out.len - ws->conn->out_off : 0;
+}
+
+unsigned http_ws_front(const struct http_ws *ws)
+{
+	return ws->conn->front->index;
 }
 
 void http_ws_close(struct http_ws *ws, uint16_t code, const char *reason)

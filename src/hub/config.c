@@ -2,6 +2,7 @@
 #include "hub/config.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -53,6 +54,15 @@ static int set_port(struct config *c, const char *value, struct err *e)
 	int rc = set_number("port", value, 0, UINT16_MAX, &n, e);
 
 	c->hub.port = (uint16_t)n;
+	return rc;
+}
+
+static int set_fronts(struct config *c, const char *value, struct err *e)
+{
+	uint64_t n = 0;
+	int rc = set_number("fronts", value, 1, HTTP_FRONTS_MAX, &n, e);
+
+	c->hub.n_fronts = (unsigned)n;
 	return rc;
 }
 
@@ -127,6 +137,8 @@ static const struct setting settings[] = {
 	  "                       may be repeated, the first one is in the catalog",
 	  add_public_name },
 	{ "workers", "N", "threads that answer requests (default 16)", set_workers },
+	{ "fronts", "N", "threads that hold connections (default: one per processor, at most 16)",
+	  set_fronts },
 	{ "config", "FILE", "YAML file with these settings by their long names", NULL },
 	{ "log-level", "LEVEL", "debug, info, warn or error (default info)", set_log_level },
 	{ "help", NULL, "show this text", set_help },
@@ -259,10 +271,20 @@ static int read_argv(struct config *c, int argc, char **argv, bool files, struct
 	return 0;
 }
 
+static unsigned fronts_default(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 1 ? 1 : (unsigned)MIN_OF(n, (long)HTTP_FRONTS_MAX);
+}
+
 int config_read(int argc, char **argv, struct config *ret, struct err *e)
 {
 	struct config c = { .log_level = LOG_INFO_,
-			    .hub = { .data_dir = "/var/lib/demarc-hub", .port = 8443, .n_workers = 16 } };
+			    .hub = { .data_dir = "/var/lib/demarc-hub",
+				     .port = 8443,
+				     .n_workers = 16,
+				     .n_fronts = fronts_default() } };
 	int rc;
 
 	c.arena = arena_new(1 << 20);

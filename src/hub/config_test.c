@@ -32,6 +32,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c.hub.port, 8443);
 	assert_string_equal(c.hub.data_dir, "/var/lib/demarc-hub");
 	assert_int_equal(c.hub.n_public_names, 0);
+	assert_true(c.hub.n_fronts >= 1 && c.hub.n_fronts <= HTTP_FRONTS_MAX);
 	config_done(&c);
 }
 
@@ -55,10 +56,11 @@ static void test_options(void **state)
 static void test_bad_options(void **state)
 {
 	static const char *const bad[][2] = {
-		{ "--port", "65536" },	   { "--port", "x" },	      { "--port", NULL },
-		{ "--nonsense", NULL },	   { "--listen", "example" }, { "--public-name", "a b" },
-		{ "--log-level", "loud" }, { "word", NULL },	      { "--help=1", NULL },
-		{ "--data-dir=", NULL },   { "--public-name", "" },   { "--workers", "1" },
+		{ "--port", "65536" },	 { "--port", "x" },	    { "--port", NULL },
+		{ "--nonsense", NULL },	 { "--listen", "example" }, { "--public-name", "a b" },
+		{ "--fronts", "0" },	 { "--fronts", "17" },	    { "--log-level", "loud" },
+		{ "word", NULL },	 { "--help=1", NULL },	    { "--data-dir=", NULL },
+		{ "--public-name", "" }, { "--workers", "1" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

@@ -25,13 +25,14 @@ struct hub_config {
 	const char *const *public_names; /* "hub.example", "192.0.2.1": certificate SANs; the first one is in the catalog */
 	size_t n_public_names;
 	unsigned n_workers;
+	unsigned n_fronts; /* loops that hold connections */
 };
 
 struct hub {
 	const struct hub_config *config; /* constant after start */
 	struct store *store;		 /* any thread opens its own db */
-	uv_loop_t *loop;		 /* loop thread only */
-	struct http_server *http;	 /* loop thread only */
+	uv_loop_t *loop;		 /* main thread only: the first front's */
+	struct http_server *http;	 /* main thread only */
 	struct sessions *sessions;	 /* thread-safe entry points in hub/session.h */
 	struct token_keys *token_keys;	 /* constant after start */
 	char *ca_cert, *ca_key, *server_cert, *server_key, *image_dir; /* paths; constant after start */

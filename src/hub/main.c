@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/hub.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "hub/config.h"
@@ -18,6 +20,9 @@
 enum { EXIT_USAGE_ERROR = 64, EXIT_START_FAILED = 1 };
 
 #define STOP_GRACE_MS 5000
+#define MALLOC_ARENAS 4		    /* more of them keep more that nobody uses */
+#define MALLOC_TRIM_BYTES (1 << 20) /* fixed: the library's own would grow with the largest block */
+#define MALLOC_MMAP_BYTES (256 << 10)
 
 struct run {
 	struct hub hub;
@@ -94,12 +99,15 @@ static int listen_on_port(struct hub *h, struct err *e)
 		.cert_file = h->server_cert,
 		.key_file = h->server_key,
 		.client_ca_file = h->ca_cert,
+		.n_fronts = h->config->n_fronts,
 		.n_workers = h->config->n_workers,
 		.wants_stream = rest_wants_stream,
 		.handle = rest_handle,
 		.ws_path = LINK_PATH,
 		.ws_protocol = LINK_PROTOCOL,
 		.ws = &session_ws_ops,
+		.front_starts = session_front_starts,
+		.front_ends = session_front_ends,
 		.ws_max_message_bytes = LINK_FRAME_MAX,
 		.ws_max_queue_bytes = 8 << 20,
 		.ctx = h,
@@ -148,14 +156,32 @@ static void finish(struct run *run)
 		uv_run(h->loop, UV_RUN_DEFAULT);
 	}
 	http_server_free(h->http);
-	sessions_free(h->sessions);
 	/* Handles closed by the parts above get their last callbacks. */
 	uv_run(h->loop, UV_RUN_DEFAULT);
+	sessions_free(h->sessions);
 	rest_free(h->rest);
 	auth_free(h->auth);
 	store_close(h->store);
 	setup_done(h, &run->setup);
 	uv_loop_close(h->loop);
+}
+
+/*
+ * As many files as the system lets us have: each node is one. And memory for many small things that come and go: a few arenas,
+ * whose free ends go back to the system.
+ */
+static void set_limits(void)
+{
+	struct rlimit files = { 0 };
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+			log_warn("file_limit_kept", "limit=%llu", (unsigned long long)files.rlim_cur);
+	}
+	(void)mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+	(void)mallopt(M_TRIM_THRESHOLD, MALLOC_TRIM_BYTES);
+	(void)mallopt(M_MMAP_THRESHOLD, MALLOC_MMAP_BYTES);
 }
 
 static int run_hub(const struct config *c)
@@ -165,6 +191,7 @@ static int run_hub(const struct config *c)
 	struct err e = { 0 };
 	int rc;
 
+	set_limits();
 	uv_loop_init(&loop);
 	run.hub.loop = &loop;
 	rc = start(&run, &e);

@@ -11,10 +11,12 @@
 #include "link/frame.h"
 #include "link/link.h"
 
-/* The loop's side: connections come and go, bytes go out in order, silence is noticed. */
+/* The fronts' side: connections come and go, bytes go out in order, silence is noticed. */
 
-#define TICK_MS 1000u
-#define PUMP_MS 2u
+static uint64_t ms_of(int64_t ns)
+{
+	return (uint64_t)(ns / NS_PER_MS);
+}
 
 /* ---- the table of connected nodes ---- */
 
@@ -36,63 +38,102 @@ struct session *session_find_up(struct sessions *s, const char *node_id)
 	return x;
 }
 
-static void table_remove(struct sessions *s, struct session *x)
+/* Under the lock. */
+static void table_unlink(struct sessions *s, struct session *x)
 {
-	pthread_mutex_lock(&s->lock);
 	if (x->is_up) {
 		struct session **at = &s->up[bucket_of(x->node_id)];
 		while (*at != x)
 			at = &(*at)->next_up;
 		*at = x->next_up;
 		x->is_up = false;
+		s->n_up--;
 	}
-	pthread_mutex_unlock(&s->lock);
 }
 
-/* Returns the session that was there before under the same identity. */
-static struct session *table_replace(struct sessions *s, struct session *x, uint64_t revision)
+/* Returns whether it was there. */
+static bool table_remove(struct sessions *s, struct session *x)
+{
+	bool was_up;
+
+	pthread_mutex_lock(&s->lock);
+	was_up = x->is_up;
+	table_unlink(s, x);
+	pthread_mutex_unlock(&s->lock);
+	return was_up;
+}
+
+/* Returns the serial of the session that was there before under the same identity; 0: none, or this one. */
+static uint64_t table_replace(struct sessions *s, struct session *x, uint64_t revision)
 {
 	struct session *old, **bucket = &s->up[bucket_of(x->node_id)];
+	uint64_t serial = 0;
 
 	pthread_mutex_lock(&s->lock);
 	old = session_find_up(s, x->node_id);
-	pthread_mutex_unlock(&s->lock);
+	if (old && old != x)
+		serial = old->serial;
 	if (old)
-		table_remove(s, old);
-	pthread_mutex_lock(&s->lock);
+		table_unlink(s, old);
 	x->sent_revision = revision;
 	x->is_up = true;
 	x->next_up = *bucket;
 	*bucket = x;
+	s->n_up++;
 	pthread_mutex_unlock(&s->lock);
-	return old;
+	return serial;
 }
 
-static struct session **serial_slot(struct sessions *s, uint64_t serial)
+static struct session **serial_slot(struct session_front *f, uint64_t serial)
 {
-	struct session **at = &s->by_serial[serial & (SESSION_BUCKETS - 1)];
+	struct session **at = &f->by_serial[serial / HTTP_FRONTS_MAX & (SESSION_BUCKETS - 1)];
 
 	while (*at && (*at)->serial != serial)
 		at = &(*at)->next_serial;
 	return at;
 }
 
-static void list_add(struct sessions *s, struct session *x)
+static void list_add(struct session_front *f, struct session *x)
 {
-	*serial_slot(s, x->serial) = x;
-	x->next = s->all;
-	x->at = &s->all;
+	*serial_slot(f, x->serial) = x;
+	x->next = f->all;
+	x->at = &f->all;
 	if (x->next)
 		x->next->at = &x->next;
-	s->all = x;
+	f->all = x;
 }
 
-static void list_remove(struct sessions *s, struct session *x)
+static void seen_remove(struct session *x)
 {
-	*serial_slot(s, x->serial) = x->next_serial;
+	if (!x->seen_at)
+		return;
+	*x->seen_at = x->seen_next;
+	if (x->seen_next)
+		x->seen_next->seen_at = x->seen_at;
+	x->seen_at = NULL;
+}
+
+static void seen_add(struct session *x)
+{
+	struct session_front *f = x->front;
+
+	if (x->seen_at)
+		return;
+	x->seen_next = f->seen;
+	x->seen_at = &f->seen;
+	if (x->seen_next)
+		x->seen_next->seen_at = &x->seen_next;
+	f->seen = x;
+}
+
+static void list_remove(struct session_front *f, struct session *x)
+{
+	*serial_slot(f, x->serial) = x->next_serial;
 	*x->at = x->next;
 	if (x->next)
 		x->next->at = x->at;
+	wheel_clear(&x->silence);
+	seen_remove(x);
 }
 
 /* ---- out ---- */
@@ -137,26 +178,22 @@ static void queue_drain(struct session *x, struct out_queue *q, size_t limit)
 	}
 }
 
-static bool session_drain(struct session *x)
+static void session_drain(struct session *x)
 {
 	queue_drain(x, &x->control, SESSION_SOCKET_MAX);
 	if (!x->control.head)
 		queue_drain(x, &x->bulk, SESSION_BULK_MAX);
-	return !x->control.head && !x->bulk.head;
 }
 
-static void on_pump(uv_timer_t *timer)
+/* The socket took all it was given. */
+static void on_room(void *ctx, struct http_ws *ws, void *user)
 {
-	struct sessions *s = timer->data;
-	bool idle = true;
+	struct session *x = user;
 
-	for (struct session *x = s->all; x; x = x->next)
-		if (x->state != SESSION_CLOSING)
-			idle &= session_drain(x);
-	if (idle) {
-		uv_timer_stop(timer);
-		s->pump_active = false;
-	}
+	(void)ctx;
+	(void)ws;
+	if (x->state != SESSION_CLOSING)
+		session_drain(x);
 }
 
 void session_send_bytes(struct sessions *s, struct session *x, const uint8_t *data, size_t size, bool bulk)
@@ -169,9 +206,7 @@ void session_send_bytes(struct sessions *s, struct session *x, const uint8_t *da
 		session_goodbye(s, x, "the node does not read what it is sent", 5000);
 		return;
 	}
-	if (session_drain(x) || s->pump_active)
-		return;
-	s->pump_active = uv_timer_start(&s->pump, on_pump, PUMP_MS, PUMP_MS) == 0;
+	session_drain(x);
 }
 
 void session_send(struct sessions *s, struct session *x, const Demarc__V1__Frame *f)
@@ -204,7 +239,8 @@ void session_goodbye(struct sessions *s, struct session *x, const char *reason, 
 	if (frame_encode(&f, &data, &size) == 0 && http_ws_send(x->ws, data, size) < 0)
 		log_limited(LOG_WARN_, "goodbye_unsent", "node=%s", x->node_id);
 	x->state = SESSION_CLOSING;
-	table_remove(s, x);
+	wheel_clear(&x->silence); /* the closing has a time-out of its own */
+	(void)table_remove(s, x);
 	http_ws_close(x->ws, 1000, "goodbye");
 }
 
@@ -214,19 +250,22 @@ static int on_open(void *ctx, struct http_ws *ws, struct str cn, struct str peer
 {
 	struct hub *h = ctx;
 	struct sessions *s = h->sessions;
+	struct session_front *f = s ? &s->fronts[http_ws_front(ws)] : NULL;
 	struct session *x;
 
-	if (!s || cn.len == 0 || cn.len >= sizeof(x->node_id))
+	if (!f || !f->open || cn.len == 0 || cn.len >= sizeof(x->node_id))
 		return -EPERM;
 	x = calloc(1, sizeof(*x));
 	if (!x)
 		return -ENOMEM;
 	x->ws = ws;
-	x->serial = ++s->next_serial;
+	x->front = f;
+	x->serial = ++f->n_serials * HTTP_FRONTS_MAX + f->index;
 	x->opened_ns = x->last_rx_ns = clock_mono_ns();
 	(void)str_copy(x->node_id, sizeof(x->node_id), cn);
 	(void)str_copy(x->peer, sizeof(x->peer), peer);
-	list_add(s, x);
+	list_add(f, x);
+	wheel_set(&f->wheel, &x->silence, ms_of(x->opened_ns) + SESSION_HELLO_MS);
 	*ret_user = x;
 	return 0;
 }
@@ -242,7 +281,7 @@ static int on_message(void *ctx, struct http_ws *ws, void *user, const void *dat
 	if (!s || x->state == SESSION_CLOSING)
 		return 0;
 	x->last_rx_ns = clock_mono_ns();
-	x->seen = true;
+	seen_add(x);
 	if (frame_decode(FRAME_FROM_NODE, data, size, &f, &e) < 0) {
 		log_limited(LOG_WARN_, "session_bad_frame", "node=%s peer=%s bytes=%zu reason=%s",
 			    x->node_id, x->peer, size, LOGQ(e.msg));
@@ -260,17 +299,21 @@ static void on_close(void *ctx, struct http_ws *ws, void *user)
 	(void)ws;
 	if (!s || !x)
 		return;
-	if (x->is_up)
+	if (table_remove(s, x))
 		log_limited(LOG_INFO_, "node_disconnected", "node=%s peer=%s", x->node_id, x->peer);
-	table_remove(s, x);
+	if (x->state != SESSION_NEW)
+		strbuf_addf(&x->front->gone, "%s\n", x->node_id);
 	session_calls_lost(s, x->serial);
-	list_remove(s, x);
+	list_remove(x->front, x);
 	queue_clear(&x->control);
 	queue_clear(&x->bulk);
 	free(x);
 }
 
-const struct http_ws_ops session_ws_ops = { .open = on_open, .message = on_message, .close = on_close };
+const struct http_ws_ops session_ws_ops = { .open = on_open,
+					    .message = on_message,
+					    .room = on_room,
+					    .close = on_close };
 
 /* ---- posts ---- */
 
@@ -294,14 +337,14 @@ static void send_hub_hello(struct sessions *s, struct session *x, const struct p
 
 static void hello_done(struct sessions *s, struct session *x, const struct post *p)
 {
-	struct session *old;
+	uint64_t old;
 
 	if (!x->hello_pending)
 		return;
 	x->hello_pending = false;
 	old = table_replace(s, x, p->resync ? 0 : p->node_revision);
-	if (old && old != x)
-		session_goodbye(s, old, "replaced by a newer connection of the same node", 5000);
+	if (old) /* on another front, perhaps */
+		session_post_close(s, old, "replaced by a newer connection of the same node", 5000);
 	if (x->state == SESSION_NEW)
 		log_info("node_connected", "node=%s peer=%s revision=%llu resync=%d", x->node_id,
 			 x->peer, (unsigned long long)p->node_revision, p->resync);
@@ -321,17 +364,11 @@ static void send_report_ack(struct sessions *s, struct session *x, uint64_t seq)
 	session_send(s, x, &f);
 }
 
-void session_take_post(struct sessions *s, struct post *p)
+static void take_post(struct session_front *f, struct post *p)
 {
-	struct session *x;
+	struct sessions *s = f->sessions;
+	struct session *x = *serial_slot(f, p->serial);
 
-	if (p->kind == POST_DROP) {
-		pthread_mutex_lock(&s->lock);
-		x = session_find_up(s, p->node_id);
-		pthread_mutex_unlock(&s->lock);
-	} else {
-		x = *serial_slot(s, p->serial);
-	}
 	if (!x || x->state == SESSION_CLOSING)
 		return;
 	switch (p->kind) {
@@ -350,7 +387,6 @@ void session_take_post(struct sessions *s, struct post *p)
 		send_report_ack(s, x, p->report_seq);
 		break;
 	case POST_CLOSE:
-	case POST_DROP:
 		log_limited(LOG_WARN_, "session_closed", "node=%s peer=%s reason=%s", x->node_id,
 			    x->peer, LOGQ(p->text));
 		session_goodbye(s, x, p->text, p->retry_after_ms);
@@ -360,115 +396,145 @@ void session_take_post(struct sessions *s, struct post *p)
 
 static void on_async(uv_async_t *async)
 {
-	struct sessions *s = async->data;
+	struct session_front *f = async->data;
 	struct post *list, *next;
 
-	pthread_mutex_lock(&s->lock);
-	list = s->post_head;
-	s->post_head = NULL;
-	s->post_tail = &s->post_head;
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_lock(&f->lock);
+	list = f->post_head;
+	f->post_head = NULL;
+	f->post_tail = &f->post_head;
+	pthread_mutex_unlock(&f->lock);
 	for (; list; list = next) {
 		next = list->next;
-		session_take_post(s, list);
+		take_post(f, list);
 		post_free(list);
 	}
 }
 
 /* ---- time ---- */
 
-static bool is_dead(const struct session *x, int64_t now)
+/* The end of a silence, unless something was heard meanwhile. */
+static void on_silence(struct wheel_node *n, void *ctx)
 {
-	if (x->state == SESSION_UP)
-		return now - x->last_rx_ns > SESSION_DEAD_MS * NS_PER_MS;
-	return now - x->opened_ns > SESSION_HELLO_MS * NS_PER_MS;
+	struct session_front *f = ctx;
+	struct session *x = CONTAINER_OF(n, struct session, silence);
+	int64_t from = x->state == SESSION_UP ? x->last_rx_ns : x->opened_ns;
+	uint64_t until = ms_of(from) + (x->state == SESSION_UP ? SESSION_DEAD_MS : SESSION_HELLO_MS);
+	uint64_t now = ms_of(clock_mono_ns());
+
+	if (x->state == SESSION_NEW && x->hello_pending) /* the wait is the store's */
+		until = now + SESSION_HELLO_MS;
+	if (until > now) {
+		wheel_set(&f->wheel, n, until);
+		return;
+	}
+	log_limited(LOG_WARN_, "session_silent", "node=%s peer=%s", x->node_id, x->peer);
+	session_goodbye(f->sessions, x, "no sign of life", 0);
 }
 
-/* Nodes heard of since the last time, in lists of at most SEEN_LIST_BYTES. */
+/* Ids, a line each, in jobs of at most SEEN_LIST_BYTES and a line: none holds the store's transaction for long. */
 #define SEEN_LIST_BYTES 20000
-static void flush_seen(struct sessions *s)
+static void push_seen(struct sessions *s, struct strbuf *list, size_t min_bytes)
+{
+	struct job *j;
+
+	if (list->len == 0 || list->len < min_bytes)
+		return;
+	j = job_new(JOB_SEEN, 0, "");
+	if (j)
+		j->seen = strbuf_take(list);
+	job_thread_push(&s->store, j);
+	strbuf_done(list);
+}
+
+static void flush_seen(struct session_front *f)
 {
 	struct strbuf list = { 0 };
 
-	for (struct session *x = s->all; x; x = x->next) {
-		if (x->state != SESSION_UP || !x->seen)
-			continue;
-		x->seen = false;
-		strbuf_addf(&list, "%s\n", x->node_id);
-		if (list.len < SEEN_LIST_BYTES && x->next)
-			continue;
-		struct job *j = job_new(JOB_SEEN, 0, "");
-		if (j)
-			j->seen = strbuf_take(&list);
-		job_thread_push(&s->store, j);
-		list = (struct strbuf){ 0 };
+	while (f->seen) {
+		strbuf_addf(&list, "%s\n", f->seen->node_id);
+		seen_remove(f->seen);
+		push_seen(f->sessions, &list, SEEN_LIST_BYTES);
 	}
-	if (list.len) {
-		struct job *j = job_new(JOB_SEEN, 0, "");
-		if (j)
-			j->seen = strbuf_take(&list);
-		job_thread_push(&s->store, j);
-	}
+	push_seen(f->sessions, &list, 0);
 	strbuf_done(&list);
+}
+
+static bool is_due(int64_t now, unsigned every_ms, int64_t *last)
+{
+	if (now - *last < every_ms * NS_PER_MS)
+		return false;
+	*last = now;
+	return true;
 }
 
 static void on_tick(uv_timer_t *timer)
 {
-	struct sessions *s = timer->data;
+	struct session_front *f = timer->data;
+	struct sessions *s = f->sessions;
 	int64_t now = clock_mono_ns();
 
-	for (struct session *x = s->all, *next; x; x = next) {
-		next = x->next;
-		if (x->state != SESSION_CLOSING && is_dead(x, now)) {
-			log_limited(LOG_WARN_, "session_silent", "node=%s peer=%s", x->node_id, x->peer);
-			session_goodbye(s, x, "no sign of life", 0);
-		}
-	}
-	if (now - s->last_seen_ns >= SESSION_SEEN_MS * NS_PER_MS) {
-		s->last_seen_ns = now;
-		flush_seen(s);
-	}
-	if (s->all && now - s->last_sweep_ns >= SESSION_SWEEP_MS * NS_PER_MS) {
-		s->last_sweep_ns = now;
+	wheel_turn(&f->wheel, ms_of(now), on_silence, f);
+	if (is_due(now, SESSION_GONE_MS, &f->last_gone_ns))
+		push_seen(s, &f->gone, 0);
+	if (is_due(now, SESSION_SEEN_MS, &f->last_seen_ns))
+		flush_seen(f);
+	if (f->index == 0 && is_due(now, SESSION_SWEEP_MS, &s->last_sweep_ns))
 		job_thread_push(&s->reader, job_new(JOB_SWEEP, 0, ""));
-	}
 }
 
 /* ---- life ---- */
 
-static void sessions_release(struct sessions *s)
+int session_front_starts(void *ctx, unsigned front, uv_loop_t *loop, struct err *e)
 {
-	for (struct post *p = s->post_head, *next; p; p = next) {
-		next = p->next;
-		post_free(p);
-	}
-	pthread_mutex_destroy(&s->lock);
-	free(s);
-}
-
-static void on_handle_closed(uv_handle_t *handle)
-{
-	struct sessions *s = handle->data;
-
-	if (--s->n_open_handles == 0)
-		sessions_release(s);
-}
-
-static int start_handles(struct sessions *s, struct err *e)
-{
-	uv_loop_t *loop = s->hub->loop;
-	int rc = uv_async_init(loop, &s->async, on_async);
+	struct sessions *s = ((struct hub *)ctx)->sessions;
+	struct session_front *f = &s->fronts[front];
+	int rc = uv_async_init(loop, &f->async, on_async);
 
 	if (rc < 0)
 		return err_errno(e, rc, "cannot watch for node sessions");
-	(void)uv_timer_init(loop, &s->tick); /* cannot fail */
-	(void)uv_timer_init(loop, &s->pump);
-	s->n_open_handles = 3;
-	s->async.data = s->tick.data = s->pump.data = s;
-	uv_unref((uv_handle_t *)&s->async);
-	uv_unref((uv_handle_t *)&s->tick);
-	(void)uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
+	(void)uv_timer_init(loop, &f->tick); /* cannot fail */
+	f->async.data = f->tick.data = f;
+	f->last_seen_ns = f->last_gone_ns = clock_mono_ns();
+	wheel_init(&f->wheel, SESSION_TICK_MS, ms_of(f->last_seen_ns));
+	(void)uv_timer_start(&f->tick, on_tick, SESSION_TICK_MS, SESSION_TICK_MS);
+	pthread_mutex_lock(&f->lock);
+	f->open = true;
+	pthread_mutex_unlock(&f->lock);
 	return 0;
+}
+
+/* The server has closed every connection of the front, and so every session. */
+void session_front_ends(void *ctx, unsigned front)
+{
+	struct session_front *f = &((struct hub *)ctx)->sessions->fronts[front];
+
+	pthread_mutex_lock(&f->lock);
+	f->open = false;
+	pthread_mutex_unlock(&f->lock);
+	push_seen(f->sessions, &f->gone, 0);
+	uv_close((uv_handle_t *)&f->async, NULL);
+	uv_close((uv_handle_t *)&f->tick, NULL);
+}
+
+static void front_done(struct session_front *f)
+{
+	for (struct post *p = f->post_head, *next; p; p = next) {
+		next = p->next;
+		post_free(p);
+	}
+	strbuf_done(&f->gone);
+	pthread_mutex_destroy(&f->lock);
+}
+
+static void front_init(struct sessions *s, unsigned i)
+{
+	struct session_front *f = &s->fronts[i];
+
+	f->sessions = s;
+	f->index = i;
+	f->post_tail = &f->post_head;
+	pthread_mutex_init(&f->lock, NULL);
 }
 
 int sessions_new(struct hub *h, struct sessions **ret, struct err *e)
@@ -479,14 +545,10 @@ int sessions_new(struct hub *h, struct sessions **ret, struct err *e)
 	if (!s)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for node sessions");
 	s->hub = h;
-	s->post_tail = &s->post_head;
-	s->last_seen_ns = s->last_sweep_ns = clock_mono_ns();
+	s->last_sweep_ns = clock_mono_ns();
 	pthread_mutex_init(&s->lock, NULL);
-	rc = start_handles(s, e);
-	if (rc < 0) {
-		sessions_release(s);
-		return rc;
-	}
+	for (unsigned i = 0; i < HTTP_FRONTS_MAX; i++)
+		front_init(s, i);
 	rc = job_thread_start(&s->store, s, 256, session_store_run, e);
 	if (rc >= 0)
 		rc = job_thread_start(&s->reader, s, 64, session_reader_run, e);
@@ -509,15 +571,8 @@ void sessions_free(struct sessions *s)
 	job_thread_stop(&s->bulk);
 	if (s->hub->sessions == s)
 		s->hub->sessions = NULL;
-	for (struct session *x = s->all, *next; x; x = next) {
-		next = x->next;
-		session_calls_lost(s, x->serial);
-		queue_clear(&x->control);
-		queue_clear(&x->bulk);
-		free(x);
-	}
-	s->all = NULL;
-	uv_close((uv_handle_t *)&s->async, on_handle_closed);
-	uv_close((uv_handle_t *)&s->tick, on_handle_closed);
-	uv_close((uv_handle_t *)&s->pump, on_handle_closed);
+	for (unsigned i = 0; i < HTTP_FRONTS_MAX; i++)
+		front_done(&s->fronts[i]);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
 }

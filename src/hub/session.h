@@ -23,7 +23,10 @@ struct sessions;
 
 WARN_UNUSED int sessions_new(struct hub *h, struct sessions **ret, struct err *e);
 void sessions_free(struct sessions *s);
-extern const struct http_ws_ops session_ws_ops; /* ctx is the struct hub */
+/* For http_config; ctx is the struct hub. */
+extern const struct http_ws_ops session_ws_ops;
+WARN_UNUSED int session_front_starts(void *ctx, unsigned front, uv_loop_t *loop, struct err *e);
+void session_front_ends(void *ctx, unsigned front);
 
 /* Worker threads: compile one node's intent inside the open write transaction. Returns 1 when something changed, 0 when not. */
 WARN_UNUSED int intent_compile(struct db *db, const char *node_id, struct err *e);

@@ -23,14 +23,18 @@ void session_wake(struct hub *h, const char *node_id)
 void session_drop(struct hub *h, const char *node_id, const char *reason)
 {
 	struct sessions *s = h->sessions;
-	struct post *p = s ? post_new(POST_DROP, 0) : NULL;
+	const struct session *x;
+	uint64_t serial = 0;
 
-	if (!p)
+	if (!s)
 		return;
-	(void)str_copy(p->node_id, sizeof(p->node_id), str_of(node_id));
-	(void)str_copy(p->text, sizeof(p->text), str_of(reason));
-	p->retry_after_ms = 60000;
-	sessions_post(s, p);
+	pthread_mutex_lock(&s->lock);
+	x = session_find_up(s, node_id);
+	if (x)
+		serial = x->serial;
+	pthread_mutex_unlock(&s->lock);
+	if (serial)
+		session_post_close(s, serial, reason, 60000);
 }
 
 bool session_is_up(struct hub *h, const char *node_id)

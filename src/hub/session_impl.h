@@ -3,17 +3,18 @@
 #define DEMARC_HUB_SESSION_IMPL_H
 
 /*
- * Inside of the node sessions. Four parties share `struct sessions`:
+ * Inside of the node sessions. A session lives on the front of its connection (http/server.h), and only that thread touches it.
+ * Four parties share `struct sessions`:
  *
- *   loop thread     WebSocket events, frames in and out, heartbeats       session.c, session_frames.c
+ *   fronts          WebSocket events, frames in and out, heartbeats       session.c, session_frames.c
  *   store thread    hello, reports, acks, last seen: batches of writes    session_store.c, session_report.c
  *   reader thread   deltas and snapshots of intent                        session_intent.c
  *   bulk thread     chunks of image files                                 session_chunk.c
  *   any thread      session_wake, session_drop, session_call              session_call.c
  *
- * A session is named by its serial outside of the loop thread: it may be gone when an answer comes, and then the answer is
- * dropped. Work goes to the threads as jobs, results come back to the loop as posts (uv_async). Only the table of connected
- * nodes and the calls in progress are under the lock.
+ * A session is named by its serial, which names its front too, outside of that thread: it may be gone when an answer comes, and
+ * then the answer is dropped. Work goes to the threads as jobs, results come back to the front as posts (uv_async). Only the
+ * table of connected nodes and the calls in progress are under the lock.
  */
 
 #include <pthread.h>
@@ -23,6 +24,8 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/str.h"
+#include "base/wheel.h"
 #include "demarc.pb-c.h"
 #include "hub/hub.h"
 #include "hub/session.h"
@@ -30,7 +33,9 @@
 #define SESSION_HEARTBEAT_MS 5000u		   /* the node pings at this interval */
 #define SESSION_DEAD_MS (3 * SESSION_HEARTBEAT_MS) /* silence after which a session is closed */
 #define SESSION_HELLO_MS 10000u			   /* from the handshake to NodeHello */
-#define SESSION_SEEN_MS 10000u /* last_seen of all nodes is written at this interval */
+#define SESSION_SEEN_MS 60000u /* last_seen of connected nodes is written at this interval */
+#define SESSION_GONE_MS 10000u /* of those that left */
+#define SESSION_TICK_MS 250u
 #define SESSION_SWEEP_MS 5000u /* lost wake-ups are looked for at this interval */
 #define SESSION_CHUNKS_MAX 8   /* chunk requests of one node that wait */
 #define SESSION_REPORTS_MAX 64 /* reports of one node that wait for the store */
@@ -90,7 +95,7 @@ WARN_UNUSED int job_thread_start(struct job_thread *t, struct sessions *s, unsig
 void job_thread_push(struct job_thread *t, struct job *take);
 void job_thread_stop(struct job_thread *t); /* waits for what runs, frees what waits */
 
-/* ---- posts: results for the loop ---- */
+/* ---- posts: results for a front ---- */
 
 enum post_kind {
 	POST_HELLO, /* hello is checked: hub_hello is `frame`'s, or refused with `text` */
@@ -98,7 +103,6 @@ enum post_kind {
 	POST_CHUNK, /* bytes, behind control frames */
 	POST_ACKED, /* report stored: ReportAck follows */
 	POST_CLOSE, /* goodbye with text, retry_after_ms */
-	POST_DROP,  /* the same, by node id */
 };
 struct post {
 	struct post *next;
@@ -114,7 +118,7 @@ struct post {
 };
 struct post *post_new(enum post_kind kind, uint64_t serial);
 void post_free(struct post *p);
-void sessions_post(struct sessions *s, struct post *take); /* any thread */
+void sessions_post(struct sessions *s, struct post *take); /* any thread; to the front of the serial */
 
 /* ---- sessions ---- */
 
@@ -131,10 +135,14 @@ struct out_queue {
 
 enum session_state { SESSION_NEW, SESSION_UP, SESSION_CLOSING };
 
-/* Loop thread's, but for the fields named under the lock. */
+/* Its front's, but for the fields named under the lock. */
 struct session {
-	struct session *next, **at;  /* all sessions; at: what points here */
+	struct session *next, **at;  /* all sessions of the front; at: what points here */
 	struct session *next_serial; /* chain of by_serial */
+	struct session *seen_next,
+		**seen_at; /* in the front's list of those heard of; seen_at NULL: not in it */
+	struct session_front *front;
+	struct wheel_node silence;
 	uint64_t serial;
 	struct http_ws *ws;
 	char node_id[40]; /* from the certificate */
@@ -142,7 +150,6 @@ struct session {
 	enum session_state state;
 	int64_t opened_ns, last_rx_ns;
 	unsigned n_reports, n_chunks; /* with the threads */
-	bool seen;		      /* since last_seen was written */
 	bool hello_pending;	      /* with the store thread */
 	struct out_queue control, bulk;
 	/* under sessions.lock */
@@ -159,37 +166,48 @@ struct call {
 	pthread_cond_t cond;
 };
 
-#define SESSION_BUCKETS 4096 /* power of two; 10,000 nodes: chains of two or three */
+#define SESSION_BUCKETS 8192 /* power of two; 15,000 nodes: chains of two */
+
+struct session_front {
+	struct sessions *sessions;
+	unsigned index;
+	uv_async_t async;
+	uv_timer_t tick;
+	struct wheel wheel; /* of silence */
+	struct session *all;
+	struct session *seen; /* heard of since last_seen was written */
+	struct strbuf gone;   /* ids of those that left since, a line each */
+	struct session *by_serial[SESSION_BUCKETS];
+	uint64_t n_serials;
+	int64_t last_seen_ns, last_gone_ns;
+
+	pthread_mutex_t lock; /* below */
+	bool open;	      /* the async handle may be used */
+	struct post *post_head, **post_tail;
+};
 
 struct sessions {
 	struct hub *hub;
-	uv_async_t async;
-	uv_timer_t tick, pump;
-	bool pump_active;
-	unsigned n_open_handles;
-	struct session *all;
-	struct session *by_serial[SESSION_BUCKETS];
-	uint64_t next_serial;
-	int64_t last_seen_ns, last_sweep_ns;
+	struct session_front fronts[HTTP_FRONTS_MAX];
+	int64_t last_sweep_ns; /* first front's */
 	struct job_thread store, reader, bulk;
 
 	pthread_mutex_t lock; /* below */
 	struct session *up[SESSION_BUCKETS];
+	unsigned n_up;
 	struct call *calls;
 	uint64_t next_request; /* even */
-	struct post *post_head, **post_tail;
 };
 
 /* Under the lock; NULL when the node is not connected. */
 struct session *session_find_up(struct sessions *s, const char *node_id);
 
-/* Loop thread. */
+/* Thread of the session's front. */
 void session_send(struct sessions *s, struct session *x, const Demarc__V1__Frame *f);
 void session_send_bytes(struct sessions *s, struct session *x, const uint8_t *data, size_t size,
 			bool bulk);
 void session_goodbye(struct sessions *s, struct session *x, const char *reason, uint32_t retry_after_ms);
 int session_take_frame(struct sessions *s, struct session *x, Demarc__V1__Frame *take);
-void session_take_post(struct sessions *s, struct post *p);
 void session_calls_lost(struct sessions *s, uint64_t serial);
 /* Gives the answer to the call that waits for it; frees it when nobody does. */
 void session_call_answer(struct sessions *s, uint64_t serial, Demarc__V1__Frame *take);

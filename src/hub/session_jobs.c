@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "link/frame.h"
 
-/* The threads behind the sessions, and the way back to the loop. */
+/* The threads behind the sessions, and the way back to the fronts. */
 
 struct job *job_new(enum job_kind kind, uint64_t serial, const char *node_id)
 {
@@ -145,16 +145,25 @@ void post_free(struct post *p)
 
 void sessions_post(struct sessions *s, struct post *take)
 {
+	struct session_front *f = take ? &s->fronts[take->serial % HTTP_FRONTS_MAX] : NULL;
+	bool first;
+
 	if (!take) {
 		log_limited(LOG_ERROR_, "session_no_memory", "what=post");
 		return;
 	}
 	take->next = NULL;
-	pthread_mutex_lock(&s->lock);
-	*s->post_tail = take;
-	s->post_tail = &take->next;
-	pthread_mutex_unlock(&s->lock);
-	(void)uv_async_send(&s->async);
+	pthread_mutex_lock(&f->lock);
+	first = !f->post_head;
+	if (f->open) {
+		*f->post_tail = take;
+		f->post_tail = &take->next;
+		if (first)
+			(void)uv_async_send(&f->async);
+		take = NULL;
+	}
+	pthread_mutex_unlock(&f->lock);
+	post_free(take); /* the hub stops */
 }
 
 void session_post_frame(struct sessions *s, uint64_t serial, enum post_kind kind,

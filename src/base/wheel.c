@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/wheel.h"
+
+#include "base/cleanup.h"
+
+static void list_init(struct wheel_node *head)
+{
+	head->prev = head->next = head;
+}
+
+static void unlink_node(struct wheel_node *n)
+{
+	if (!n->next)
+		return;
+	n->prev->next = n->next;
+	n->next->prev = n->prev;
+	n->prev = n->next = NULL;
+}
+
+static void link_node(struct wheel_node *head, struct wheel_node *n)
+{
+	n->prev = head->prev;
+	n->next = head;
+	head->prev->next = n;
+	head->prev = n;
+}
+
+void wheel_init(struct wheel *w, unsigned slot_ms, uint64_t now_ms)
+{
+	w->slot_ms = slot_ms;
+	w->done = now_ms / slot_ms;
+	for (unsigned i = 0; i < WHEEL_SLOTS; i++)
+		list_init(&w->slots[i]);
+}
+
+/* The first slot that begins when the node is due, or later, and has not been looked at. */
+static uint64_t slot_of(const struct wheel *w, uint64_t at_ms)
+{
+	return MAX_OF((at_ms + w->slot_ms - 1) / w->slot_ms, w->done + 1);
+}
+
+static void place(struct wheel *w, struct wheel_node *n)
+{
+	n->slot = slot_of(w, n->at_ms);
+	link_node(&w->slots[n->slot % WHEEL_SLOTS], n);
+}
+
+void wheel_set(struct wheel *w, struct wheel_node *n, uint64_t at_ms)
+{
+	n->at_ms = at_ms;
+	if (n->next && n->slot <= slot_of(w, at_ms))
+		return; /* looked at early enough where it is */
+	unlink_node(n);
+	place(w, n);
+}
+
+void wheel_clear(struct wheel_node *n)
+{
+	unlink_node(n);
+	n->at_ms = 0;
+}
+
+/* Not yet due: a later round's, or put off meanwhile. */
+static void look_at(struct wheel *w, struct wheel_node *n, uint64_t now_ms,
+		    void (*fn)(struct wheel_node *, void *), void *ctx)
+{
+	unlink_node(n);
+	if (n->at_ms > now_ms) {
+		place(w, n);
+		return;
+	}
+	n->at_ms = 0;
+	fn(n, ctx);
+}
+
+void wheel_turn(struct wheel *w, uint64_t now_ms, void (*fn)(struct wheel_node *n, void *ctx), void *ctx)
+{
+	uint64_t now = now_ms / w->slot_ms;
+
+	/* After a pause of more than a round each slot is looked at once. */
+	if (now > w->done + WHEEL_SLOTS)
+		w->done = now - WHEEL_SLOTS;
+	while (w->done < now) {
+		struct wheel_node *slot = &w->slots[++w->done % WHEEL_SLOTS], due;
+
+		/* What is put back into this slot belongs to a later round. */
+		list_init(&due);
+		while (slot->next != slot) {
+			struct wheel_node *n = slot->next;
+			unlink_node(n);
+			link_node(&due, n);
+		}
+		while (due.next != &due)
+			look_at(w, due.next, now_ms, fn, ctx);
+	}
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/wheel.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+
+#define SLOT_MS 10u
+
+struct thing {
+	struct wheel_node node; /* first */
+	unsigned n_fired;
+	uint64_t again_ms;	   /* set again so much later, once */
+	struct wheel_node *victim; /* cleared when this one fires */
+};
+
+struct run {
+	struct wheel w;
+	uint64_t now_ms;
+};
+
+static void on_due(struct wheel_node *n, void *ctx)
+{
+	struct thing *t = (struct thing *)n;
+	struct run *r = ctx;
+
+	t->n_fired++;
+	if (t->victim)
+		wheel_clear(t->victim);
+	if (t->again_ms)
+		wheel_set(&r->w, n, r->now_ms + t->again_ms);
+	t->again_ms = 0;
+}
+
+static void go_to(struct run *r, uint64_t ms)
+{
+	r->now_ms = ms;
+	wheel_turn(&r->w, ms, on_due, r);
+}
+
+static void never_early_and_at_most_a_slot_late(void **state)
+{
+	struct run r = { .now_ms = 1000 };
+
+	wheel_init(&r.w, SLOT_MS, r.now_ms);
+	for (uint64_t in_ms = 1; in_ms < 3 * SLOT_MS * WHEEL_SLOTS; in_ms += 97) {
+		struct thing t = { 0 };
+		uint64_t from = r.now_ms;
+
+		wheel_set(&r.w, &t.node, from + in_ms);
+		while (!t.n_fired)
+			go_to(&r, r.now_ms + 1);
+		assert_true(r.now_ms >= from + in_ms);
+		assert_true(r.now_ms <= from + in_ms + SLOT_MS);
+		assert_false(wheel_is_set(&t.node));
+	}
+}
+
+static void what_is_put_off_fires_once_and_later(void **state)
+{
+	struct run r = { .now_ms = 5 };
+	struct thing t = { 0 };
+
+	wheel_init(&r.w, SLOT_MS, r.now_ms);
+	wheel_set(&r.w, &t.node, 100);
+	for (; r.now_ms < 90; go_to(&r, r.now_ms + 5))
+		wheel_set(&r.w, &t.node, r.now_ms + 200);
+	while (r.now_ms < 280) {
+		go_to(&r, r.now_ms + 5);
+		assert_int_equal(t.n_fired, 0);
+	}
+	go_to(&r, 310);
+	go_to(&r, 10000);
+	assert_int_equal(t.n_fired, 1);
+}
+
+static void what_is_brought_forward_fires_early(void **state)
+{
+	struct run r = { .now_ms = 5 };
+	struct thing t = { 0 };
+
+	wheel_init(&r.w, SLOT_MS, r.now_ms);
+	wheel_set(&r.w, &t.node, 100000);
+	wheel_set(&r.w, &t.node, 50);
+	go_to(&r, 60);
+	assert_int_equal(t.n_fired, 1);
+}
+
+static void a_cleared_one_does_not_fire(void **state)
+{
+	struct run r = { .now_ms = 5 };
+	struct thing a = { 0 }, b = { 0 }, unset = { 0 };
+
+	wheel_init(&r.w, SLOT_MS, r.now_ms);
+	wheel_clear(&unset.node);
+	wheel_set(&r.w, &a.node, 50);
+	wheel_set(&r.w, &b.node, 50);
+	a.victim = &b.node; /* both are in the list that is being looked at */
+	go_to(&r, 1000);
+	assert_int_equal(a.n_fired, 1);
+	assert_int_equal(b.n_fired, 0);
+}
+
+static void set_again_from_within(void **state)
+{
+	struct run r = { .now_ms = 5 };
+	struct thing t = { .again_ms = SLOT_MS * WHEEL_SLOTS };
+
+	wheel_init(&r.w, SLOT_MS, r.now_ms);
+	wheel_set(&r.w, &t.node, 50);
+	go_to(&r, 60);
+	assert_int_equal(t.n_fired, 1);
+	go_to(&r, 50 + SLOT_MS * WHEEL_SLOTS);
+	assert_int_equal(t.n_fired, 1);
+	go_to(&r, 80 + SLOT_MS * WHEEL_SLOTS);
+	assert_int_equal(t.n_fired, 2);
+}
+
+/* A laptop's lid, or a debugger: all that is due fires, once, in one turn. */
+static void a_long_pause(void **state)
+{
+	struct run r = { .now_ms = 5 };
+	struct thing t[40] = { 0 };
+
+	wheel_init(&r.w, SLOT_MS, r.now_ms);
+	for (size_t i = 0; i < ARRAY_LEN(t); i++)
+		wheel_set(&r.w, &t[i].node, 10 + i * 777);
+	go_to(&r, 1u << 30);
+	for (size_t i = 0; i < ARRAY_LEN(t); i++)
+		assert_int_equal(t[i].n_fired, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(never_early_and_at_most_a_slot_late),
+		cmocka_unit_test(what_is_put_off_fires_once_and_later),
+		cmocka_unit_test(what_is_brought_forward_fires_early),
+		cmocka_unit_test(a_cleared_one_does_not_fire),
+		cmocka_unit_test(set_again_from_within),
+		cmocka_unit_test(a_long_pause),
+	};
+
+	return cmocka_run_group_tests_name("base-wheel", tests, NULL, NULL);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "http/tls.h"
+
+/* One loop of the server: accepts, times, hands finished requests back, stops. */
+
+#define ACCEPT_BURST 64 /* connections per turn of the loop */
+#define OVER_LIMIT_MAX                                                                             \
+	64 /* connections beyond n_conns that are told 503; further ones are closed at once */
+
+/* Out of descriptors, a client that waits in the queue would keep the listener readable: turns it away. */
+static void refuse_one(struct front *f)
+{
+	close_fdp(&f->spare_fd);
+	int fd = accept4(f->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	f->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* Idle connections are only a saving for their clients: the one that has been idle longest makes room. */
+static void make_room(struct front *f)
+{
+	if (f->idle_first)
+		conn_drop(f->idle_first);
+}
+
+static void on_accept(uv_poll_t *handle, int status, int events)
+{
+	struct front *f = handle->data;
+	unsigned max = f->server->c.n_conns;
+
+	for (unsigned i = 0; i < ACCEPT_BURST && !f->stopping; i++) {
+		int fd = accept4(f->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+			refuse_one(f);
+		if (fd < 0)
+			return;
+		if (atomic_load(&f->server->n_conns) >= max)
+			make_room(f);
+		unsigned n = atomic_load(&f->server->n_conns);
+		if (n >= max + OVER_LIMIT_MAX)
+			close(fd);
+		else
+			conn_accept(f, fd, n >= max);
+	}
+}
+
+static void on_finished(struct exchange *x)
+{
+	struct conn *c = x->conn;
+
+	x->at_worker = false;
+	if (!c) {
+		exchange_free(x);
+		return;
+	}
+	reply_start(c);
+	conn_process(c);
+}
+
+static void on_wake(uv_async_t *handle)
+{
+	struct front *f = handle->data;
+	struct exchange *notices, *finished;
+
+	pool_collect(f, &notices, &finished);
+	for (struct exchange *x = notices; x; x = x->notice_next)
+		request_notice(x);
+	while (finished) {
+		struct exchange *x = finished;
+		finished = x->next;
+		on_finished(x);
+	}
+	if (atomic_load(&f->stop_asked) && !f->stopping)
+		front_begin_stop(f);
+	if (atomic_load(&f->end_asked) && !f->finishing)
+		front_end(f);
+}
+
+void front_wake(struct front *f)
+{
+	(void)uv_async_send(&f->wake); /* fails for a handle that is no async only */
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct front *f = handle->data;
+
+	if (--f->n_closing_handles == 0 && f->finishing && f->index == 0)
+		server_first_ended(f->server);
+}
+
+static void close_handle(struct front *f, uv_handle_t *handle)
+{
+	f->n_closing_handles++;
+	uv_close(handle, on_handle_closed);
+}
+
+void front_end(struct front *f)
+{
+	const struct http_config *c = &f->server->c;
+
+	f->finishing = true;
+	if (f->is_told && c->front_ends)
+		c->front_ends(c->ctx, f->index);
+	close_handle(f, (uv_handle_t *)&f->wake);
+	close_handle(f, (uv_handle_t *)&f->tick);
+	close_handle(f, (uv_handle_t *)&f->turn);
+	if (!f->stopping)
+		close_handle(f, (uv_handle_t *)&f->listener);
+}
+
+static void for_all_conns(struct front *f, void (*fn)(struct conn *c))
+{
+	for (struct conn *c = f->conns, *next; c; c = next) {
+		next = c->next;
+		fn(c);
+	}
+}
+
+static void on_due(struct wheel_node *n, void *ctx)
+{
+	conn_timeout(CONTAINER_OF(n, struct conn, deadline));
+}
+
+static void on_tick(uv_timer_t *handle)
+{
+	struct front *f = handle->data;
+	uint64_t now_ms = uv_now(f->loop);
+
+	wheel_turn(&f->wheel, now_ms, on_due, NULL);
+	if (!f->stopping)
+		return;
+	if (now_ms >= f->grace_until_ms)
+		for_all_conns(f, conn_drop);
+	if (!f->n_handles && !f->drained) {
+		f->drained = true;
+		atomic_fetch_add(&f->server->n_drained, 1);
+	}
+	if (f->index == 0 && !f->finishing && atomic_load(&f->server->n_drained) == f->server->c.n_fronts)
+		server_finish(f->server);
+}
+
+/* Often enough for the shortest time-out, seldom enough to cost nothing. */
+static unsigned tick_ms(const struct http_config *c)
+{
+	const unsigned times[] = { c->handshake_ms, c->head_ms, c->body_ms, c->keep_alive_ms,
+				   c->ws_ping_ms };
+	unsigned ms = 4000;
+
+	for (size_t i = 0; i < ARRAY_LEN(times); i++)
+		ms = MIN_OF(ms, times[i]);
+	return MAX_OF(ms / 4, 5u);
+}
+
+static void on_turn(uv_check_t *handle)
+{
+	struct front *f = handle->data;
+
+	f->n_handshakes = 0;
+}
+
+int front_open(struct front *f, struct err *e)
+{
+	int rc = tls_server_new(&f->server->c, &f->ctx, e);
+
+	if (rc < 0)
+		return rc;
+	f->wake.data = f->listener.data = f->tick.data = f->turn.data = f;
+	rc = uv_poll_init(f->loop, &f->listener, f->listen_fd);
+	if (rc < 0)
+		return err_errno(e, rc, "loop");
+	rc = uv_async_init(f->loop, &f->wake, on_wake);
+	if (rc < 0) {
+		close_handle(f, (uv_handle_t *)&f->listener);
+		return err_errno(e, rc, "loop");
+	}
+	(void)uv_timer_init(f->loop, &f->tick); /* cannot fail, nor can this */
+	(void)uv_check_init(f->loop, &f->turn);
+	f->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	unsigned ms = tick_ms(&f->server->c);
+	uv_update_time(f->loop);
+	wheel_init(&f->wheel, ms, uv_now(f->loop));
+	(void)uv_timer_start(&f->tick, on_tick, ms, ms);
+	(void)uv_check_start(&f->turn, on_turn);
+	(void)uv_poll_start(&f->listener, UV_READABLE, on_accept);
+	f->is_open = true;
+	return 0;
+}
+
+void front_begin_stop(struct front *f)
+{
+	f->stopping = true;
+	f->grace_until_ms = uv_now(f->loop) + f->server->grace_ms;
+	close_handle(f, (uv_handle_t *)&f->listener);
+	close_fdp(&f->listen_fd);
+	f->listen_fd = -1;
+	for_all_conns(f, conn_close_gently);
+	(void)uv_timer_start(&f->tick, on_tick, 0, 5);
+}
