@@ -31,7 +31,7 @@ enum stage {
 
 /*
  * What a stage can report in a trace. Row: constant, stage, text; each {} is the next of at most three
- * numbers, {x} prints it in hex, {p} a port of the trace's output, {r} a drop reason.
+ * numbers, {x} prints it in hex, {p} a port of the trace's output, {r} a drop reason, {n} a kind of native function.
  */
 #define EVENT_TABLE(X)                                                                             \
 	X(PARSE_IP, PARSE, "IPv{}, protocol {}, {} bytes")                                         \
@@ -62,8 +62,8 @@ enum stage {
 	X(CHAIN_FROM, CHAIN, "from hop {} of path {}, direction {}")                               \
 	X(CHAIN_HOP, CHAIN, "hop {} of path {} -> ifindex {}")                                     \
 	X(CHAIN_MAC, CHAIN, "destination MAC becomes the one of ifindex {}")                       \
-	X(CHAIN_NATIVE, CHAIN, "hop {} of path {}: native function of kind {}")                    \
-	X(NATIVE, NATIVE, "kind {}, enters by port {} and leaves by port {}")                      \
+	X(CHAIN_NATIVE, CHAIN, "hop {} of path {}: native {n}")                                    \
+	X(NATIVE, NATIVE, "{n}, enters by port {} and leaves by port {}")                          \
 	X(CHAIN_END, CHAIN, "leaves path {} (hop {}): normal forwarding")                          \
 	X(L2_PORT, L2, "destination MAC is the one of ifindex {}")                                 \
 	X(L2_LEARNED, L2, "destination MAC was learned on ifindex {}, VLAN {}")                    \

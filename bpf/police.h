@@ -100,7 +100,6 @@ static __always_inline int native_one(ctx_t *ctx, __u32 i)
 {
 	struct pkt *p = stage_begin(ctx);
 	struct native_visit *n;
-	int v;
 
 	if (!p || i >= ABI_CHAIN_HOPS)
 		return -DROP_INTERNAL;
@@ -108,10 +107,10 @@ static __always_inline int native_one(ctx_t *ctx, __u32 i)
 	TRACE3(p, NATIVE, n->kind, n->enter, n->leave);
 	switch (n->kind) {
 	case NATIVE_ACL:
-		v = acl_port_allows(n->enter, 0, 0) ? STAGE_NEXT : -DROP_ACL;
-		return v ? v : acl_port_allows(n->leave, 0, 1) ? STAGE_NEXT : -DROP_ACL;
-	case NATIVE_FIREWALL:
-		return native_firewall(p, n->enter, n->leave);
+	case NATIVE_FIREWALL: /* stateless groups and the lists of its ports */
+		if (!acl_port_allows(n->enter, 0, 0) || !acl_port_allows(n->leave, 0, 1))
+			return -DROP_ACL;
+		return n->kind == NATIVE_ACL ? STAGE_NEXT : native_firewall(p, n->enter, n->leave);
 	case NATIVE_POLICER:
 	case NATIVE_MIRROR:
 		return native_limits(p, n->enter, n->kind);

@@ -353,8 +353,9 @@ WARN_UNUSED int dp_map_counts(struct dp *dp, struct dp_map_count *ret, size_t ma
 struct dp_trace_step {
 	const char *stage; /* "parse", "anti-spoof", "flow", "arp", "classify", "chain", "security group", "l2", "output" ... */
 	char text[160]; /* what the stage decided, with names as ifindexes: "hop 2 of path 7 -> ifindex 65539" */
-	bool drop;     /* the packet ends here; text gives the drop reason */
-	ifindex out;   /* output stage: where to; 0 otherwise */
+	bool drop;	/* the packet ends here; text gives the drop reason */
+	ifindex out;	/* output stage: where to; 0 otherwise */
+	ifindex native; /* native stage: the function's port by which the packet enters; 0 otherwise */
 	uint32_t rule; /* id of the rule that the step is about; 0: none */
 };
 WARN_UNUSED int dp_trace(struct dp *dp, ifindex in, vlan_id vlan, const void *frame, size_t size,

@@ -31,7 +31,13 @@ static const struct event_row event[EV_N] = {
 #undef X
 };
 
-/* {} decimal, {x} hex, {p} port, {r} drop reason: see abi/stage.h. */
+static const char *const native_name[NATIVE_N] = {
+#define X(name, text) [NATIVE_##name] = text,
+	NATIVE_TABLE(X)
+#undef X
+};
+
+/* {} decimal, {x} hex, {p} port, {r} drop reason, {n} kind of native function: see abi/stage.h. */
 static void event_format(const struct trace_step *s, char *buf, size_t size)
 {
 	const char *t = event[s->event].text;
@@ -49,6 +55,9 @@ static void event_format(const struct trace_step *s, char *buf, size_t size)
 			n = snprintf(buf + len, size - len, "%x", v);
 		else if (t[1] == 'r')
 			n = snprintf(buf + len, size - len, "%s", dp_drop_reason_text(v));
+		else if (t[1] == 'n')
+			n = snprintf(buf + len, size - len, "%s",
+				     v && v < NATIVE_N ? native_name[v] : "function");
 		else
 			n = snprintf(buf + len, size - len, "%u", v);
 		len = MIN_OF(len + (size_t)MAX_OF(n, 0), size - 1);
@@ -67,6 +76,8 @@ static void step_of(const struct trace_step *s, struct dp_trace_step *ret)
 	ret->drop = s->event == EV_OUT_DROP;
 	if (s->event == EV_OUT_PORT || s->event == EV_FLOOD_TO)
 		ret->out.num = (int)s->arg[0];
+	if (s->event == EV_NATIVE)
+		ret->native.num = (int)s->arg[1];
 	if (s->event == EV_SG_RULE || s->event == EV_ACL_PERMIT || s->event == EV_ACL_DENY)
 		ret->rule = s->arg[0];
 	event_format(s, ret->text, sizeof(ret->text));

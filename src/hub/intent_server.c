@@ -50,6 +50,7 @@ enum server_col {
 static int image_fill(struct intent_build *b, struct db_rows *q, Demarc__V1__Server *s)
 {
 	Demarc__V1__Image *i = ARENA_NEW(b->arena, Demarc__V1__Image);
+	CLEANUP(json_freep) json_t *properties = db_json(q, COL_PROPERTIES);
 	const char *algo = db_text(q, COL_HASH_ALGO);
 
 	if (!i)
@@ -62,6 +63,8 @@ static int image_fill(struct intent_build *b, struct db_rows *q, Demarc__V1__Ser
 	i->size_bytes = (uint64_t)db_int(q, COL_SIZE);
 	i->disk_format = intent_text(b, q, COL_DISK_FORMAT);
 	i->container_format = intent_text(b, q, COL_CONTAINER_FORMAT);
+	if (strcmp(i->container_format, "native") == 0)
+		i->native_kind = intent_dup(b, json_str(properties, "native_kind"));
 	s->image = i;
 	return 0;
 }

@@ -84,13 +84,24 @@ static void trace_done(struct trace *t)
 	free(t->steps);
 }
 
-/* With the rule's id in the API, which its number is made of. */
+static const char *name_of_server(struct node *n, const Demarc__V1__Port *p)
+{
+	const Demarc__V1__Server *s = intent_server(n->intent, p->server_id);
+
+	return s ? s->name : "";
+}
+
+/* With the rule's id in the API, which its number is made of, and the native function that decides. */
 static char *step_text(struct node *n, const struct dp_trace_step *s)
 {
+	const char *port = s->native.num ? fabric_port_at(n, s->native) : NULL;
+	const Demarc__V1__Port *native = port ? intent_port(n->intent, port) : NULL;
 	char id[UUID_STR_SIZE];
 	struct strbuf b = { 0 };
 
 	strbuf_adds(&b, s->text);
+	if (native)
+		strbuf_addf(&b, " [server %s %s]", native->server_id, name_of_server(n, native));
 	if (*policy_rule_id(n, s->rule, id))
 		strbuf_addf(&b, " [%s]", id);
 	return strbuf_take(&b);
@@ -120,24 +131,6 @@ static void trace_add(struct node *n, struct trace *t, const struct dp_trace_ste
 	step->out_port_id =
 		strdup(s->out.num && fabric_port_at(n, s->out) ? fabric_port_at(n, s->out) : "");
 	t->steps[t->n++] = step;
-}
-
-/* Where a function that forwards a frame as it is would let it out: the other port of its pair; else none. */
-static const char *pair_partner(struct node *n, const char *port_id)
-{
-	const intent_object *o;
-
-	for (size_t pos = 0; (o = intent_next(n->intent, "chain", &pos));)
-		for (size_t h = 0; h < o->chain->n_hops; h++)
-			for (size_t p = 0; p < o->chain->hops[h]->n_pairs; p++) {
-				const Demarc__V1__Pair *pair = o->chain->hops[h]->pairs[p];
-
-				if (strcmp(pair->ingress_port_id, port_id) == 0)
-					return pair->egress_port_id;
-				if (strcmp(pair->egress_port_id, port_id) == 0)
-					return pair->ingress_port_id;
-			}
-	return NULL;
 }
 
 /* One run through the datapath. Returns the port it left by, or NULL. */
@@ -180,7 +173,7 @@ static void trace(struct node *n, uint64_t request, const Demarc__V1__TraceCall 
 		const char *out = trace_segment(
 			n, &t, at, (vlan_id){ i == 0 ? (uint16_t)c->vlan : (uint16_t)0 }, c, &e);
 
-		at = out && c->follow ? pair_partner(n, out) : NULL;
+		at = out && c->follow ? chains_pair_partner(n, out) : NULL;
 	}
 	if (e.num && t.n == 0) {
 		reply_error(n, request, &e);

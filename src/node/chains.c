@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "node/fabric.h"
+#include "node/native.h"
 #include "node/server.h"
 
 #define PATHS_MAX 1024
@@ -117,6 +118,23 @@ static struct chain_rec *rec_get(struct node *n, const char *id)
 	return c;
 }
 
+const char *chains_pair_partner(const struct node *n, const char *port_id)
+{
+	const intent_object *o;
+
+	for (size_t pos = 0; (o = intent_next(n->intent, "chain", &pos));)
+		for (size_t h = 0; h < o->chain->n_hops; h++)
+			for (size_t p = 0; p < o->chain->hops[h]->n_pairs; p++) {
+				const Demarc__V1__Pair *pair = o->chain->hops[h]->pairs[p];
+
+				if (strcmp(pair->ingress_port_id, port_id) == 0)
+					return pair->egress_port_id;
+				if (strcmp(pair->egress_port_id, port_id) == 0)
+					return pair->ingress_port_id;
+			}
+	return NULL;
+}
+
 const char *chain_of_number(const struct node *n, uint16_t chain)
 {
 	return local_id_find(n->local, LOCAL_CHAIN, chain);
@@ -167,8 +185,9 @@ static void pair_of(struct node *n, const Demarc__V1__Pair *p, struct dp_pair *r
 	const Demarc__V1__Port *in = intent_port(n->intent, p->ingress_port_id);
 
 	*ret = (struct dp_pair){
-		.in = local_port_index(n->local, p->ingress_port_id),
-		.out = local_port_index(n->local, p->egress_port_id),
+		.in = native_port_index(n, p->ingress_port_id),
+		.out = native_port_index(n, p->egress_port_id),
+		.native = native_kind_of_port(n, p->ingress_port_id),
 		.weight = (uint16_t)(p->weight ? p->weight : 1),
 		.transparent = !in || in->n_fixed_ips == 0,
 	};

@@ -44,6 +44,8 @@ void chains_name_all(struct node *n);
 /* Asks the datapath which paths still carry flows; call about once a second. */
 void chains_collect(struct node *n);
 const struct chain_rec *chains_first(const struct node *n);
+/* The other port of the pair in a chain that has the port: where a function that forwards a frame as it is would let it out. NULL: none. */
+const char *chains_pair_partner(const struct node *n, const char *port_id);
 const char *chain_of_number(const struct node *n, uint16_t chain); /* id, or NULL */
 
 #endif

@@ -15,7 +15,7 @@
 
 /* What this release understands beyond the base of the schema; behaviour is chosen by these names. */
 static const char *const features[] = { "intent-digest", "chunk-resume", "chain-hold",
-					"trace-follow", "acl" };
+					"trace-follow",	 "acl",		 "native" };
 
 static char *text(const char *s)
 {

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "node/native.h"
 
 /*
  * Console logs. A function writes to console.log itself, by O_APPEND, so that its output outlives the agent. A log past
@@ -46,9 +47,15 @@ int server_console(struct node *n, const char *id, size_t max_bytes, char **ret,
 	char log[PATH_MAX], old[PATH_MAX];
 	CLEANUP(free_charp) char *a = malloc(max_bytes + 1);
 	CLEANUP(free_charp) char *b = malloc(max_bytes + 1);
+	const struct server *s = server_find(n, id);
 	size_t n_old, n_new;
 
-	if (!server_find(n, id))
+	if (s && s->native) {
+		*ret = native_console(s);
+		*ret_size = *ret ? strnlen(*ret, max_bytes) : 0;
+		return *ret ? 0 : err_set(e, FAULT_NO_MEMORY, NULL, "console log");
+	}
+	if (!s)
 		return err_set(e, FAULT_NOT_FOUND, "server_id", "server %.64s is not on this node", id);
 	if (!a || !b)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "console log");

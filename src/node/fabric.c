@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "node/chains.h"
+#include "node/native.h"
 #include "node/policy.h"
 #include "node/qos.h"
 #include "node/server.h"
@@ -184,7 +185,7 @@ static void add_addrs(const Demarc__V1__Port *p, struct dp_port *d)
 
 static void set_port(struct node *n, const char *id, const Demarc__V1__Port *p)
 {
-	struct dp_port d = { .ifindex = local_port_index(n->local, id),
+	struct dp_port d = { .ifindex = native_port_index(n, id),
 			     .net = (uint16_t)local_number_find(n->local, LOCAL_NETWORK, p->network_id) };
 	struct err e = { 0 };
 
@@ -197,7 +198,8 @@ static void set_port(struct node *n, const char *id, const Demarc__V1__Port *p)
 			     (p->admin_up ? 0 : DP_PORT_ADMIN_DOWN));
 	add_addrs(p, &d);
 	policy_port(n, p, &d);
-	n->fabric->incomplete |= !qos_port(n, id, p, &d);
+	n->fabric->incomplete |= d.ifindex.num >= DP_PSEUDO_PORT ? !native_port(n, id, p, &d) :
+								   !qos_port(n, id, p, &d);
 	if (dp_port_set(n->dp, &d, &e) < 0)
 		failed(n, "port", id, &e);
 }
@@ -216,7 +218,8 @@ static void set_server_ports(struct node *n, const struct server *s)
 		const struct vnic *v = &s->wired.slot[i];
 		const Demarc__V1__Port *p = v->present ? intent_port(n->intent, v->port_id) : NULL;
 
-		if (p)
+		/* A port that changes from a container to a native function, or back, has another number then. */
+		if (p && native_port_index(n, v->port_id).num == v->host_index.num)
 			set_port(n, v->port_id, p);
 	}
 }
@@ -292,6 +295,7 @@ void fabric_pass(struct node *n)
 	struct err e = { 0 };
 
 	f->incomplete = n->frozen;
+	natives_pass(n);
 	dp_mark(n->dp);
 	for (size_t pos = 0; (o = intent_next(n->intent, "network", &pos));)
 		set_network(n, o);
@@ -300,6 +304,7 @@ void fabric_pass(struct node *n)
 		set_group(n, o);
 	for (const struct server *s = n->servers; s; s = s->next)
 		set_server_ports(n, s);
+	natives_verify(n);
 	chains_name_all(n);
 	if (!f->incomplete) {
 		if (dp_sweep(n->dp, &e) < 0)
@@ -314,6 +319,7 @@ void fabric_pass(struct node *n)
 		sweep_links(n);
 }
 
+/* The interface of a port; native functions leave nothing that has to go before the sweep. */
 static void del_port(struct node *n, const char *id)
 {
 	uint32_t number = local_number_find(n->local, LOCAL_PORT, id);
@@ -349,8 +355,8 @@ void fabric_detached(struct node *n, const struct vnics *old, const struct vnics
 
 const char *fabric_network_of(struct node *n, const char *port_id)
 {
-	uint32_t number = local_number_find(n->local, LOCAL_PORT, port_id);
-	uint16_t net = number ? dp_port_net(n->dp, (ifindex){ LOCAL_PORT_BASE + (int)number }) : 0;
+	bool known = local_number_find(n->local, LOCAL_PORT, port_id) != 0;
+	uint16_t net = known ? dp_port_net(n->dp, native_port_index(n, port_id)) : 0;
 	const char *id = net ? local_id_find(n->local, LOCAL_NETWORK, net) : NULL;
 
 	return id ? id : "";
@@ -382,7 +388,7 @@ bool fabric_port_place(struct node *n, const char *port_id, ifindex *ret, vlan_i
 		return false;
 	*ret_vlan = (vlan_id){ 0 };
 	if (!p->uplink) {
-		*ret = local_port_index(n->local, port_id);
+		*ret = native_port_index(n, port_id);
 		return ret->num != 0;
 	}
 	if (!net)
@@ -396,6 +402,8 @@ const char *fabric_port_at(struct node *n, ifindex index)
 {
 	const intent_object *o;
 
+	if (index.num >= DP_PSEUDO_PORT)
+		return local_id_find(n->local, LOCAL_PORT, (uint32_t)(index.num - DP_PSEUDO_PORT));
 	if (index.num > LOCAL_PORT_BASE)
 		return local_id_find(n->local, LOCAL_PORT, (uint32_t)(index.num - LOCAL_PORT_BASE));
 	for (size_t pos = 0; (o = intent_next(n->intent, "port", &pos));) {

@@ -2,6 +2,7 @@
 #include "node/qos.h"
 
 #include "base/log.h"
+#include "node/native.h"
 
 #define KILO 1000
 
@@ -56,7 +57,7 @@ static bool keep_meter(void *ctx, const char *id)
 	struct node *n = ctx;
 	const Demarc__V1__Port *p = intent_port(n->intent, id);
 
-	return p && is_limited(p);
+	return p && (is_limited(p) || native_kind_of_port(n, id) == DP_NATIVE_POLICER);
 }
 
 void qos_prune(struct node *n)

@@ -16,6 +16,7 @@
 #include "node/chains.h"
 #include "node/fabric.h"
 #include "node/job.h"
+#include "node/native.h"
 #include "node/netns.h"
 #include "node/report.h"
 #include "node/server_spec.h"
@@ -83,11 +84,11 @@ bool server_healthy(const struct server *s, char *ret_why, size_t size)
 {
 	const char *why = NULL;
 
-	if (s->phase != SERVER_UP || s->pidfd < 0)
+	if (s->phase != SERVER_UP || (s->pidfd < 0 && !s->native))
 		why = *s->fault ? s->fault : *s->task ? s->task : "not running";
 	else if (!s->verified)
-		why = "its vNICs are not as declared";
-	else if (!probe_healthy(s->probe))
+		why = s->native && *s->fault ? s->fault : "its vNICs are not as declared";
+	else if (!s->native && !probe_healthy(s->probe))
 		why = s->probe ? probe_reason(s->probe) : "not yet probed";
 	if (why && ret_why)
 		(void)str_copy(ret_why, size, str_of(why));
@@ -585,10 +586,28 @@ static void step_up(struct server *s, const Demarc__V1__Server *pb)
 		verify(s);
 }
 
+static void step_native(struct server *s, const Demarc__V1__Server *pb)
+{
+	if (s->job)
+		return;
+	if (!s->native && (s->phase != SERVER_OFF || s->residue || s->disk)) {
+		begin_stop(s, true); /* a container until it was rebuilt with this image */
+		return;
+	}
+	native_step(s, pb);
+	if (s->native && (s->verify_due || clock_mono_ns() >= s->recheck_ns))
+		native_verify(s);
+}
+
 static void step_wanted(struct server *s, const Demarc__V1__Server *pb)
 {
 	bool running = pb->power == DEMARC__V1__POWER__POWER_RUNNING;
 
+	if (native_is(pb)) {
+		step_native(s, pb);
+		return;
+	}
+	native_down(s);
 	s->want_known = server_spec_vnics(s->n, pb, &s->want, s->want_missing, sizeof(s->want_missing));
 	if (running && *pb->image->sha512) {
 		struct image_view v;
@@ -621,6 +640,7 @@ static bool step_unwanted(struct server *s)
 {
 	if (s->job || s->n->frozen)
 		return false;
+	native_down(s);
 	if (s->phase != SERVER_OFF || s->residue || s->disk) {
 		if (clock_mono_ns() >= s->retry_ns)
 			begin_stop(s, true);

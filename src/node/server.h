@@ -30,6 +30,7 @@ struct server {
 	struct node *n;
 	char id[UUID_STR_SIZE];
 	enum server_phase phase;
+	bool native;  /* phase UP is of a native function: no process, no namespace */
 	bool residue; /* something of a run may be left: STOP cleans it before anything else */
 	bool disk;    /* it has written, or may have: removed with the server, not with a run */
 	bool failed_for_good; /* ended, and its policy says to leave it */

@@ -356,7 +356,8 @@ static int image(const Demarc__V1__Image *i, struct err *e)
 	FIRST_ERROR(need_id(i->id, "image.id", e) || text(i->name, NAME_MAX_BYTES, "image.name", e) ||
 		    at_most(i->size_bytes, IMAGE_BYTES_MAX, "image.size_bytes", e) ||
 		    text(i->disk_format, 32, "image.disk_format", e) ||
-		    text(i->container_format, 32, "image.container_format", e));
+		    text(i->container_format, 32, "image.container_format", e) ||
+		    text(i->native_kind, 32, "image.native_kind", e));
 	if (!*i->sha512)
 		return 0; /* no function can be made of it; the server's status says so */
 	if (str_from_hex(str_of(i->sha512), sum, sizeof(sum)) < 0)

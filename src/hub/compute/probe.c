@@ -38,16 +38,24 @@ static int check_restart(const char *key, const json_t *value, struct err *e)
 	return input_bad(e, key, value, "A restart policy is 'always', 'on-failure' or 'never'");
 }
 
+static int check_mirror(const char *key, const json_t *value, struct err *e)
+{
+	struct uuid id;
+
+	if (json_is_string(value) && uuid_parse(str_of(json_string_value(value)), &id) == 0)
+		return 0;
+	return input_bad(e, key, value, "The target of a native mirror is the id of a port");
+}
+
 int probe_check(const json_t *props, struct err *e)
 {
 	static const struct {
 		const char *key;
 		int (*check)(const char *key, const json_t *value, struct err *e);
 	} rules[] = {
-		{ "demarc:probe", check_probe },
-		{ "demarc_probe", check_probe },
-		{ "demarc:restart", check_restart },
-		{ "demarc_restart", check_restart },
+		{ "demarc:probe", check_probe },      { "demarc_probe", check_probe },
+		{ "demarc:restart", check_restart },  { "demarc_restart", check_restart },
+		{ "demarc:mirror_to", check_mirror },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {

@@ -291,12 +291,34 @@ static int check_type(struct req *r, struct err *e)
 		       "Image data is sent with Content-Type application/octet-stream.");
 }
 
+static bool is_native(const struct image *i)
+{
+	return i->container_format && strcmp(i->container_format, "native") == 0;
+}
+
+/* Clients that always upload send nothing here. */
+static int no_data(struct req *r, struct err *e)
+{
+	unsigned char byte;
+	ssize_t n = http_read(r->http, &byte, 1);
+
+	if (n > 0)
+		return err_set(e, FAULT_BAD_REQUEST, "container_format",
+			       "An image of container format 'native' is a function of the datapath: "
+			       "it has no data.");
+	return n < 0 ? lost(n, e) : 0;
+}
+
 int image_upload(struct req *r, struct err *e)
 {
 	CLEANUP(upload_done) struct upload u = { .fd = -1 };
 	struct image i;
 	int rc = check_type(r, e);
 
+	if (rc == 0)
+		rc = image_need(r, true, &i, e);
+	if (rc == 0 && is_native(&i))
+		return no_data(r, e);
 	if (rc == 0)
 		rc = claim(r, &i, e);
 	if (rc < 0)
@@ -331,7 +353,8 @@ int image_open(struct hub *h, struct db *db, const char *image_id, int *ret_fd, 
 	if (!input_is_uuid(image_id))
 		return err_set(e, FAULT_BAD_REQUEST, "image_id", "An image's id is a UUID.");
 	rc = db_get_int(db, &size, e,
-			"SELECT size FROM image WHERE id = ? AND status IN ('active', 'deactivated')",
+			"SELECT size FROM image WHERE id = ? AND status IN ('active', 'deactivated') "
+			"AND container_format <> 'native'",
 			"s", image_id);
 	if (rc < 0)
 		return rc;
@@ -407,7 +430,7 @@ int image_download(struct req *r, struct err *e)
 		return err_set(e, FAULT_FORBIDDEN, NULL,
 			       "The requested image has been deactivated. Image data download is "
 			       "forbidden.");
-	if (strcmp(i.status, "active") != 0 && strcmp(i.status, "deactivated") != 0) {
+	if (is_native(&i) || (strcmp(i.status, "active") != 0 && strcmp(i.status, "deactivated") != 0)) {
 		r->status = 204;
 		return 0;
 	}

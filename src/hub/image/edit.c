@@ -214,12 +214,44 @@ int image_edit_remove(struct image_edit *edit, const char *name, struct err *e)
 	return 0;
 }
 
+bool image_edit_is_native(const struct image_edit *edit)
+{
+	const char *container = json_str(edit->base, "container_format");
+
+	return container && strcmp(container, "native") == 0;
+}
+
+/*
+ * A native function is a stage of the datapath: its image has a kind and no file. Clients that know only some container
+ * formats say so by the kind alone.
+ */
+static int check_native(const struct image_edit *edit, bool creating, struct err *e)
+{
+	static const char *const kinds[] = { "acl", "firewall", "policer", "mirror" };
+	const char *kind = json_str(edit->properties, "native_kind");
+
+	if (!kind && !image_edit_is_native(edit))
+		return 0;
+	for (size_t i = 0; kind && i < ARRAY_LEN(kinds); i++)
+		if (strcmp(kinds[i], kind) == 0) {
+			if (creating)
+				put_str(edit->base, "container_format", "native");
+			return 0;
+		}
+	return err_set(e, FAULT_BAD_REQUEST, "native_kind",
+		       "An image of container format 'native' needs a property native_kind: acl, "
+		       "firewall, policer or mirror; not '%.64s'.",
+		       kind ? kind : "");
+}
+
 /* What only the whole can tell. */
-int image_edit_check(const struct image_edit *edit, struct err *e)
+int image_edit_check(const struct image_edit *edit, bool creating, struct err *e)
 {
 	const char *container = json_str(edit->base, "container_format");
 	const char *disk = json_str(edit->base, "disk_format");
 
+	if (check_native(edit, creating, e) < 0)
+		return -e->num;
 	if (container && strcmp(container, "docker") == 0 && disk && strcmp(disk, "raw") != 0)
 		return err_set(e, FAULT_BAD_REQUEST, "disk_format",
 			       "Container format 'docker' needs disk format 'raw'.");

@@ -9,7 +9,7 @@
 #include "hub/compute/input.h"
 
 const char *const image_disk_formats[] = { "raw", "qcow2", "aki", "ari", NULL };
-const char *const image_container_formats[] = { "bare", "docker", NULL };
+const char *const image_container_formats[] = { "bare", "docker", "native", NULL };
 const char *const image_visibilities[] = { "public", "private", "shared", "community", NULL };
 
 void image_of_row(struct db_rows *q, struct image *ret)

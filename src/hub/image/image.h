@@ -65,7 +65,9 @@ WARN_UNUSED int image_edit_set(struct req *r, struct image_edit *edit, const cha
 WARN_UNUSED int image_edit_remove(struct image_edit *edit, const char *name, struct err *e);
 bool image_edit_has(const struct image_edit *edit, const char *name);
 void image_edit_done(struct image_edit *edit);
-WARN_UNUSED int image_edit_check(const struct image_edit *edit, struct err *e);
+WARN_UNUSED int image_edit_check(const struct image_edit *edit, bool creating, struct err *e);
+/* Complete as it is: there is no file to wait for. */
+bool image_edit_is_native(const struct image_edit *edit);
 
 int image_list(struct req *r, struct err *e);
 int image_show(struct req *r, struct err *e);

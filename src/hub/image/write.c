@@ -30,7 +30,7 @@ static int read_create(struct req *r, struct image_edit *edit, struct err *e)
 		if (image_edit_set(r, edit, name, value, true, e) < 0)
 			return -e->num;
 	}
-	return image_edit_check(edit, e);
+	return image_edit_check(edit, true, e);
 }
 
 static int choose_id(struct req *r, const struct image_edit *edit, const char **ret, struct err *e)
@@ -90,6 +90,15 @@ static int insert(struct req *r, const struct image_edit *edit, const char *id, 
 	return rc < 0 ? rc : 0;
 }
 
+static int activate_native(struct req *r, const char *id, struct err *e)
+{
+	int rc = db_exec(r->db, e,
+			 "UPDATE image SET status = 'active', size = 0 WHERE id = ? AND status = 'queued'",
+			 "s", id);
+
+	return MIN_OF(rc, 0);
+}
+
 static int check_quota(struct req *r, struct err *e)
 {
 	int64_t n = 0;
@@ -114,6 +123,8 @@ int image_create(struct req *r, struct err *e)
 		rc = choose_id(r, &edit, &id, e);
 	if (rc == 0)
 		rc = insert(r, &edit, id, e);
+	if (rc == 0 && image_edit_is_native(&edit))
+		rc = activate_native(r, id, e);
 	if (rc < 0)
 		return rc;
 	http_reply_header(r->http, &r->out, "Location",
@@ -208,7 +219,7 @@ static int apply(struct req *r, struct image_edit *edit, struct err *e)
 	json_array_foreach(r->body, i, change)
 		if (apply_one(r, edit, change, e) < 0)
 			return -e->num;
-	return image_edit_check(edit, e);
+	return image_edit_check(edit, false, e);
 }
 
 /* Formats are part of the data once there is data. */
@@ -279,6 +290,8 @@ int image_patch(struct req *r, struct err *e)
 		rc = check_formats(&old, &edit, e);
 	if (rc == 0)
 		rc = save(r, &old, &edit, e);
+	if (rc == 0 && image_edit_is_native(&edit))
+		rc = activate_native(r, old.id, e);
 	if (rc == 0)
 		rc = touch_users(r, old.id, e);
 	return rc < 0 ? rc : image_reply(r, old.id, e);
