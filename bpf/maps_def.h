@@ -180,9 +180,13 @@ static __always_inline __u32 conn_id(__u64 created_ns)
 /* What the record counted since the last time goes to the counters of both its ports. */
 static __always_inline void flow_account(__u32 in, struct flow_rec *r)
 {
-	__u64 pkts = r->pkts, bytes = r->bytes;
-	__u32 d_pkts = (__u32)pkts - __sync_lock_test_and_set(&r->pkts_done, (__u32)pkts);
-	__u64 d_bytes = bytes - __sync_lock_test_and_set(&r->bytes_done, bytes);
+	__u64 pkts = r->pkts, bytes = r->bytes, d_bytes;
+	__u32 d_pkts;
+
+	if (*(volatile __u32 *)&r->pkts_done == (__u32)pkts) /* an idle flow's cache lines stay where they are */
+		return;
+	d_pkts = (__u32)pkts - __sync_lock_test_and_set(&r->pkts_done, (__u32)pkts);
+	d_bytes = bytes - __sync_lock_test_and_set(&r->bytes_done, bytes);
 
 	if (!d_pkts)
 		return;

@@ -3,7 +3,7 @@
 #define DEMARC_BPF_WALK_H
 
 /*
- * One pass over all flow records, run from user space about once a second in process context. It does in
+ * One pass over all flow records, run from user space in process context, as often as dp_age() says. It does in
  * the kernel what would otherwise copy megabytes: ageing, port counters, connections per path.
  */
 

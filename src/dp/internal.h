@@ -103,7 +103,8 @@ struct dp {
 	union chain_ptr *chains; /* the pinned map, mapped */
 	int n_cpus;
 	int64_t walked_ns;
-	uint64_t aged_ns; /* instant of the last ageing walk, as the kernel read it */
+	int64_t walk_cost_ns; /* processor time that the last one took */
+	uint64_t aged_ns;     /* instant of the last ageing walk, as the kernel read it */
 	struct observe *observe;
 	struct names names;
 	struct policy *policy;
@@ -136,7 +137,7 @@ WARN_UNUSED int tc_attach(struct dp *dp, int ifx, struct err *e);
 bool tc_is_attached(struct dp *dp, int ifx);
 void tc_detach(int ifx);
 
-/* Ages, and brings all counters up to date, unless that was done less than max_age_ns ago. */
+/* Ages, and brings all counters up to date, unless that was done less than max_age_ns ago, or would be done too often (dp_age()). */
 WARN_UNUSED int dp_walk_fresh(struct dp *dp, int64_t max_age_ns, struct err *e);
 /* Runs the walk program. */
 WARN_UNUSED int dp_walk_run(struct dp *dp, struct walk_args *a, struct err *e);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <bpf/bpf.h>
 
@@ -13,6 +14,13 @@
 /* A walk looks at the whole flow table; port counters may be this old. */
 #define WALK_FRESH_NS (100 * NS_PER_MS)
 #define AGE_WALKS 8 /* at most, to get told of all flows that ended */
+/*
+ * A walk over few records is done whenever it is asked for. One that takes longer is followed by a pause of that many times its length,
+ * so that a million connections do not take more of a processor than a thousand; half the shortest idle time of a connection at most.
+ */
+#define WALK_CHEAP_NS (5 * NS_PER_MS)
+#define WALK_PAUSE 24
+#define WALK_PAUSE_MAX_NS (15 * NS_PER_S)
 
 static const char *const drop_name[DROP_N] = {
 #define X(name, id, text) id,
@@ -42,11 +50,34 @@ static int walk_once(struct dp *dp, struct walk_args *a, struct err *e)
 	return n < 0 ? n : dp_walk_run(dp, a, e);
 }
 
+static int64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+static bool walk_pauses(const struct dp *dp)
+{
+	int64_t pause = WALK_PAUSE * dp->walk_cost_ns;
+
+	if (!dp->walked_ns || dp->walk_cost_ns < WALK_CHEAP_NS)
+		return false;
+	return clock_mono_ns() - dp->walked_ns < MIN_OF(pause, WALK_PAUSE_MAX_NS);
+}
+
 /* Again when the ring of ended flows was too small for one pass. */
 static int walk_age(struct dp *dp, struct err *e)
 {
+	int64_t began = cpu_ns();
 	struct walk_args a;
 	int r, left = AGE_WALKS;
+
+	if (walk_pauses(dp)) {
+		observe_consume(dp);
+		return 0;
+	}
 
 	do {
 		r = walk_once(dp, &a, e);
@@ -55,6 +86,7 @@ static int walk_age(struct dp *dp, struct err *e)
 		dp->aged_ns = a.now_ns;
 		observe_consume(dp);
 	} while (a.n_deferred && --left);
+	dp->walk_cost_ns = cpu_ns() - began;
 	observe_walked(dp, a.n_records - a.n_deleted);
 	return 0;
 }
