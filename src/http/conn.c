@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "http/tls.h"
 
 /* One TLS connection: bytes in and out, states, time-outs. What the bytes mean is in request.c, reply.c and ws.c. */
@@ -75,6 +76,7 @@ static bool wants_input(const struct conn *c)
 	case CONN_REPLY:
 		/* Reads ahead a little, so that a client that goes away is noticed. */
 		return conn_input(c).len < HTTP_SCRATCH_BYTES;
+	case CONN_QUEUED:
 	case CONN_FLUSH:
 	case CONN_DEAD:
 		break;
@@ -149,7 +151,7 @@ static void idle_add(struct conn *c)
 
 static void idle_update(struct conn *c)
 {
-	bool idle = c->state == CONN_HEAD && !c->head_started;
+	bool idle = c->state == CONN_HELLO || (c->state == CONN_HEAD && !c->head_started);
 
 	if (idle && !c->is_idle)
 		idle_add(c);
@@ -163,6 +165,7 @@ void conn_drop(struct conn *c)
 		return;
 	struct front *f = c->front;
 	bool was_ws = c->ws.conn != NULL;
+	admit_forget(c);
 	c->state = CONN_DEAD;
 	idle_update(c);
 	wheel_clear(&c->deadline);
@@ -306,8 +309,7 @@ static bool advance(struct conn *c)
 		request_body(c);
 	else if (c->state == CONN_WS)
 		ws_input(c);
-	if (c->state != CONN_HELLO && c->state != CONN_HANDSHAKE && c->state != CONN_LINGER &&
-	    c->state != CONN_DEAD)
+	if (c->ssl && c->state != CONN_HANDSHAKE && c->state != CONN_LINGER && c->state != CONN_DEAD)
 		flush(c);
 	return c->state != CONN_DEAD && (c->state != before || conn_input(c).len != left);
 }
@@ -343,6 +345,7 @@ static void on_eof(struct conn *c)
 			conn_finish(c);
 		break;
 	case CONN_HELLO:
+	case CONN_QUEUED:
 	case CONN_HANDSHAKE:
 	case CONN_BODY:
 	case CONN_WS:
@@ -389,19 +392,11 @@ static void on_ssl_stop(struct conn *c, int n)
 	}
 }
 
-static void handshake(struct conn *c)
+/* The peer is who it says. */
+static void shaken(struct conn *c)
 {
-	/* The poll stays ready, so the next turn comes back to the rest. */
-	if (c->front->n_handshakes >= HTTP_HANDSHAKES_PER_TURN)
-		return;
-	c->front->n_handshakes++;
-	ERR_clear_error();
-	int n = SSL_do_handshake(c->ssl);
-
-	if (n != 1) {
-		on_ssl_stop(c, n);
-		return;
-	}
+	admit_shaking(c, false);
+	admit_done(c->front);
 	c->want_write_to_read = false;
 	c->has_cert = tls_client_cn(c->ssl, &c->server->c, c->cn, sizeof(c->cn));
 	if (SSL_get0_peer_certificate(c->ssl) && !c->has_cert) {
@@ -412,16 +407,37 @@ static void handshake(struct conn *c)
 	conn_set_deadline(c, c->server->c.keep_alive_ms);
 }
 
-/* The first bytes are there: from now on the connection costs memory for TLS. */
-static void start_tls(struct conn *c)
+static void handshake(struct conn *c)
 {
+	int64_t start_ns;
+	int n;
+
+	/* The poll stays ready, so the next turn comes back to the rest. */
+	if (!admit_may_step(c->front))
+		return;
+	start_ns = clock_mono_ns();
+	ERR_clear_error();
+	n = SSL_do_handshake(c->ssl);
+	if (n == 1)
+		shaken(c);
+	else
+		on_ssl_stop(c, n);
+	admit_stepped(c->front, clock_mono_ns() - start_ns);
+}
+
+/* From now on the connection costs memory for TLS. */
+void conn_start_tls(struct conn *c)
+{
+	c->state = CONN_HANDSHAKE;
 	c->ssl = SSL_new(c->front->ctx);
 	if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1) {
 		conn_drop(c);
 		return;
 	}
 	SSL_set_accept_state(c->ssl);
-	c->state = CONN_HANDSHAKE;
+	admit_shaking(c, true);
+	handshake(c);
+	conn_process(c);
 }
 
 /* Bytes that nobody reads any more. */
@@ -469,10 +485,10 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 		return;
 	}
 	if (c->state == CONN_HELLO)
-		start_tls(c);
-	if (c->state == CONN_HANDSHAKE)
+		admit_hello(c);
+	else if (c->state == CONN_HANDSHAKE)
 		handshake(c);
-	if (c->state != CONN_HANDSHAKE && wants_input(c))
+	if (c->ssl && c->state != CONN_HANDSHAKE && wants_input(c))
 		read_burst(c);
 	conn_process(c);
 }
@@ -517,6 +533,7 @@ void conn_accept(struct front *f, int fd, bool over_limit)
 	f->n_handles++;
 	c->last_rx_ms = uv_now(f->loop);
 	conn_set_deadline(c, f->server->c.handshake_ms);
+	idle_update(c);
 	conn_arm(c);
 }
 
@@ -538,7 +555,7 @@ void conn_timeout(struct conn *c)
 void conn_close_gently(struct conn *c)
 {
 	c->close_after = true;
-	if (c->state == CONN_HELLO || c->state == CONN_HANDSHAKE)
+	if (!c->ssl || c->state == CONN_HANDSHAKE)
 		conn_drop(c);
 	else if (c->state == CONN_HEAD && !c->head_started)
 		conn_finish(c);

@@ -3,14 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "http/tls.h"
 
 /* One loop of the server: accepts, times, hands finished requests back, stops. */
 
+#define TRIM_HANDSHAKES 256u
+#define TRIM_QUIET_NS (2 * NS_PER_S)
 #define ACCEPT_BURST 64 /* connections per turn of the loop */
 #define OVER_LIMIT_MAX                                                                             \
 	64 /* connections beyond n_conns that are told 503; further ones are closed at once */
@@ -114,6 +118,8 @@ void front_end(struct front *f)
 	close_handle(f, (uv_handle_t *)&f->wake);
 	close_handle(f, (uv_handle_t *)&f->tick);
 	close_handle(f, (uv_handle_t *)&f->turn);
+	f->n_closing_handles++;
+	admit_end(f, on_handle_closed);
 	if (!f->stopping)
 		close_handle(f, (uv_handle_t *)&f->listener);
 }
@@ -131,12 +137,22 @@ static void on_due(struct wheel_node *n, void *ctx)
 	conn_timeout(CONTAINER_OF(n, struct conn, deadline));
 }
 
+/* The buffers of handshakes lie between what stays: after a storm the free pages go back to the system. */
+static void trim_memory(struct front *f)
+{
+	if (f->n_since_trim < TRIM_HANDSHAKES || clock_mono_ns() - f->shaken_ns < TRIM_QUIET_NS)
+		return;
+	f->n_since_trim = 0;
+	(void)malloc_trim(0);
+}
+
 static void on_tick(uv_timer_t *handle)
 {
 	struct front *f = handle->data;
 	uint64_t now_ms = uv_now(f->loop);
 
 	wheel_turn(&f->wheel, now_ms, on_due, NULL);
+	trim_memory(f);
 	if (!f->stopping)
 		return;
 	if (now_ms >= f->grace_until_ms)
@@ -165,7 +181,7 @@ static void on_turn(uv_check_t *handle)
 {
 	struct front *f = handle->data;
 
-	f->n_handshakes = 0;
+	admit_turn(f);
 }
 
 int front_open(struct front *f, struct err *e)
@@ -185,6 +201,7 @@ int front_open(struct front *f, struct err *e)
 	}
 	(void)uv_timer_init(f->loop, &f->tick); /* cannot fail, nor can this */
 	(void)uv_check_init(f->loop, &f->turn);
+	admit_init(f);
 	f->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	unsigned ms = tick_ms(&f->server->c);
 	uv_update_time(f->loop);

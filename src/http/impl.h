@@ -31,8 +31,6 @@
 #define HTTP_SCRATCH_BYTES (16u << 10) /* one TLS record */
 #define HTTP_ARENA_MAX (64u << 20)
 #define HTTP_BODIES_MAX (64u << 20) /* bytes of all buffered bodies together; more get 503 */
-#define HTTP_HANDSHAKES_PER_TURN                                                                   \
-	32 /* about 10 ms: what a request may wait behind a storm of nodes */
 
 struct conn;
 
@@ -74,6 +72,7 @@ struct pool {
 
 enum conn_state {
 	CONN_HELLO,	/* nothing has come yet; costs no TLS state */
+	CONN_QUEUED,	/* waits for its turn to handshake (admit.c) */
 	CONN_HANDSHAKE, /* TLS */
 	CONN_HEAD,	/* reading a request's head, or idle before it */
 	CONN_BODY,	/* reading its body */
@@ -99,7 +98,11 @@ struct conn {
 	struct http_server *server;
 	struct front *front;
 	struct conn *prev, *next;
-	struct conn *idle_prev, *idle_next; /* in the front's list of idle ones */
+	struct conn *idle_prev, *idle_next;   /* in the front's list of idle ones */
+	struct conn *queue_next;	      /* CONN_QUEUED */
+	struct conn *shake_prev, *shake_next; /* CONN_HANDSHAKE */
+	int64_t shake_ns;		      /* since then */
+	bool is_shaking, is_node; /* is_node: says so in its ALPN; nothing is believed of it */
 	struct wheel_node deadline;
 	uv_poll_t poll;
 	int fd, events; /* events: what the poll handle watches now */
@@ -128,6 +131,28 @@ struct conn {
 	char cn[HTTP_CN_SIZE], peer[HTTP_PEER_SIZE];
 };
 
+/* Who waits for a handshake, and how many of them a second this front can do. */
+struct admit_queue {
+	struct conn *first, *last;
+	unsigned n;
+};
+struct admit {
+	struct admit_queue nodes, others;
+	bool others_turn;
+	struct conn *shake_first, *shake_last; /* in TLS now, the oldest first */
+	unsigned n_shaking;
+	int64_t spent_ns;  /* in this turn of the loop */
+	int64_t window_ns; /* start of what is measured */
+	int64_t window_spent_ns;
+	unsigned window_done; /* handshakes that ended in it */
+	bool window_busy;     /* somebody waited all the time */
+	double rate;	      /* handshakes a second */
+	int64_t next_slot_ns; /* when the next one that is turned away should come back */
+	uint64_t n_refused;
+	uv_idle_t spin; /* while somebody waits, the loop does not sleep */
+	bool spins;
+};
+
 /* One loop. */
 struct front {
 	struct http_server *server;
@@ -146,7 +171,9 @@ struct front {
 	struct wheel wheel;
 	unsigned n_handles; /* of connections, until the loop has closed them */
 	unsigned n_closing_handles;
-	unsigned n_handshakes; /* steps in this turn of the loop */
+	struct admit admit;
+	unsigned n_since_trim; /* handshakes since free memory went back to the system */
+	int64_t shaken_ns;     /* the last of them */
 	bool has_loop, has_thread, is_open, is_told;
 	bool stopping, drained, finishing;
 	atomic_bool stop_asked, end_asked;
@@ -195,6 +222,19 @@ void conn_finish(struct conn *c);			/* send what waits, then close */
 void conn_set_deadline(struct conn *c, unsigned in_ms); /* 0: none */
 struct str conn_input(const struct conn *c);
 void conn_consume(struct conn *c, size_t n);
+
+void conn_start_tls(struct conn *c); /* its turn has come */
+
+/* admit.c: which handshakes, and when */
+void admit_init(struct front *f);
+void admit_end(struct front *f, void (*closed)(uv_handle_t *handle)); /* closes one handle */
+void admit_hello(struct conn *c);     /* the first bytes are there: queues, or turns away */
+bool admit_may_step(struct front *f); /* false: this turn has done enough handshaking */
+void admit_stepped(struct front *f, int64_t ns);
+void admit_shaking(struct conn *c, bool on); /* in TLS from now on; no more */
+void admit_done(struct front *f);	     /* a handshake has ended well */
+void admit_forget(struct conn *c);	     /* the connection goes */
+void admit_turn(struct front *f);	     /* once per turn of the loop */
 
 /* request.c: from bytes to an exchange */
 void request_head(struct conn *c);	 /* CONN_HEAD */

@@ -66,6 +66,15 @@ static int set_fronts(struct config *c, const char *value, struct err *e)
 	return rc;
 }
 
+static int set_heartbeat(struct config *c, const char *value, struct err *e)
+{
+	uint64_t n = 0;
+	int rc = set_number("heartbeat", value, 1, 60, &n, e);
+
+	c->hub.heartbeat_s = (unsigned)n;
+	return rc;
+}
+
 static int set_workers(struct config *c, const char *value, struct err *e)
 {
 	uint64_t n = 0;
@@ -139,6 +148,10 @@ static const struct setting settings[] = {
 	{ "workers", "N", "threads that answer requests (default 16)", set_workers },
 	{ "fronts", "N", "threads that hold connections (default: one per processor, at most 16)",
 	  set_fronts },
+	{ "heartbeat", "SECONDS",
+	  "how often a node shows that it is there (default: 5, less often when there\n"
+	  "                       are thousands)",
+	  set_heartbeat },
 	{ "config", "FILE", "YAML file with these settings by their long names", NULL },
 	{ "log-level", "LEVEL", "debug, info, warn or error (default info)", set_log_level },
 	{ "help", NULL, "show this text", set_help },

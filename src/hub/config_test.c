@@ -56,11 +56,12 @@ static void test_options(void **state)
 static void test_bad_options(void **state)
 {
 	static const char *const bad[][2] = {
-		{ "--port", "65536" },	 { "--port", "x" },	    { "--port", NULL },
-		{ "--nonsense", NULL },	 { "--listen", "example" }, { "--public-name", "a b" },
-		{ "--fronts", "0" },	 { "--fronts", "17" },	    { "--log-level", "loud" },
-		{ "word", NULL },	 { "--help=1", NULL },	    { "--data-dir=", NULL },
-		{ "--public-name", "" }, { "--workers", "1" },
+		{ "--port", "65536" },	{ "--port", "x" },	   { "--port", NULL },
+		{ "--nonsense", NULL }, { "--listen", "example" }, { "--public-name", "a b" },
+		{ "--heartbeat", "0" }, { "--heartbeat", "61" },   { "--fronts", "0" },
+		{ "--fronts", "17" },	{ "--log-level", "loud" }, { "word", NULL },
+		{ "--help=1", NULL },	{ "--data-dir=", NULL },   { "--public-name", "" },
+		{ "--workers", "1" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

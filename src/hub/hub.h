@@ -25,7 +25,8 @@ struct hub_config {
 	const char *const *public_names; /* "hub.example", "192.0.2.1": certificate SANs; the first one is in the catalog */
 	size_t n_public_names;
 	unsigned n_workers;
-	unsigned n_fronts; /* loops that hold connections */
+	unsigned n_fronts;    /* loops that hold connections */
+	unsigned heartbeat_s; /* 0: by the number of nodes */
 };
 
 struct hub {

@@ -47,7 +47,7 @@ static void table_unlink(struct sessions *s, struct session *x)
 			at = &(*at)->next_up;
 		*at = x->next_up;
 		x->is_up = false;
-		s->n_up--;
+		atomic_fetch_sub(&s->n_up, 1);
 	}
 }
 
@@ -79,7 +79,7 @@ static uint64_t table_replace(struct sessions *s, struct session *x, uint64_t re
 	x->is_up = true;
 	x->next_up = *bucket;
 	*bucket = x;
-	s->n_up++;
+	atomic_fetch_add(&s->n_up, 1);
 	pthread_mutex_unlock(&s->lock);
 	return serial;
 }
@@ -265,6 +265,7 @@ static int on_open(void *ctx, struct http_ws *ws, struct str cn, struct str peer
 	(void)str_copy(x->node_id, sizeof(x->node_id), cn);
 	(void)str_copy(x->peer, sizeof(x->peer), peer);
 	list_add(f, x);
+	x->heartbeat_ms = SESSION_HEARTBEAT_MAX_MS;
 	wheel_set(&f->wheel, &x->silence, ms_of(x->opened_ns) + SESSION_HELLO_MS);
 	*ret_user = x;
 	return 0;
@@ -315,9 +316,26 @@ const struct http_ws_ops session_ws_ops = { .open = on_open,
 					    .room = on_room,
 					    .close = on_close };
 
+/* ---- heartbeat ---- */
+
+/*
+ * Five seconds for a few, and no more than some hundred heartbeats a second for all: the interval grows with the number of nodes.
+ * What the operator sets is what holds.
+ */
+uint32_t session_heartbeat_ms(struct sessions *s)
+{
+	uint32_t fixed_ms = s->hub->config->heartbeat_s * 1000u;
+	uint64_t ms = (uint64_t)atomic_load(&s->n_up) * 1000 / SESSION_HEARTBEATS_PER_S;
+
+	if (fixed_ms)
+		return fixed_ms;
+	return (uint32_t)MIN_OF(MAX_OF(ms, (uint64_t)SESSION_HEARTBEAT_MIN_MS),
+				(uint64_t)SESSION_HEARTBEAT_MAX_MS);
+}
+
 /* ---- posts ---- */
 
-static void send_hub_hello(struct sessions *s, struct session *x, const struct post *p)
+static void send_hub_hello(struct sessions *s, struct session *x, const struct hello_result *r)
 {
 	char *features[] = { (char *)"intent.more" };
 	Demarc__V1__HubHello hello = DEMARC__V1__HUB_HELLO__INIT;
@@ -326,31 +344,37 @@ static void send_hub_hello(struct sessions *s, struct session *x, const struct p
 	hello.release = (char *)DEMARC_VERSION;
 	hello.features = features;
 	hello.n_features = ARRAY_LEN(features);
-	hello.heartbeat_ms = SESSION_HEARTBEAT_MS;
-	hello.intent_revision = p->revision;
-	hello.resync = p->resync;
-	hello.report_seq = p->report_seq;
+	hello.heartbeat_ms = x->heartbeat_ms = session_heartbeat_ms(s);
+	hello.intent_revision = r->revision;
+	hello.resync = r->resync;
+	hello.report_seq = r->report_seq;
 	f.body_case = DEMARC__V1__FRAME__BODY_HUB_HELLO;
 	f.hub_hello = &hello;
 	session_send(s, x, &f);
 }
 
-static void hello_done(struct sessions *s, struct session *x, const struct post *p)
+/* An intent may have changed after the node's row was read and before the node was in the table: then nobody woke the session. */
+static bool nothing_to_tell(const struct session *x, const struct hello_result *r)
+{
+	return !r->resync && r->node_revision == r->revision &&
+	       !session_is_behind(x->front->db, x->node_id, r->revision);
+}
+
+void session_hello_done(struct sessions *s, struct session *x, const struct hello_result *r)
 {
 	uint64_t old;
 
-	if (!x->hello_pending)
-		return;
 	x->hello_pending = false;
-	old = table_replace(s, x, p->resync ? 0 : p->node_revision);
+	old = table_replace(s, x, r->resync ? 0 : r->node_revision);
 	if (old) /* on another front, perhaps */
 		session_post_close(s, old, "replaced by a newer connection of the same node", 5000);
 	if (x->state == SESSION_NEW)
 		log_info("node_connected", "node=%s peer=%s revision=%llu resync=%d", x->node_id,
-			 x->peer, (unsigned long long)p->node_revision, p->resync);
+			 x->peer, (unsigned long long)r->node_revision, r->resync);
 	x->state = SESSION_UP;
-	send_hub_hello(s, x, p);
-	session_intent_push(s, x, p->node_revision, p->resync);
+	send_hub_hello(s, x, r);
+	if (!nothing_to_tell(x, r))
+		session_intent_push(s, x, r->node_revision, r->resync);
 }
 
 static void send_report_ack(struct sessions *s, struct session *x, uint64_t seq)
@@ -373,7 +397,8 @@ static void take_post(struct session_front *f, struct post *p)
 		return;
 	switch (p->kind) {
 	case POST_HELLO:
-		hello_done(s, x, p);
+		if (x->hello_pending)
+			session_hello_done(s, x, &p->hello);
 		break;
 	case POST_CHUNK:
 		x->n_chunks--;
@@ -419,7 +444,8 @@ static void on_silence(struct wheel_node *n, void *ctx)
 	struct session_front *f = ctx;
 	struct session *x = CONTAINER_OF(n, struct session, silence);
 	int64_t from = x->state == SESSION_UP ? x->last_rx_ns : x->opened_ns;
-	uint64_t until = ms_of(from) + (x->state == SESSION_UP ? SESSION_DEAD_MS : SESSION_HELLO_MS);
+	uint64_t until = ms_of(from) + (x->state == SESSION_UP ? x->heartbeat_ms + SESSION_GRACE_MS :
+								 SESSION_HELLO_MS);
 	uint64_t now = ms_of(clock_mono_ns());
 
 	if (x->state == SESSION_NEW && x->hello_pending) /* the wait is the store's */
@@ -489,10 +515,12 @@ int session_front_starts(void *ctx, unsigned front, uv_loop_t *loop, struct err 
 {
 	struct sessions *s = ((struct hub *)ctx)->sessions;
 	struct session_front *f = &s->fronts[front];
-	int rc = uv_async_init(loop, &f->async, on_async);
+	int rc = db_open(f->sessions->hub->store, &f->db, e);
 
+	if (rc == 0 && uv_async_init(loop, &f->async, on_async) < 0)
+		rc = err_set(e, FAULT_INTERNAL, NULL, "cannot watch for node sessions");
 	if (rc < 0)
-		return err_errno(e, rc, "cannot watch for node sessions");
+		return rc;
 	(void)uv_timer_init(loop, &f->tick); /* cannot fail */
 	f->async.data = f->tick.data = f;
 	f->last_seen_ns = f->last_gone_ns = clock_mono_ns();
@@ -524,6 +552,7 @@ static void front_done(struct session_front *f)
 		post_free(p);
 	}
 	strbuf_done(&f->gone);
+	db_close(f->db);
 	pthread_mutex_destroy(&f->lock);
 }
 

@@ -10,7 +10,7 @@
 #include "link/frame.h"
 #include "link/link.h"
 
-/* What a node may say, and in which state. Loop thread. Everything that blocks becomes a job. */
+/* What a node may say, and in which state. Front's thread. Everything that blocks becomes a job. */
 
 static void refuse(struct sessions *s, struct session *x, const char *reason)
 {
@@ -36,12 +36,18 @@ static struct job *job_of_frame(enum job_kind kind, const struct session *x, Dem
 /* A hello on a connection that is up says what the node holds after it had to refuse an intent: it is told from there on. */
 static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
 {
+	struct hello_result result;
+
 	if (x->hello_pending) {
 		refuse(s, x, "a second hello before the first was answered");
 		return;
 	}
 	if (strcmp((*f)->node_hello->node_id, x->node_id) != 0) {
 		refuse(s, x, "the node id is not that of the certificate");
+		return;
+	}
+	if (session_hello_try(x->front->db, x->node_id, x->peer, (*f)->node_hello, &result)) {
+		session_hello_done(s, x, &result);
 		return;
 	}
 	x->hello_pending = true;
@@ -54,6 +60,7 @@ static void take_ping(struct sessions *s, struct session *x, Demarc__V1__Frame *
 	Demarc__V1__Frame out = DEMARC__V1__FRAME__INIT;
 
 	pong.nonce = (*f)->ping->nonce;
+	pong.heartbeat_ms = x->heartbeat_ms = session_heartbeat_ms(s);
 	out.request = (*f)->request;
 	out.body_case = DEMARC__V1__FRAME__BODY_PONG;
 	out.pong = &pong;

@@ -18,6 +18,7 @@
  */
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -30,11 +31,14 @@
 #include "hub/hub.h"
 #include "hub/session.h"
 
-#define SESSION_HEARTBEAT_MS 5000u		   /* the node pings at this interval */
-#define SESSION_DEAD_MS (3 * SESSION_HEARTBEAT_MS) /* silence after which a session is closed */
-#define SESSION_HELLO_MS 10000u			   /* from the handshake to NodeHello */
-#define SESSION_SEEN_MS 60000u /* last_seen of connected nodes is written at this interval */
-#define SESSION_GONE_MS 10000u /* of those that left */
+/* The node pings at an interval that the hub names: */
+#define SESSION_HEARTBEAT_MIN_MS 5000u
+#define SESSION_HEARTBEAT_MAX_MS 60000u
+#define SESSION_HEARTBEATS_PER_S 500u /* of all nodes together, where that allows it */
+#define SESSION_GRACE_MS 10000u /* silence beyond the interval after which a session is closed */
+#define SESSION_HELLO_MS 10000u /* from the handshake to NodeHello */
+#define SESSION_SEEN_MS 60000u	/* last_seen of connected nodes is written at this interval */
+#define SESSION_GONE_MS 10000u	/* of those that left */
 #define SESSION_TICK_MS 250u
 #define SESSION_SWEEP_MS 5000u /* lost wake-ups are looked for at this interval */
 #define SESSION_CHUNKS_MAX 8   /* chunk requests of one node that wait */
@@ -59,19 +63,25 @@ enum job_kind {
 	JOB_CHUNK,  /* bulk */
 };
 
+struct hello_result {
+	uint64_t revision, node_revision; /* the hub's, the node's */
+	uint64_t report_seq;		  /* last one stored */
+	bool resync;
+};
+
 struct job {
 	struct job *next;
 	enum job_kind kind;
 	uint64_t serial;
 	char node_id[40];
 	char address[64];
-	Demarc__V1__Frame *frame; /* owned: HELLO, REPORT, CHUNK */
-	uint64_t revision; /* ACK: acknowledged; INTENT: what the node holds; HELLO: the hub's, as result */
-	uint64_t report_seq; /* HELLO: result */
-	bool full;	     /* INTENT: send everything */
-	int64_t now_us;	     /* wall clock when the frame came */
-	char *seen;	     /* SEEN: owned; JSON list of node ids */
-	struct err err;	     /* result of a store job */
+	Demarc__V1__Frame *frame;  /* owned: HELLO, REPORT, CHUNK */
+	uint64_t revision;	   /* ACK: acknowledged; INTENT: what the node holds */
+	bool full;		   /* INTENT: send everything */
+	struct hello_result hello; /* HELLO: result */
+	int64_t now_us;		   /* wall clock when the frame came */
+	char *seen;		   /* SEEN: owned; JSON list of node ids */
+	struct err err;		   /* result of a store job */
 	int rc;
 };
 struct job *job_new(enum job_kind kind, uint64_t serial, const char *node_id);
@@ -98,7 +108,7 @@ void job_thread_stop(struct job_thread *t); /* waits for what runs, frees what w
 /* ---- posts: results for a front ---- */
 
 enum post_kind {
-	POST_HELLO, /* hello is checked: hub_hello is `frame`'s, or refused with `text` */
+	POST_HELLO, /* hello is checked */
 	POST_SEND,  /* bytes for the session */
 	POST_CHUNK, /* bytes, behind control frames */
 	POST_ACKED, /* report stored: ReportAck follows */
@@ -113,8 +123,8 @@ struct post {
 	size_t size;
 	char text[256];
 	uint32_t retry_after_ms;
-	uint64_t revision, node_revision, report_seq;
-	bool resync;
+	uint64_t report_seq;
+	struct hello_result hello;
 };
 struct post *post_new(enum post_kind kind, uint64_t serial);
 void post_free(struct post *p);
@@ -149,6 +159,7 @@ struct session {
 	char peer[64];
 	enum session_state state;
 	int64_t opened_ns, last_rx_ns;
+	uint32_t heartbeat_ms;	      /* what it was told */
 	unsigned n_reports, n_chunks; /* with the threads */
 	bool hello_pending;	      /* with the store thread */
 	struct out_queue control, bulk;
@@ -180,6 +191,7 @@ struct session_front {
 	struct session *by_serial[SESSION_BUCKETS];
 	uint64_t n_serials;
 	int64_t last_seen_ns, last_gone_ns;
+	struct db *db; /* reads */
 
 	pthread_mutex_t lock; /* below */
 	bool open;	      /* the async handle may be used */
@@ -191,10 +203,10 @@ struct sessions {
 	struct session_front fronts[HTTP_FRONTS_MAX];
 	int64_t last_sweep_ns; /* first front's */
 	struct job_thread store, reader, bulk;
+	atomic_uint n_up; /* in the table */
 
 	pthread_mutex_t lock; /* below */
 	struct session *up[SESSION_BUCKETS];
-	unsigned n_up;
 	struct call *calls;
 	uint64_t next_request; /* even */
 };
@@ -213,10 +225,22 @@ void session_calls_lost(struct sessions *s, uint64_t serial);
 void session_call_answer(struct sessions *s, uint64_t serial, Demarc__V1__Frame *take);
 void session_intent_push(struct sessions *s, const struct session *x, uint64_t node_revision, bool full);
 
+uint32_t session_heartbeat_ms(struct sessions *s); /* by how many nodes are connected; any thread */
+
 /* Threads. */
 void session_store_run(struct job_thread *t, struct job *list);
 void session_reader_run(struct job_thread *t, struct job *list);
 void session_bulk_run(struct job_thread *t, struct job *list);
+/* Checks and stores a hello inside the open write transaction. */
+WARN_UNUSED int session_hello_apply(struct db *db, struct job *j, struct err *e);
+/* True when the node comes back as it left, and nothing is to be stored or sent to it. A front's thread: reads one row. */
+bool session_hello_try(struct db *db, const char *node_id, const char *address,
+		       const Demarc__V1__NodeHello *h, struct hello_result *ret);
+/* The node's intent is no longer, or not known to be, at this revision. */
+bool session_is_behind(struct db *db, const char *node_id, uint64_t revision);
+/* Stores the digest of the node's intent with its revision, so that no hello has to count it. */
+WARN_UNUSED int session_digest_keep(struct db *db, const char *node_id, struct err *e);
+void session_hello_done(struct sessions *s, struct session *x, const struct hello_result *r);
 /* Applies one report inside the open write transaction. */
 WARN_UNUSED int session_report_apply(struct db *db, const struct job *j, struct err *e);
 /* Encodes f and posts it; out of memory closes the session. */

@@ -21,7 +21,6 @@
 #define INTENT_PART_MAX                                                                            \
 	(LINK_FRAME_MAX - INTENT_OBJECT_MAX - 4096) /* flush past it: one more object always fits */
 #define SEND_ARENA_MAX (32u << 20)
-#define SWEEP_MAX 1024
 
 struct sending {
 	struct sessions *s;
@@ -164,17 +163,31 @@ static int tell(struct job_thread *t, const struct job *j, struct err *e)
 	return rc;
 }
 
+/* Connected, and not yet sent this revision. */
+static bool is_to_be_told(struct sessions *s, const char *node_id, uint64_t revision)
+{
+	const struct session *x;
+	bool told;
+
+	pthread_mutex_lock(&s->lock);
+	x = session_find_up(s, node_id);
+	told = !x || x->sent_revision >= revision;
+	pthread_mutex_unlock(&s->lock);
+	return !told;
+}
+
 /* A wake-up may be lost (another hub committed, or this one died between commit and wake): look for nodes that are behind. */
 static void sweep(struct job_thread *t)
 {
 	CLEANUP(db_donep) struct db_rows *q = NULL;
 	struct err e;
 	int rc = db_query(t->db, &q, &e,
-			  "SELECT id FROM node WHERE intent_revision > acked_revision LIMIT ?", "i",
-			  (int64_t)SWEEP_MAX);
+			  "SELECT id, intent_revision FROM node WHERE intent_revision > acked_revision",
+			  "");
 
 	while (rc >= 0 && (rc = db_step(q, &e)) == 1)
-		job_thread_push(t, job_new(JOB_INTENT, 0, db_text(q, 0)));
+		if (is_to_be_told(t->sessions, db_text(q, 0), (uint64_t)db_int(q, 1)))
+			job_thread_push(t, job_new(JOB_INTENT, 0, db_text(q, 0)));
 	if (rc < 0)
 		log_limited(LOG_WARN_, "session_sweep_failed", "reason=%s", LOGQ(e.msg));
 }

@@ -164,13 +164,17 @@ static void answer_ping(struct link_client *l, const Demarc__V1__Frame *in)
 		hang_up(l, "the connection does not take more");
 }
 
+static void set_heartbeat(struct link_client *l, uint32_t ms)
+{
+	l->heartbeat_ms = MIN_OF(MAX_OF(ms, CLIENT_HEARTBEAT_MIN_MS), CLIENT_HEARTBEAT_MAX_MS);
+}
+
 static void take_hello(struct link_client *l, const Demarc__V1__HubHello *h)
 {
 	l->said_hello = true;
 	l->n_tried = 0;
 	backoff_reset(&l->backoff);
-	l->heartbeat_ms =
-		MIN_OF(MAX_OF(h->heartbeat_ms, CLIENT_HEARTBEAT_MIN_MS), CLIENT_HEARTBEAT_MAX_MS);
+	set_heartbeat(l, h->heartbeat_ms);
 }
 
 static void take_intent(struct link_client *l, Demarc__V1__Frame **f)
@@ -202,7 +206,10 @@ static void take_frame(struct link_client *l, struct str bytes)
 		answer_ping(l, f);
 	} else if (f->body_case == DEMARC__V1__FRAME__BODY_INTENT) {
 		take_intent(l, &f);
-	} else if (f->body_case != DEMARC__V1__FRAME__BODY_PONG) {
+	} else if (f->body_case == DEMARC__V1__FRAME__BODY_PONG) {
+		if (f->pong->heartbeat_ms)
+			set_heartbeat(l, f->pong->heartbeat_ms);
+	} else {
 		if (f->body_case == DEMARC__V1__FRAME__BODY_HUB_HELLO)
 			take_hello(l, f->hub_hello);
 		if (f->body_case == DEMARC__V1__FRAME__BODY_GOODBYE)

@@ -78,6 +78,21 @@ int wsc_check_answer(struct str head, const char key[static WSC_KEY_SIZE], const
 	return 0;
 }
 
+uint32_t wsc_retry_after_ms(struct str head)
+{
+	struct str rest;
+	uint64_t n;
+
+	if (!str_starts(head, STR("HTTP/1.1 503")))
+		return 0;
+	(void)str_cut(head, '\n', &rest);
+	if (str_to_u64(head_field(rest, STR("x-retry-after-ms")), UINT32_MAX, &n) == 0)
+		return (uint32_t)MIN_OF(n, (uint64_t)WSC_RETRY_MAX_MS);
+	if (str_to_u64(head_field(rest, STR("retry-after")), UINT32_MAX, &n) == 0)
+		return (uint32_t)MIN_OF(n * 1000, (uint64_t)WSC_RETRY_MAX_MS);
+	return 0;
+}
+
 /* ---- frames out ---- */
 
 void wsc_frame_add(struct strbuf *out, enum wsc_opcode op, const void *payload, size_t size)

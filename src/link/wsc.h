@@ -29,6 +29,10 @@ void wsc_request(struct strbuf *out, const struct url *u, const char *path, cons
 /* head: everything up to and with the empty line. 0, or PROTOCOL with the server's words. */
 WARN_UNUSED int wsc_check_answer(struct str head, const char key[static WSC_KEY_SIZE],
 				 const char *protocol, struct err *e);
+/* When a head that refuses with 503 says to come back (X-Retry-After-Ms, else Retry-After in seconds), at most an hour;
+ * 0: another answer, or it does not say. Also for what a busy hub says in the clear instead of TLS: pure, bounded, trusts nothing. */
+#define WSC_RETRY_MAX_MS 3600000u
+uint32_t wsc_retry_after_ms(struct str head);
 /* Appends one masked, final frame. */
 void wsc_frame_add(struct strbuf *out, enum wsc_opcode op, const void *payload, size_t size);
 
