@@ -47,7 +47,8 @@
 	X(MTU, "mtu", "the packet does not fit into the tunnel")                                   \
 	X(ECN, "ecn", "congestion was marked on a packet whose ends cannot hear of it (RFC 6040)") \
 	X(TUNNEL, "tunnel", "the header of a tunnel is malformed")                                 \
-	X(TUNNEL_UNKNOWN, "tunnel_unknown", "no tunnel with this far end and id")
+	X(TUNNEL_UNKNOWN, "tunnel_unknown", "no tunnel with this far end and id")                  \
+	X(VLAN_STACK, "vlan_stack", "the frame carries more than two VLAN tags")
 
 enum drop_reason {
 #define X(name, id, text) DROP_##name,

@@ -31,7 +31,8 @@ enum stage {
 
 /*
  * What a stage can report in a trace. Row: constant, stage, text; each {} is the next of at most three
- * numbers, {x} prints it in hex, {p} a port of the trace's output, {r} a drop reason, {n} a kind of native function.
+ * numbers, {x} prints it in hex, {p} a port of the trace's output, {v} a VLAN or a pair of them, {r} a drop reason, {n} a kind
+ * of native function.
  */
 #define EVENT_TABLE(X)                                                                             \
 	X(PARSE_IP, PARSE, "IPv{}, protocol {}, {} bytes")                                         \
@@ -49,7 +50,7 @@ enum stage {
 	X(ARP_PASS, ARP, "not answered here")                                                      \
 	X(ND_REPLY, ND, "answered here for the port with ifindex {}")                              \
 	X(ND_PASS, ND, "not answered here")                                                        \
-	X(FLOOD_TO, FLOOD, "copy to ifindex {}, VLAN {}")                                          \
+	X(FLOOD_TO, FLOOD, "copy to ifindex {}, VLAN {v}")                                         \
 	X(FLOOD_HOST, FLOOD, "copy to the host's own stack")                                       \
 	X(FLOW_HIT, FLOW, "record is current: the fast path sends it to ifindex {} (path {})")     \
 	X(FLOW_DROP, FLOW, "record is current: the fast path drops it ({r})")                      \
@@ -66,7 +67,7 @@ enum stage {
 	X(NATIVE, NATIVE, "{n}, enters by port {} and leaves by port {}")                          \
 	X(CHAIN_END, CHAIN, "leaves path {} (hop {}): normal forwarding")                          \
 	X(L2_PORT, L2, "destination MAC is the one of ifindex {}")                                 \
-	X(L2_LEARNED, L2, "destination MAC was learned on ifindex {}, VLAN {}")                    \
+	X(L2_LEARNED, L2, "destination MAC was learned on ifindex {}, VLAN {v}")                   \
 	X(L2_PINNED, L2, "unknown destination MAC: follows its connection to ifindex {}")          \
 	X(L2_SOLE, L2, "unknown destination MAC: ifindex {} is the only way out")                  \
 	X(L2_FLOOD, L2, "unknown destination MAC: flooded to uplinks and unsecured ports")         \
@@ -82,7 +83,7 @@ enum stage {
 	X(SG_EXEMPT, SG, "address configuration is always allowed")                                \
 	X(SG_NONE, SG, "no rule of ifindex {} allows it")                                          \
 	X(LIMIT_COOKIE, LIMIT, "too many are half open: answered with a SYN cookie")               \
-	X(OUT_PORT, OUTPUT, "to ifindex {p}, VLAN {}")                                             \
+	X(OUT_PORT, OUTPUT, "to ifindex {p}, VLAN {v}")                                            \
 	X(OUT_DROP, OUTPUT, "dropped: {r}")
 
 enum trace_event {

@@ -43,9 +43,10 @@ static __always_inline __u32 ctx_port(ctx_t *c)
 	return c->cb[1];
 }
 
+/* The VLAN of that port, 0: none. A pair of tags has a number: abi/qinq.h. dp_ingress() writes it. */
 static __always_inline __u16 ctx_vlan(ctx_t *c)
 {
-	return c->vlan_present ? c->vlan_tci & 0xfff : 0;
+	return (__u16)c->cb[2];
 }
 
 #else /* user space: the parser under a fuzzer */

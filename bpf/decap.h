@@ -119,6 +119,7 @@ __noinline int decap(ctx_t *ctx)
 		return mark;
 	if (ctx->vlan_present && bpf_skb_vlan_pop(ctx) < 0)
 		return -DROP_REDIRECT;
+	ctx->cb[2] = 0;
 	if (strip(ctx, t->inner) < 0)
 		return -DROP_REDIRECT;
 	if (mark)

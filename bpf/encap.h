@@ -8,6 +8,7 @@
  */
 
 #include "maps_def.h"
+#include "vlan.h"
 
 #define TCP_MSS_OPTION 2
 #define TCP_OPTIONS_MAX 20
@@ -109,7 +110,7 @@ __noinline int encap_send(ctx_t *ctx, __u32 slot, __u32 entropy)
 	__asm__ volatile("" : "+r"(size));
 	if (size < ABI_ENCAP_MIN || size > ABI_ENCAP_MAX || ctx_store(ctx, 0, p->outer, size) < 0)
 		return -DROP_REDIRECT;
-	if (e->vlan && bpf_skb_vlan_push(ctx, bpf_htons(0x8100), e->vlan) < 0)
+	if (e->vlan && bpf_skb_vlan_push(ctx, bpf_htons(VLAN_TPID_CUSTOMER), e->vlan) < 0)
 		return -DROP_REDIRECT;
 	return (int)bpf_redirect(e->ifindex, 0);
 }
@@ -230,11 +231,13 @@ __noinline int too_big_build(ctx_t *ctx, __u32 mtu)
 __noinline int too_big(ctx_t *ctx, __u32 slot)
 {
 	struct encap_rec *e = bpf_map_lookup_elem(&encaps, &slot);
-	struct port_key k = { .ifindex = ctx_port(ctx) };
+	struct port_key k = { .ifindex = ctx_port(ctx), .vlan = ctx_vlan(ctx) };
 	struct port_rec *port = bpf_map_lookup_elem(&ports, &k);
 
 	count_drop(DROP_MTU);
 	if (!e || !port || (port->flags & PORT_TUNNEL) || too_big_build(ctx, e->mtu) < 0)
+		return TC_ACT_SHOT;
+	if (k.vlan && vlan_put(ctx, k.vlan) < 0)
 		return TC_ACT_SHOT;
 	if (port->flags & (PORT_UPLINK | PORT_NO_PEER))
 		return (int)bpf_redirect(k.ifindex, 0);

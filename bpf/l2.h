@@ -200,13 +200,13 @@ __noinline int flood_one(ctx_t *ctx, __u32 i)
 		return 0;
 	if (m.flags & PORT_TUNNEL)
 		return flood_tunnel(ctx, m.ifindex);
-	if (m.vlan && bpf_skb_vlan_push(ctx, bpf_htons(0x8100), m.vlan) < 0)
+	if (m.vlan && vlan_put(ctx, m.vlan) < 0)
 		return 0;
 	capture(ctx, m.ifindex, PACKET_TO_PORT);
 	if (!bpf_clone_redirect(ctx, m.ifindex, 0))
 		count_port(m.ifindex, 0, 0, 1, p->len, 0);
 	if (m.vlan)
-		bpf_skb_vlan_pop(ctx);
+		vlan_take(ctx, m.vlan);
 	return 0;
 }
 

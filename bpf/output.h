@@ -11,6 +11,7 @@
 #include "encap.h"
 #include "extra.h"
 #include "maps_def.h"
+#include "vlan.h"
 
 static __always_inline int send_peer(ctx_t *ctx, __u32 ifindex, __u32 type)
 {
@@ -19,14 +20,12 @@ static __always_inline int send_peer(ctx_t *ctx, __u32 ifindex, __u32 type)
 	return (int)bpf_redirect_peer(ifindex, 0);
 }
 
-/* Drops the tag of the ingress VLAN and puts the one of the egress VLAN (0: none). */
+/* Drops the tag of the ingress VLAN and puts those of the egress VLAN (0: none). */
 static __always_inline int retag(ctx_t *ctx, __u16 vlan)
 {
 	if (ctx->vlan_present && bpf_skb_vlan_pop(ctx) < 0)
 		return -1;
-	if (vlan && bpf_skb_vlan_push(ctx, bpf_htons(0x8100), vlan) < 0)
-		return -1;
-	return 0;
+	return vlan ? vlan_put(ctx, vlan) : 0;
 }
 
 static __always_inline int tunnel_out(ctx_t *ctx, __u32 slot, __u32 entropy)
@@ -68,13 +67,15 @@ refused:
 	return TC_ACT_SHOT;
 }
 
-/* A reply made here goes back to who asked; a VLAN tag is still on the frame. */
+/* A reply made here goes back to who asked; one VLAN tag is still on the frame, of two none. */
 static __always_inline int send_back(ctx_t *ctx, struct pkt *p)
 {
 	p->act = TC_ACT_REDIRECT;
 	TRACE2(p, OUT_PORT, p->in.ifindex, p->in.vlan);
 	if (p->trace)
 		return STAGE_DONE;
+	if ((p->in.vlan & VLAN_STACK) && vlan_put(ctx, p->in.vlan) < 0)
+		return -DROP_REDIRECT;
 	count_port(p->in.ifindex, 1, p->len, 1, ctx_len(ctx), 0);
 	if (p->port_flags & (PORT_UPLINK | PORT_NO_PEER))
 		p->act = (int)bpf_redirect(p->in.ifindex, 0);

@@ -15,6 +15,11 @@ static __always_inline __u16 load16(const __u8 *b)
 	return (__u16)(b[0] << 8 | b[1]);
 }
 
+static __always_inline int is_tag(__u16 type)
+{
+	return type == VLAN_TPID_CUSTOMER || type == VLAN_TPID_SERVICE;
+}
+
 static __always_inline __u8 icmp4_kind(__u8 type)
 {
 	if (type == 8 || type == 0 || (type >= 13 && type <= 18))
@@ -329,7 +334,7 @@ static __always_inline int parse_packet(ctx_t *c, struct pkt *p)
 	else if (p->ethertype == ETHERTYPE_IPV6)
 		v = parse_ipv6(c, p);
 	else
-		return STAGE_NEXT;
+		return is_tag(p->ethertype) && p->len < ETH_SIZE + 4 ? -DROP_MALFORMED : STAGE_NEXT;
 	if (v)
 		return v;
 	p->kind = PKT_IP;

@@ -9,6 +9,7 @@
 #include "expect.h"
 #include "limit.h"
 #include "maps.h"
+#include "qinq.h"
 #include "stage.h"
 #include "tunnel.h"
 

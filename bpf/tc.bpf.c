@@ -26,6 +26,7 @@
 #include "port.h"
 #include "sg.h"
 #include "spoof.h"
+#include "vlan.h"
 #include "walk.h"
 
 /* The token makes a mark that some packet happens to carry harmless; there is none unless a trace runs. */
@@ -57,7 +58,10 @@ __noinline int stage_parse(ctx_t *ctx)
 	p->jiffies = bpf_jiffies64();
 	p->trace = is_trace(ctx);
 	p->key.ifindex = ctx_port(ctx);
-	p->key.vlan = p->trace ? (__u16)ctx->cb[0] : ctx_vlan(ctx);
+	p->key.vlan = p->trace && ctx->cb[0] ? (__u16)ctx->cb[0] : ctx_vlan(ctx);
+	p->len = ctx_len(ctx);
+	if (p->key.vlan == VLAN_DEEP)
+		return -DROP_VLAN_STACK;
 	v = parse_packet(ctx, p);
 	if (v)
 		return v;
@@ -226,6 +230,13 @@ static __always_inline int tunnel_copy(ctx_t *ctx)
 	return tunnel_out(ctx, slot, slot);
 }
 
+static __always_inline int trace_frame(ctx_t *ctx)
+{
+	if (vlan_inside(ctx))
+		vlan_stack(ctx);
+	return slow_path(ctx, 0);
+}
+
 SEC("tc")
 int dp_ingress(ctx_t *ctx)
 {
@@ -238,9 +249,10 @@ int dp_ingress(ctx_t *ctx)
 	m.later = 0;
 	m.parsed = 0;
 	ctx->cb[1] = ctx->ifindex;
+	ctx->cb[2] = ctx->vlan_present ? ctx->vlan_tci & 0xfff : 0;
 	if (ctx->mark) {
 		if (is_trace(ctx))
-			return slow_path(ctx, 0);
+			return trace_frame(ctx);
 		if (is_copy(ctx))
 			return tunnel_copy(ctx);
 	}
@@ -253,6 +265,10 @@ int dp_ingress(ctx_t *ctx)
 	}
 	capture(ctx, ctx_port(ctx), PACKET_FROM_PORT);
 	plain = !fast_parse(ctx, &k, &m);
+	if (!plain && vlan_inside(ctx)) {
+		vlan_stack(ctx);
+		plain = !fast_parse(ctx, &k, &m);
+	}
 	f = plain ? flow_find(&k) : find_parsed(ctx, &m);
 	if (!f)
 		return slow_path(ctx, m.parsed);

@@ -100,6 +100,7 @@ struct dp_port {
 	uint16_t net;
 	uint16_t flags; /* enum dp_port_flag */
 	vlan_id vlan;	/* uplink only: the VLAN this (NIC, VLAN) pair carries; 0 flat */
+	vlan_id outer_vlan; /* around `vlan`, as a service tag (IEEE 802.1ad); 0: none. Both types are taken, 0x88a8 is sent */
 	struct mac mac; /* the function's own MAC; for an uplink: zero */
 	size_t n_addrs;
 	struct dp_addr addrs[DP_PORT_ADDRS_MAX];

@@ -16,6 +16,7 @@
 #include "maps.h"
 #include "meter.h"
 #include "policy.h"
+#include "qinq.h"
 #include "stage.h"
 
 /* Pinned maps. Row: constant, name of the map and of its pin. */
@@ -55,7 +56,9 @@
 	X(LIMITS, limits)                                                                          \
 	X(SOURCES, sources)                                                                        \
 	X(EXPECTS, expects)                                                                        \
-	X(CT_CONF, ct_conf)
+	X(CT_CONF, ct_conf)                                                                        \
+	X(STACKS, stacks)                                                                          \
+	X(STACK_TAGS, stack_tags)
 
 enum dp_map {
 #define X(name, id) M_##name,
@@ -163,6 +166,12 @@ const char *observe_app_name(uint32_t index); /* volume of `apps` */
 /* `encap`: slot of a tunnel's header, 0 for other ports. */
 WARN_UNUSED int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e);
 WARN_UNUSED int tunnel_sweep(struct dp *dp, struct err *e);
+/* Where the port is in `ports` and in records: its VLAN, or the number of its pair of tags, taken when it has none. */
+WARN_UNUSED int stack_vlan(struct dp *dp, const struct dp_port *p, __u16 *ret, struct err *e);
+bool stack_tags(struct dp *dp, __u16 vlan, struct stack_rec *ret); /* false: not a pair */
+void stack_drop(struct dp *dp, __u16 vlan);			   /* of a port that is gone */
+__u16 stack_outer(struct dp *dp, __u16 vlan); /* the VLAN id that the network outside knows; 0: none */
+void stack_sweep(struct dp *dp);
 WARN_UNUSED int port_del_key(struct dp *dp, const struct port_key *k, struct err *e);
 void ip_words(const struct ip_addr *a, __u32 ret[4]);
 void cidr_words(const struct ip_cidr *c, __u32 ret_ip[4], __u32 ret_mask[4]);

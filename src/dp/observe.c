@@ -17,6 +17,7 @@
 #define LIST_ROOM 4000
 
 struct observe {
+	struct dp *dp;
 	struct ring_buffer *flows, *packets;
 	int list_fd;
 	dp_flow_fn tell;
@@ -128,6 +129,7 @@ static int on_flow(void *ctx, void *data, size_t size)
 	if (size < sizeof(*ev))
 		return 0;
 	flow_of(ev, &f);
+	f.vlan.id = stack_outer(o->dp, f.vlan.id);
 	if (ev->kind != FLOW_EVENT_LISTED) {
 		if (o->tell)
 			o->tell(o->tell_ctx, &f);
@@ -158,6 +160,7 @@ int observe_open(struct dp *dp, struct err *e)
 	if (!o)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
 	dp->observe = o;
+	o->dp = dp;
 	o->list_fd = bpf_program__fd(dp->skel->progs.dp_list);
 	o->flows = ring_buffer__new(bpf_map__fd(dp->skel->maps.flow_ring), on_flow, o, NULL);
 	o->packets = ring_buffer__new(bpf_map__fd(dp->skel->maps.packet_ring), on_packet, o, NULL);
@@ -486,7 +489,7 @@ static int on_packet(void *ctx, void *data, size_t size)
 				.reason = ev->reason,
 				.rule = ev->rule,
 				.port = { (int)ev->ifindex },
-				.vlan = { ev->vlan },
+				.vlan = { stack_outer(o->dp, ev->vlan) },
 				.now_ns = (int64_t)ev->now_ns,
 				.len = ev->len,
 				.head_len = ev->head,

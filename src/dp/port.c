@@ -238,6 +238,9 @@ static int port_check(const struct dp_port *p, struct err *e)
 	if (p->vlan.id > 4094 || (p->vlan.id && !(p->flags & DP_PORT_UPLINK)))
 		return err_set(e, FAULT_BAD_REQUEST, "vlan",
 			       "VLAN %u is not of an uplink or not 1..4094", p->vlan.id);
+	if (p->outer_vlan.id > 4094 || (p->outer_vlan.id && !p->vlan.id))
+		return err_set(e, FAULT_BAD_REQUEST, "outer_vlan",
+			       "outer VLAN %u is not 1..4094 around an inner one", p->outer_vlan.id);
 	if (port_is_pseudo((__u32)p->ifindex.num) != !!(p->flags & (DP_PORT_NATIVE | DP_PORT_TUNNEL)))
 		return err_set(e, FAULT_BAD_REQUEST, "ifindex",
 			       "port %d: only tunnels and ports of native functions have numbers from %d on",
@@ -322,11 +325,13 @@ static int port_attach(struct dp *dp, const struct port_key *k, __u16 flags, str
 
 int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e)
 {
-	struct port_key k = { .ifindex = (__u32)p->ifindex.num, .vlan = p->vlan.id };
+	struct port_key k = { .ifindex = (__u32)p->ifindex.num };
 	struct port_rec now, old;
 	bool had;
 	int r = port_check(p, e);
 
+	if (!r)
+		r = stack_vlan(dp, p, &k.vlan, e);
 	if (!r)
 		r = names_add(&dp->names, NAME_PORT, k.ifindex, k.vlan, e);
 	if (r)
@@ -377,6 +382,7 @@ int port_del_key(struct dp *dp, const struct port_key *k, struct err *e)
 	learned_follow(dp, k, 0);
 	dp_unset(dp, M_PORT_CLASS, k);
 	dp_unset(dp, M_LIMITS, k);
+	stack_drop(dp, k->vlan);
 	dp_gen_bump(dp);
 	return 0;
 }

@@ -123,6 +123,7 @@ int dp_sweep(struct dp *dp, struct err *e)
 		r = tunnel_sweep(dp, e);
 	if (r)
 		return r;
+	stack_sweep(dp);
 	sweep_abi(dp);
 	dp->names.on = false;
 	dp->names.len = 0;

@@ -37,8 +37,17 @@ static const char *const native_name[NATIVE_N] = {
 #undef X
 };
 
-/* {} decimal, {x} hex, {p} port, {r} drop reason, {n} kind of native function: see abi/stage.h. */
-static void event_format(const struct trace_step *s, char *buf, size_t size)
+static int put_vlan(struct dp *dp, __u32 vlan, char *buf, size_t size)
+{
+	struct stack_rec tags;
+
+	if (stack_tags(dp, (__u16)vlan, &tags))
+		return snprintf(buf, size, "%u.%u", tags.k.outer, tags.k.inner);
+	return snprintf(buf, size, "%u", vlan);
+}
+
+/* {} decimal, {x} hex, {p} port, {v} VLAN, {r} drop reason, {n} kind of native function: see abi/stage.h. */
+static void event_format(struct dp *dp, const struct trace_step *s, char *buf, size_t size)
 {
 	const char *t = event[s->event].text;
 	size_t len = 0, arg = 0;
@@ -53,6 +62,8 @@ static void event_format(const struct trace_step *s, char *buf, size_t size)
 		}
 		if (t[1] == 'x')
 			n = snprintf(buf + len, size - len, "%x", v);
+		else if (t[1] == 'v')
+			n = put_vlan(dp, v, buf + len, size - len);
 		else if (t[1] == 'r')
 			n = snprintf(buf + len, size - len, "%s", dp_drop_reason_text(v));
 		else if (t[1] == 'n')
@@ -67,7 +78,7 @@ static void event_format(const struct trace_step *s, char *buf, size_t size)
 	buf[len] = 0;
 }
 
-static void step_of(const struct trace_step *s, struct dp_trace_step *ret)
+static void step_of(struct dp *dp, const struct trace_step *s, struct dp_trace_step *ret)
 {
 	*ret = (struct dp_trace_step){ .stage = "?" };
 	if (s->event >= EV_N)
@@ -80,7 +91,7 @@ static void step_of(const struct trace_step *s, struct dp_trace_step *ret)
 		ret->native.num = (int)s->arg[1];
 	if (s->event == EV_SG_RULE || s->event == EV_ACL_PERMIT || s->event == EV_ACL_DENY)
 		ret->rule = s->arg[0];
-	event_format(s, ret->text, sizeof(ret->text));
+	event_format(dp, s, ret->text, sizeof(ret->text));
 }
 
 static int trace_run(struct dp *dp, ifindex in, vlan_id vlan, const void *frame, size_t size,
@@ -127,6 +138,6 @@ int dp_trace(struct dp *dp, ifindex in, vlan_id vlan, const void *frame, size_t 
 	if (bpf_map_lookup_elem(fd, &zero, t))
 		return err_errno(e, errno, "trace buffer");
 	for (len = 0; len < t->n && len < ABI_TRACE_STEPS && len < max; len++)
-		step_of(&t->steps[len], &ret[len]);
+		step_of(dp, &t->steps[len], &ret[len]);
 	return (int)len;
 }

@@ -175,18 +175,6 @@ static struct frame answer(const struct frame *out, size_t head, const struct fr
 	return f;
 }
 
-static FILE *pcap;
-
-static void pcap_put(const struct frame *f)
-{
-	uint32_t rec[4] = { 1, 0, (uint32_t)f->len, (uint32_t)f->len };
-
-	if (!pcap)
-		return;
-	fwrite(rec, sizeof(rec), 1, pcap);
-	fwrite(f->b, f->len, 1, pcap);
-}
-
 /* Up and down again, twice: the first packet of the flow and a known one. */
 static void round_trip(enum dp_tunnel_type type, bool v6, bool in6)
 {
@@ -199,7 +187,7 @@ static void round_trip(enum dp_tunnel_type type, bool v6, bool in6)
 		assert_memory_equal(out.b + head, up.b, up.len);
 		expect_outer(&out, head, v6, 0x28);
 		if (!n)
-			pcap_put(&out);
+			lab_pcap(&out);
 		wire = answer(&out, head, &down, v6);
 		assert_true(lab_passes(&nic, &wire, &a, &got));
 		assert_int_equal(got.len, down.len);
@@ -255,7 +243,7 @@ static void test_nsh(void **state)
 	t.nsh_context_len = 12;
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 	assert_true(lab_passes(&a, &up, &nic, &out));
-	pcap_put(&out);
+	lab_pcap(&out);
 	assert_int_equal(out.len, up.len + head);
 	assert_int_equal(out.b[nsh + 1] & 0x3f, 5); /* words */
 	assert_int_equal(out.b[nsh + 2], 2);
@@ -522,7 +510,6 @@ static void test_bad_tunnels(void **state)
 
 int main(int argc, char **argv)
 {
-	static const uint32_t head[6] = { 0xa1b2c3d4, 4 << 16 | 2, 0, 0, 65535, 1 };
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_types, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broadcast, setup, teardown),
@@ -536,17 +523,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_change, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_tunnels, setup, teardown),
 	};
-	int failed;
 
-	lab_need_root();
-	if (argc > 1) {
-		pcap = fopen(argv[1], "wb");
-		if (!pcap)
-			return 1;
-		fwrite(head, sizeof(head), 1, pcap);
-	}
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	if (pcap)
-		fclose(pcap);
-	return failed;
+	return lab_main(argc, argv, tests, ARRAY_LEN(tests));
 }

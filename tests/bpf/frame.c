@@ -39,6 +39,14 @@ static size_t put_eth(uint8_t *b, const uint8_t *smac, const uint8_t *dmac, int 
 	return 18;
 }
 
+void frame_tag(struct frame *f, unsigned int tpid, unsigned int vlan)
+{
+	memmove(f->b + 16, f->b + 12, f->len - 12);
+	put16(f->b + 12, tpid);
+	put16(f->b + 14, vlan);
+	f->len += 4;
+}
+
 static size_t l4_header(uint8_t *b, const struct desc *d)
 {
 	switch (d->proto) {

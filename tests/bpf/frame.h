@@ -33,6 +33,8 @@ struct desc {
 };
 
 void frame_build(struct frame *f, const struct desc *d);
+/* Puts a tag in front of what is there. */
+void frame_tag(struct frame *f, unsigned int tpid, unsigned int vlan);
 void frame_arp(struct frame *f, const uint8_t *smac, const uint8_t *dmac, int op,
 	       const uint8_t *sha, const char *spa, const char *tpa);
 /* Neighbour solicitation (135) or advertisement (136) with a link-layer option of `opt` (NULL: none). */

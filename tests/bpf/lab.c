@@ -223,3 +223,34 @@ void lab_ip(const char *words)
 	}
 	lab_spawn(argv);
 }
+
+static FILE *pcap;
+
+void lab_pcap(const struct frame *f)
+{
+	uint32_t rec[4] = { 1, 0, (uint32_t)f->len, (uint32_t)f->len };
+
+	if (!pcap)
+		return;
+	fwrite(rec, sizeof(rec), 1, pcap);
+	fwrite(f->b, f->len, 1, pcap);
+}
+
+int lab_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n)
+{
+	/* Magic number, version 2.4, Ethernet: draft-ietf-opsawg-pcap section 4. */
+	static const uint32_t head[6] = { 0xa1b2c3d4, 4 << 16 | 2, 0, 0, FRAME_MAX, 1 };
+	int failed;
+
+	lab_need_root();
+	if (argc > 1) {
+		pcap = fopen(argv[1], "wb");
+		if (!pcap)
+			return 1;
+		fwrite(head, sizeof(head), 1, pcap);
+	}
+	failed = _cmocka_run_group_tests("tests", tests, n, NULL, NULL);
+	if (pcap)
+		fclose(pcap);
+	return failed;
+}

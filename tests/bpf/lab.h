@@ -56,6 +56,10 @@ uint64_t lab_entries(struct lab *l, const char *map);
 void lab_spawn(char *const argv[]);
 void lab_ip(const char *words);
 
+/* Runs the tests as root. With an argument, lab_pcap() writes frames into that file, for other people's dissectors. */
+int lab_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n);
+void lab_pcap(const struct frame *f);
+
 /* Frame sent at one port arrives at another, unchanged unless the caller looks; true when it did. */
 bool lab_passes(struct tport *from, const struct frame *f, struct tport *to, struct frame *got);
 

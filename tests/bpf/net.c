@@ -209,6 +209,8 @@ static void read_aux(struct msghdr *m, struct frame *f)
 		memcpy(&a, CMSG_DATA(c), sizeof(a));
 		if (a.tp_status & TP_STATUS_VLAN_VALID)
 			f->vlan = a.tp_vlan_tci & 0xfff;
+		if (a.tp_status & TP_STATUS_VLAN_TPID_VALID)
+			f->tpid = a.tp_vlan_tpid;
 	}
 }
 

@@ -26,6 +26,7 @@ struct frame {
 	uint8_t b[FRAME_MAX];
 	size_t len;
 	int vlan;    /* received: tag, or -1 */
+	int tpid;    /* received: of the tag */
 	int pkttype; /* received: PACKET_HOST, ... */
 };
 
