@@ -16,6 +16,8 @@
 #define ABI_POLICY_GROUPS                                                                          \
 	8 /* address groups of one table and dimension that change without compiling it again */
 #define ABI_POLICY_TABLES 4096
+#define ABI_POLICY_LINES                                                                           \
+	24 /* a table of so few rules is read line by line: cheaper than a lookup for each dimension */
 
 /* What is compared. ICMP has type << 8 | code as its destination port. */
 enum policy_dim {
@@ -63,6 +65,28 @@ struct policy_group {
 	struct policy_set set; /* rules that an address of the group satisfies */
 };
 
+/*
+ * A rule as it stands in a short table. What it does not look at has a mask of 0, or all values. The 52 bytes that IPv4 needs are together; `line6`
+ * has the rest of the addresses.
+ */
+struct policy_line {
+	__u32 src, src_mask, dst, dst_mask; /* the first word of IPv6; network order */
+	__u16 sport_min, sport_span;	    /* host order, span: last - first */
+	__u16 dport_min, dport_span;
+	__u16 vlan, vlan_mask;
+	__u8 proto, proto_mask;
+	__u8 flags, flags_mask;
+	__u8 dscp, dscp_mask;
+	__u8 deny;
+	__u8 varies;	 /* looks at TCP flags or DSCP */
+	__u32 groups[2]; /* the source's, the destination's; 0: none */
+	__u32 id, of;	 /* as in struct policy_rule */
+};
+ABI_SIZE(struct policy_line, 52);
+struct policy_line6 {
+	__u32 src[3], src_mask[3], dst[3], dst_mask[3];
+};
+
 /* Key: table << 1 | family is 6. */
 struct policy_table {
 	__u64 hash; /* of what it was compiled from */
@@ -72,10 +96,13 @@ struct policy_table {
 	__u16 dims;	  /* 1 << enum policy_dim: others are of no interest */
 	__u8 big;	  /* vectors are in `policy_vecs` */
 	__u8 n_groups[2]; /* source, destination */
-	__u8 pad[3 + 4];
+	__u8 n_lines;	  /* other than 0: all that there is are `lines` */
+	__u8 pad[2 + 4];
 	__u64 varying[ABI_POLICY_SMALL]; /* rules, or words, that look at TCP flags or DSCP: not in a flow's key */
 	struct policy_set any[PDIM_N]; /* of a value that no rule names */
 	struct policy_group groups[2][ABI_POLICY_GROUPS];
+	struct policy_line lines[ABI_POLICY_LINES];
+	struct policy_line6 lines6[ABI_POLICY_LINES];
 };
 
 /*

@@ -329,8 +329,8 @@ static __always_inline __u32 policy_find(struct policy_scratch *s, struct pkt *p
 	struct policy_table *t = bpf_map_lookup_elem(&policy_tables, &s->table);
 	__u32 dims;
 
-	s->slot = t ? t->slot : 0;
-	if (!t || !t->n_rules)
+	s->slot = t && !t->n_lines ? t->slot : 0; /* a short one has just taken its place: asked again */
+	if (!t || !t->n_rules || t->n_lines)
 		return ABI_POLICY_RULES;
 	dims = t->dims;
 	if (!dims)
@@ -350,7 +350,91 @@ static __always_inline __u32 policy_find(struct policy_scratch *s, struct pkt *p
 	return t->big ? policy_big(dims) : policy_small(s);
 }
 
-enum policy_verdict { POLICY_NONE, POLICY_PERMIT, POLICY_DENY };
+enum policy_verdict {
+	POLICY_NONE,
+	POLICY_PERMIT,
+	POLICY_DENY,
+	POLICY_SETS /* of policy_lines(): the table has no lines */
+};
+
+/* ---- short tables ---- */
+
+/* 1: the address group has the view's source (side 0), or destination. */
+__noinline int view_in_group(__u32 group, __u32 side)
+{
+	struct policy_scratch *s = policy_get();
+
+	if (!s)
+		return 0;
+	policy_key_of(s, side ? PDIM_DST : PDIM_SRC);
+	s->key.owner = bpf_htonl(POLICY_OWNER_GROUP | group << 1 | (s->table & 1));
+	return bpf_map_lookup_elem(&policy_trie, &s->key) != 0;
+}
+
+/* 0 when value - min is in 0..span. Without a branch, as all of a line. */
+static __always_inline __u32 beyond(__u16 value, __u16 min, __u16 span)
+{
+	return ((__u32)span - (__u16)(value - min)) >> 31;
+}
+
+/* 0: the line matches, TCP flags and DSCP aside. */
+static __always_inline __u32 line_differs(const struct policy_view *v, const struct policy_line *l)
+{
+	return ((v->src[0] ^ l->src) & l->src_mask) | ((v->dst[0] ^ l->dst) & l->dst_mask) |
+	       beyond(v->sport, l->sport_min, l->sport_span) |
+	       beyond(v->dport, l->dport_min, l->dport_span) |
+	       ((v->vlan ^ l->vlan) & l->vlan_mask) | ((v->proto ^ l->proto) & l->proto_mask);
+}
+
+static __always_inline __u32 line6_differs(const struct policy_view *v, const struct policy_line6 *l)
+{
+	__u32 diff = 0;
+
+	for (int i = 0; i < 3; i++) {
+		diff |= (v->src[i + 1] ^ l->src[i]) & l->src_mask[i];
+		diff |= (v->dst[i + 1] ^ l->dst[i]) & l->dst_mask[i];
+	}
+	return diff;
+}
+
+/* The verdict of table s->table when it is a short one. All of it is one value: it cannot be replaced half way. */
+__noinline __u32 policy_lines(void)
+{
+	struct policy_scratch *s = policy_get();
+	struct policy_table *t;
+	struct pkt *p = pkt_get();
+
+	if (!s || !p)
+		return POLICY_NONE;
+	t = bpf_map_lookup_elem(&policy_tables, &s->table);
+	if (!t || !t->n_lines)
+		return t && t->n_rules ? POLICY_SETS : POLICY_NONE;
+#pragma nounroll
+	for (__u32 i = 0; i < ABI_POLICY_LINES; i++) {
+		const struct policy_line *l = &t->lines[i];
+
+		if (i >= t->n_lines)
+			break;
+		if (line_differs(&s->view, l))
+			continue;
+		if ((s->table & 1) && line6_differs(&s->view, &t->lines6[i]))
+			continue;
+		if ((l->groups[0] && !view_in_group(l->groups[0], 0)) ||
+		    (l->groups[1] && !view_in_group(l->groups[1], 1)))
+			continue;
+		if (l->varies) {
+			p->rec_flags |= FLOW_VARIES;
+			p->fact = (__u8)fact_of(s->view.flags, s->view.dscp);
+			if (((s->view.flags ^ l->flags) & l->flags_mask) |
+			    ((s->view.dscp ^ l->dscp) & l->dscp_mask))
+				continue;
+		}
+		p->rule = l->id;
+		p->rule_of = l->of;
+		return l->deny ? POLICY_DENY : POLICY_PERMIT;
+	}
+	return POLICY_NONE;
+}
 
 static __always_inline __u32 policy_once(struct policy_scratch *s, struct pkt *p)
 {
@@ -385,6 +469,9 @@ __noinline __u32 policy_verdict(__u32 table, __u32 family6)
 	s->table = table << 1 | (family6 & 1);
 #pragma nounroll
 	for (int i = 0; i < POLICY_TRIES; i++) {
+		v = policy_lines();
+		if (v != POLICY_SETS)
+			return v;
 		v = policy_once(s, p);
 		t = bpf_map_lookup_elem(&policy_tables, &s->table);
 		if ((t ? t->slot : 0) == s->slot)

@@ -503,6 +503,81 @@ static bool is_of_family(const struct rule *r, enum ip_family f)
 	return !r->dst.addr.family || r->dst.addr.family == f;
 }
 
+/* ---- short tables ---- */
+
+/* A line has one way for each dimension; an interval that is empty is none. */
+static bool fits_line(const struct rule *r)
+{
+	if ((r->src_group && r->src.addr.family) || (r->dst_group && r->dst.addr.family))
+		return false;
+	if (r->has_sport && r->sport_min > r->sport_max)
+		return false;
+	return !r->has_dport || r->dport_min <= r->dport_max;
+}
+
+static void line_addr(const struct ip_cidr *c, __u32 *ip, __u32 *mask, __u32 *ip6, __u32 *mask6)
+{
+	__u8 b[16] = { 0 };
+	__u32 words[4], masks[4];
+
+	if (!c->addr.family)
+		return;
+	for (unsigned int i = 0; i < c->prefix_len; i++)
+		b[i / 8] |= (__u8)(0x80 >> i % 8);
+	memcpy(masks, b, sizeof(masks));
+	memcpy(words, c->addr.b, sizeof(words));
+	*ip = words[0] & masks[0];
+	*mask = masks[0];
+	for (int i = 0; i < 3; i++) {
+		ip6[i] = words[i + 1] & masks[i + 1];
+		mask6[i] = masks[i + 1];
+	}
+}
+
+static void line_of(const struct rule *r, struct policy_line *l, struct policy_line6 *l6)
+{
+	*l = (struct policy_line){ .sport_span = 65535,
+				   .dport_span = 65535,
+				   .vlan = r->vlan,
+				   .vlan_mask = r->vlan ? 65535 : 0,
+				   .proto = r->proto,
+				   .proto_mask = r->proto ? 255 : 0,
+				   .flags = r->flags_value,
+				   .flags_mask = r->flags_mask,
+				   .dscp = r->has_dscp ? r->dscp : 0,
+				   .dscp_mask = r->has_dscp ? 255 : 0,
+				   .deny = r->deny,
+				   .varies = r->flags_mask || r->has_dscp,
+				   .groups = { r->src_group, r->dst_group },
+				   .id = r->id,
+				   .of = r->of };
+	if (r->has_sport) {
+		l->sport_min = r->sport_min;
+		l->sport_span = r->sport_max - r->sport_min;
+	}
+	if (r->has_dport) {
+		l->dport_min = r->dport_min;
+		l->dport_span = r->dport_max - r->dport_min;
+	}
+	line_addr(&r->src, &l->src, &l->src_mask, l6->src, l6->src_mask);
+	line_addr(&r->dst, &l->dst, &l->dst_mask, l6->dst, l6->dst_mask);
+}
+
+static bool compile_lines(struct work *w)
+{
+	struct policy_table *t = &w->out->head;
+
+	if (w->n > ABI_POLICY_LINES)
+		return false;
+	for (size_t i = 0; i < w->n; i++)
+		if (!fits_line(w->r[i]))
+			return false;
+	for (size_t i = 0; i < w->n; i++)
+		line_of(w->r[i], &t->lines[i], &t->lines6[i]);
+	t->n_lines = (__u8)w->n;
+	return true;
+}
+
 static int compile_table(struct work *w)
 {
 	int r = 0;
@@ -515,6 +590,8 @@ static int compile_table(struct work *w)
 	if (!w->out->rules)
 		return no_memory(w->e);
 	compile_rules(w);
+	if (compile_lines(w))
+		return 0;
 	for (enum policy_dim d = 0; d < PDIM_N && !r; d++)
 		r = compile_dim(w, d);
 	return r;
@@ -683,6 +760,56 @@ static size_t lowest(const struct lookup *l)
 	return none;
 }
 
+static bool masked(const __u8 *value, const __u32 *ip, const __u32 *mask, size_t n)
+{
+	__u32 words[4];
+
+	memcpy(words, value, sizeof(words));
+	for (size_t i = 0; i < n; i++)
+		if ((words[i] ^ ip[i]) & mask[i])
+			return false;
+	return true;
+}
+
+static bool line_has_addr(const struct lookup *l, size_t i, unsigned int side)
+{
+	const struct policy_line *x = &l->c->head.lines[i];
+	const struct policy_line6 *y = &l->c->head.lines6[i];
+	const struct ip_addr *a = side ? &l->v->dst : &l->v->src;
+	__u32 ip[4] = { side ? x->dst : x->src }, mask[4] = { side ? x->dst_mask : x->src_mask };
+
+	memcpy(ip + 1, side ? y->dst : y->src, sizeof(y->src));
+	memcpy(mask + 1, side ? y->dst_mask : y->src_mask, sizeof(y->src_mask));
+	if (!masked(a->b, ip, mask, 4))
+		return false;
+	return !x->groups[side] || l->has(l->of, x->groups[side], a);
+}
+
+static bool line_matches(const struct lookup *l, size_t i, bool *varies)
+{
+	const struct policy_line *x = &l->c->head.lines[i];
+	const struct rule_view *v = l->v;
+
+	if ((__u16)(v->sport - x->sport_min) > x->sport_span ||
+	    (__u16)(v->dport - x->dport_min) > x->dport_span)
+		return false;
+	if (((v->vlan ^ x->vlan) & x->vlan_mask) || ((v->proto ^ x->proto) & x->proto_mask))
+		return false;
+	if (!line_has_addr(l, i, 0) || !line_has_addr(l, i, 1))
+		return false;
+	*varies |= x->varies;
+	return !((v->flags ^ x->flags) & x->flags_mask) && !((v->dscp ^ x->dscp) & x->dscp_mask);
+}
+
+static size_t lines_find(const struct lookup *l, bool *varies)
+{
+	size_t i = 0;
+
+	while (i < l->c->head.n_lines && !line_matches(l, i, varies))
+		i++;
+	return i;
+}
+
 size_t compiled_find(const struct compiled *c, const struct rule_view *v, group_has_fn *has,
 		     const void *of, bool *ret_varies)
 {
@@ -690,6 +817,8 @@ size_t compiled_find(const struct compiled *c, const struct rule_view *v, group_
 	enum policy_dim d;
 
 	*ret_varies = false;
+	if (c->head.n_lines)
+		return lines_find(&l, ret_varies);
 	if (!c->head.n_rules || !c->head.dims)
 		return 0;
 	memset(l.bits, 0xff, sizeof(l.bits));

@@ -258,10 +258,13 @@ static void test_limits(void **state)
 	assert_int_equal(e.fault, FAULT_TOO_LARGE);
 	for (size_t i = 0; i <= ABI_POLICY_GROUPS; i++)
 		v[i].src_group = 1 + (uint32_t)i;
-	assert_int_equal(classify_compile(v, ABI_POLICY_GROUPS, IP_V4, &c, &e), 0);
+	assert_int_equal(classify_compile(v, ABI_POLICY_LINES, IP_V4, &c, &e), 0); /* short */
 	compiled_done(&c);
-	assert_true(classify_compile(v, ABI_POLICY_GROUPS + 1, IP_V4, &c, &e) < 0);
+	assert_true(classify_compile(v, ABI_POLICY_LINES + 1, IP_V4, &c, &e) < 0);
 	assert_int_equal(e.fault, FAULT_TOO_LARGE);
+	v[ABI_POLICY_GROUPS].src_group = 1;
+	assert_int_equal(classify_compile(v, ABI_POLICY_LINES + 1, IP_V4, &c, &e), 0);
+	compiled_done(&c);
 	free(v);
 }
 

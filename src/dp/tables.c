@@ -332,7 +332,7 @@ static int write_body(struct dp *dp, const struct compiled *c, struct written *w
 		r = dp_put(dp, M_POLICY_VECS, &(uint32_t){ w->first_vec + i }, &c->vecs[i], e);
 		w->n_vecs = i + 1;
 	}
-	for (uint32_t i = 0; i < c->head.n_rules && !r; i++) {
+	for (uint32_t i = 0; i < c->head.n_rules && !c->head.n_lines && !r; i++) {
 		r = dp_put(dp, M_POLICY_RULES, &(struct policy_rule_key){ w->slot, i }, &c->rules[i], e);
 		w->n_rules = i + 1;
 	}

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "policy.h"
 
 static const uint8_t mac_a[6] = { 2, 0, 0, 0, 5, 0xa }, mac_b[6] = { 2, 0, 0, 0, 5, 0xb },
 		     mac_w[6] = { 2, 0, 0, 0, 5, 0xf }, mac_u[6] = { 2, 0, 0, 0, 5, 0xe };
@@ -111,23 +112,34 @@ static void list(uint32_t id, const struct dp_acl_rule *v, size_t n)
 	OK(dp_acl_set(lab.dp, id, v, n, &lab_err));
 }
 
-/* A rule that denies, before one that permits all. */
-static void deny(const struct dp_acl_rule *r)
+/* A rule that denies, before one that permits all; `longer` by as many that match nothing, so that the table is no short one. */
+static void deny_in(const struct dp_acl_rule *r, bool longer)
 {
-	struct dp_acl_rule v[2] = { *r, { .id = 999 } };
+	struct dp_acl_rule v[2 + ABI_POLICY_LINES] = { *r };
+	size_t n = 1;
 
 	v[0].id = 77;
 	v[0].deny = true;
-	list(LIST_A, v, 2);
+	for (; longer && n <= ABI_POLICY_LINES; n++)
+		v[n] = (struct dp_acl_rule){ .id = (uint32_t)n,
+					     .src = cidr_of("198.51.100.0/24"),
+					     .deny = true };
+	v[n++] = (struct dp_acl_rule){ .id = 999 };
+	list(LIST_A, v, n);
 }
 
-/* The list is what decides: denied with the rule's number, and permitted once something else is in the packet. */
-static void decides(const struct dp_acl_rule *r, const struct desc *hit, const struct desc *miss)
+static void deny(const struct dp_acl_rule *r)
+{
+	deny_in(r, false);
+}
+
+static void decides_in(const struct dp_acl_rule *r, const struct desc *hit, const struct desc *miss,
+		       bool longer)
 {
 	struct flow_rec rec;
 	struct frame f;
 
-	deny(r);
+	deny_in(r, longer);
 	frame_build(&f, hit);
 	for (int i = 0; i < 2; i++) { /* the second one by the record */
 		assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_SHOT);
@@ -140,6 +152,13 @@ static void decides(const struct dp_acl_rule *r, const struct desc *hit, const s
 	frame_build(&f, miss);
 	assert_true(lab_record(&lab, a.host, &f, &rec));
 	assert_int_equal(rec.rule, 999);
+}
+
+/* The list is what decides: denied with the rule's number, and permitted once something else is in the packet. */
+static void decides(const struct dp_acl_rule *r, const struct desc *hit, const struct desc *miss)
+{
+	decides_in(r, hit, miss, false);
+	decides_in(r, hit, miss, true);
 }
 
 static void test_protocol(void **state)
