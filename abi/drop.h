@@ -48,7 +48,10 @@
 	X(ECN, "ecn", "congestion was marked on a packet whose ends cannot hear of it (RFC 6040)") \
 	X(TUNNEL, "tunnel", "the header of a tunnel is malformed")                                 \
 	X(TUNNEL_UNKNOWN, "tunnel_unknown", "no tunnel with this far end and id")                  \
-	X(VLAN_STACK, "vlan_stack", "the frame carries more than two VLAN tags")
+	X(VLAN_STACK, "vlan_stack", "the frame carries more than two VLAN tags")                   \
+	X(NAT_PORTS, "nat_ports", "no port is left to translate the source to")                    \
+	X(NAT_FULL, "nat_full", "there is no room to remember a translation")                      \
+	X(NAT_TWICE, "nat_twice", "both ends of an IPv6 connection cannot be translated")
 
 enum drop_reason {
 #define X(name, id, text) DROP_##name,

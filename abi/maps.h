@@ -132,22 +132,22 @@ struct flow_rec {
 	__u16 meters[FLOW_METERS]; /* 80 token buckets; 0: none */
 	__u16 mirror;		   /*  88 slot of `mirrors` */
 	__u16 nat_port;		   /*  90 network order */
-	__u32 nat_addr[4];	   /*  92 likewise; of IPv4 the first word */
-	__u32 seq_add;		   /* 108 to sequence numbers: SYN cookies */
-	__u32 ack;		   /* 112 its highest acknowledgement */
-	__u16 retrans;		   /* 116 segments seen again */
-	__u8 tcp_seen;		   /* 118 flags of all segments */
-	__u8 fact;		   /* 119 FLOW_VARIES: what the deciding rules looked at */
-	__u64 created_ns;	   /* 120 of the connection */
-	__u64 bytes_done;	   /* 128 already in the port counters */
-	__u32 path;		   /* 136 0: not in a chain */
-	__u16 chain;		   /* 140 of the path */
-	__u16 net;		   /* 142 network of the ingress port */
-	__u8 hop;		   /* 144 segment of the path */
-	__u8 dscp;		   /* 145 that is written */
-	__u8 dir;		   /* 146 enum chain_dir */
-	__u8 conn;		   /* 147 enum conn_flag */
-	__u32 rule;		   /* 148 that decided; 0: none did */
+	__u32 nat_addr[4]; /*  92 likewise; IPv4, both ends: source, destination, its port */
+	__u32 seq_add;	   /* 108 to sequence numbers: SYN cookies */
+	__u32 ack;	   /* 112 its highest acknowledgement */
+	__u16 retrans;	   /* 116 segments seen again */
+	__u8 tcp_seen;	   /* 118 flags of all segments */
+	__u8 fact;	   /* 119 FLOW_VARIES: what the deciding rules looked at */
+	__u64 created_ns;  /* 120 of the connection */
+	__u64 bytes_done;  /* 128 already in the port counters */
+	__u32 path;	   /* 136 0: not in a chain */
+	__u16 chain;	   /* 140 of the path */
+	__u16 net;	   /* 142 network of the ingress port */
+	__u8 hop;	   /* 144 segment of the path */
+	__u8 dscp;	   /* 145 that is written */
+	__u8 dir;	   /* 146 enum chain_dir */
+	__u8 conn;	   /* 147 enum conn_flag */
+	__u32 rule;	   /* 148 that decided; 0: none did */
 	__u32 rtt_us;	 /* 152 of the handshake, as seen from here to the far end; 0: not known */
 	__u32 pkts_done; /* 156 low bits of what is already in the port counters */
 };
@@ -209,6 +209,7 @@ enum port_flag { /* the values of enum dp_port_flag */
 		 PORT_HELP_TFTP = 1 << 9,
 		 PORT_HELP_SIP = 1 << 10,
 		 PORT_LIMITED = 1 << 7,	  /* `limits` has a row for it */
+		 PORT_NAT = 1 << 12,	  /* `nat` names a list */
 		 PORT_NATIVE = 1 << 6,	  /* a pseudo port: of a function in the datapath itself */
 		 PORT_ACL_FROM = 1 << 14, /* acl_from names a list */
 		 PORT_ACL_TO = 1 << 15,
@@ -240,7 +241,8 @@ struct port_rec {
 	__u16 acl_from[ABI_PORT_ACLS],
 		acl_to[ABI_PORT_ACLS]; /* lists for what comes from and goes to it; 0: none */
 	__u16 encap;		       /* tunnel: slot of `encaps` */
-	__u16 pad3[3];
+	__u16 nat;		       /* list of translations; 0: none */
+	__u16 pad3[2];
 	__u32 sgs[ABI_PORT_SGS];
 	struct port_addr addrs[ABI_PORT_ADDRS];
 };

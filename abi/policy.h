@@ -40,6 +40,8 @@ struct policy_key {	  /* 24 bytes */
 };
 /* Numbers of tables: what they are of stands in the high bits. */
 #define POLICY_SG(sg, egress) (0x20000000u | (__u32)(sg) << 1 | !!(egress))
+/* Rules of a list of translations: of destinations, or of sources. */
+#define POLICY_NAT(id, dst) (0x10000000u | (__u32)(id) << 1 | !!(dst))
 #define POLICY_ACL(id) (0x40000000u | (__u32)(id))
 
 #define POLICY_OWNER_GROUP 0x80000000u

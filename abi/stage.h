@@ -12,6 +12,7 @@
 	X(ND, "nd")                                                                                \
 	X(FLOOD, "flood")                                                                          \
 	X(FLOW, "flow")                                                                            \
+	X(NAT, "nat")                                                                              \
 	X(CLASSIFY, "classify")                                                                    \
 	X(CHAIN, "chain")                                                                          \
 	X(L2, "l2")                                                                                \
@@ -57,6 +58,9 @@ enum stage {
 	X(FLOW_STALE, FLOW, "record must be checked again (output was ifindex {}, path {})")       \
 	X(FLOW_MISS, FLOW, "no record: first packet of a flow")                                    \
 	X(FLOW_RELATED, FLOW, "ICMP error of the flow to ifindex {}")                              \
+	X(NAT_DST, NAT, "rule {} gives it another destination, port {}")                           \
+	X(NAT_SRC, NAT, "rule {} gives it another source, port {}")                                \
+	X(NAT_KEPT, NAT, "translated as its connection is")                                        \
 	X(CLASS_HIT, CLASSIFY, "classifier {} of chain {}, direction {}")                          \
 	X(CLASS_MISS, CLASSIFY, "no classifier of this port matches")                              \
 	X(CLASS_KEPT, CLASSIFY, "established before chain {}: stays outside")                      \

@@ -28,7 +28,7 @@ __noinline __u32 flow_hash(void)
 
 	if (!p)
 		return 0;
-	k = &p->key;
+	k = &p->view;
 	s = k->sport;
 	d = k->dport;
 	words = key_words(k->family);
@@ -257,7 +257,7 @@ static __always_inline int chain_transit(struct pkt *p, struct port_chain *pc, u
 
 static __always_inline int classifier_matches(struct pkt *p, const struct classifier *c)
 {
-	__u16 sport = bpf_ntohs(p->key.sport), dport = bpf_ntohs(p->key.dport);
+	__u16 sport = bpf_ntohs(p->view.sport), dport = bpf_ntohs(p->view.dport);
 	__u32 diff = 0;
 
 	if (c->family)
@@ -272,13 +272,13 @@ static __always_inline int classifier_matches(struct pkt *p, const struct classi
 		return 0;
 	if (p->key.family == 6) {
 		for (int i = 0; i < 4; i++) {
-			diff |= (p->key.addr[i] ^ c->src[i]) & c->src_mask[i];
-			diff |= (p->key.addr[i + 4] ^ c->dst[i]) & c->dst_mask[i];
+			diff |= (p->view.addr[i] ^ c->src[i]) & c->src_mask[i];
+			diff |= (p->view.addr[i + 4] ^ c->dst[i]) & c->dst_mask[i];
 		}
 		return !diff;
 	}
-	diff |= (p->key.addr[0] ^ c->src[0]) & c->src_mask[0];
-	diff |= (p->key.addr[1] ^ c->dst[0]) & c->dst_mask[0];
+	diff |= (p->view.addr[0] ^ c->src[0]) & c->src_mask[0];
+	diff |= (p->view.addr[1] ^ c->dst[0]) & c->dst_mask[0];
 	return !diff;
 }
 

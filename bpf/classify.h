@@ -486,14 +486,14 @@ static __always_inline void policy_view(struct pkt *p, struct policy_scratch *s,
 	struct policy_view *v = &s->view;
 
 	for (int i = 0; i < 4; i++) {
-		__u32 a = p->key.family == 6 ? p->key.addr[i] : i ? 0 : p->key.addr[0];
-		__u32 b = p->key.family == 6 ? p->key.addr[i + 4] : i ? 0 : p->key.addr[1];
+		__u32 a = p->key.family == 6 ? p->view.addr[i] : i ? 0 : p->view.addr[0];
+		__u32 b = p->key.family == 6 ? p->view.addr[i + 4] : i ? 0 : p->view.addr[1];
 
 		v->src[i] = reverse ? b : a;
 		v->dst[i] = reverse ? a : b;
 	}
-	v->sport = bpf_ntohs(reverse ? p->key.dport : p->key.sport);
-	v->dport = bpf_ntohs(reverse ? p->key.sport : p->key.dport);
+	v->sport = bpf_ntohs(reverse ? p->view.dport : p->view.sport);
+	v->dport = bpf_ntohs(reverse ? p->view.sport : p->view.dport);
 	v->proto = p->key.proto;
 	v->vlan = p->in.vlan;
 	v->flags = p->flags_seen;

@@ -11,7 +11,9 @@
 #include "half_open.h"
 #include "helper.h"
 #include "maps_def.h"
+#include "nat_stage.h"
 #include "parse.h"
+#include "partner.h"
 #include "table.h"
 #include "tcp.h"
 
@@ -103,10 +105,7 @@ __noinline int tcp_advance(__u32 len)
 	f = flow_find(&p->key);
 	if (!f)
 		return 1;
-	key_reverse(&p->rkey, &p->key);
-	p->rkey.ifindex = f->out;
-	p->rkey.vlan = f->out_vlan;
-	o = flow_find(&p->rkey);
+	o = partner_find(&p->rkey, &p->key, f);
 	if (o && (o->flags & FLOW_DROP))
 		o = 0;
 	if (f->tcp_bits & TCPW_COOKIE)
@@ -152,15 +151,16 @@ __noinline int stage_flow(ctx_t *ctx)
 	p->had_dir = f->dir;
 	p->had_conn = f->conn;
 	p->had_state = f->state;
+	p->had_set_mac = !!(f->flags & FLOW_SET_DMAC);
+	mac_copy(p->had_mac, f->out_mac);
 	p->created_ns = f->created_ns;
 	p->had = rec_fresh(f, p->jiffies);
 	if (!p->had) { /* idle in this direction only? */
-		key_reverse(&p->rkey, &p->key);
-		p->rkey.ifindex = p->had_out;
-		p->rkey.vlan = p->had_vlan;
-		other = flow_find(&p->rkey);
+		other = partner_find(&p->rkey, &p->key, f);
 		p->had = other && rec_fresh(other, p->jiffies);
 	}
+	if (p->had)
+		nat_load(p, f);
 	if (!p->had)
 		TRACE0(p, FLOW_MISS);
 	else if (f->gen == dp_globals.gen)
@@ -410,9 +410,7 @@ __noinline int stage_conntrack(ctx_t *ctx)
 	if (!p)
 		return -DROP_INTERNAL;
 	p->stateful = ((p->port_flags | p->out_flags) & PORT_SECURITY) || p->native_firewall;
-	key_reverse(&p->rkey, &p->key);
-	p->rkey.ifindex = p->out;
-	p->rkey.vlan = p->out_vlan;
+	pkt_partner(p);
 	other = flow_find(&p->rkey);
 	p->rseen = other != 0;
 	if (other && !p->had &&
@@ -420,6 +418,8 @@ __noinline int stage_conntrack(ctx_t *ctx)
 		other = 0;
 	if (other && (other->flags & FLOW_DROP))
 		other = 0;
+	if (other && ((other->flags | p->nat.flags) & FLOW_NAT) && !nat_leads_back(p, other))
+		return -DROP_NAT_PORTS;
 	p->partner = other != 0;
 	if (other)
 		p->checked = other->gen == p->gen && other->path == p->path &&
@@ -469,6 +469,7 @@ __noinline int stage_related(ctx_t *ctx)
 	p->out_vlan = f->out_vlan;
 	p->set_mac = !!(f->flags & FLOW_SET_DMAC);
 	mac_copy(p->mac, f->out_mac);
+	nat_load(p, f);
 	TRACE1(p, FLOW_RELATED, p->out);
 	return STAGE_NEXT;
 }
@@ -523,6 +524,7 @@ static __always_inline void record_finish(struct pkt *p, struct flow_rec *r)
 		r->conn |= CONN_FIRST;
 	r->reason = 0;
 	r->rule = p->rule;
+	nat_record(r, p);
 }
 
 /* The record was of a connection before this one. */
@@ -559,6 +561,9 @@ static __always_inline void record_overwrite(struct flow_rec *f, const struct fl
 	f->dscp = r->dscp;
 	for (int i = 0; i < FLOW_METERS; i++)
 		f->meters[i] = r->meters[i];
+	f->nat_port = r->nat_port;
+	for (int i = 0; i < 4; i++)
+		f->nat_addr[i] = r->nat_addr[i];
 	f->rule = r->rule;
 	f->fact = r->fact;
 	f->created_ns = r->created_ns;
@@ -604,8 +609,11 @@ static __always_inline void record_put(struct pkt *p)
 	__sync_fetch_and_add(&f->bytes, p->len);
 }
 
-/* The partner waits for its first packet with generation 0: the slow path then completes it. */
-static __always_inline void partner_put(struct pkt *p)
+/*
+ * The partner waits for its first packet with generation 0: the slow path then completes it. < 0: another connection has the tuple of a
+ * translated one since it was chosen.
+ */
+static __always_inline int partner_put(struct pkt *p)
 {
 	struct flow_rec *o = 0;
 	struct flow_rec *r = &p->prec;
@@ -618,7 +626,7 @@ static __always_inline void partner_put(struct pkt *p)
 		if (p->reply)
 			o->conn |= CONN_REPLIED;
 		if (o->out == p->in.ifindex && o->path == p->path)
-			return;
+			return STAGE_NEXT;
 		flow_account(p->rkey.ifindex, o);
 		__sync_lock_test_and_set(&o->gen, 0);
 		o->out = p->in.ifindex;
@@ -627,8 +635,10 @@ static __always_inline void partner_put(struct pkt *p)
 		o->chain = p->chain;
 		o->hop = (__u8)p->hop;
 		o->dir = !p->dir;
-		return;
+		return STAGE_NEXT;
 	}
+	if (o && p->nat_stale && !nat_take_stale(p))
+		return -DROP_NAT_PORTS;
 	if (o) {
 		flow_gone(&p->rkey, o, FLOW_EVENT_END);
 		flow_account(p->rkey.ifindex, o);
@@ -649,7 +659,12 @@ static __always_inline void partner_put(struct pkt *p)
 		r->tcp_bits = p->rec.tcp_bits & (TCPW_LIBERAL | TCPW_FREE | TCPW_COOKIE);
 	r->conn = CONN_RESERVED | (p->reply ? CONN_OPENER : 0) |
 		  (p->rec.conn & (CONN_FIRST | CONN_RELATED));
-	flow_insert(&p->rkey, r, BPF_ANY);
+	if (!p->nat.flags) {
+		flow_insert(&p->rkey, r, BPF_ANY);
+		return STAGE_NEXT;
+	}
+	nat_record_back(r, p);
+	return flow_insert(&p->rkey, r, o ? BPF_ANY : BPF_NOEXIST) ? -DROP_NAT_PORTS : STAGE_NEXT;
 }
 
 __noinline int stage_store(ctx_t *ctx)
@@ -663,6 +678,7 @@ __noinline int stage_store(ctx_t *ctx)
 		return -DROP_CT_INVALID;
 	if (p->trace || p->unrecorded)
 		return STAGE_NEXT;
+	p->rec_flags |= p->nat.flags;
 	v = record_build(p);
 	if (v)
 		return v;
@@ -670,13 +686,14 @@ __noinline int stage_store(ctx_t *ctx)
 	record_finish(p, &p->rec);
 	p->stored = 1;
 	if (!p->known) {
-		if (conn_take(p->key.family))
-			return STAGE_NEXT; /* forwarded, not remembered */
+		if (conn_take(p->key.family)) /* forwarded, not remembered */
+			return p->nat.flags ? -DROP_NAT_FULL : STAGE_NEXT;
 		__sync_fetch_and_add(&dp_globals.n_made, 1);
 	}
-	record_put(p);
-	partner_put(p);
-	return STAGE_NEXT;
+	v = partner_put(p);
+	if (!v)
+		record_put(p);
+	return v;
 }
 
 /* Remembers for a second that policy drops this flow. */

@@ -88,6 +88,14 @@ static __always_inline int encap_room(ctx_t *ctx, const struct encap_rec *e, __u
 	return ctx_store(ctx, size, eth, ETH_SIZE);
 }
 
+/* 1: the frame does not fit into the tunnel of `slot`. */
+__noinline int encap_too_big(ctx_t *ctx, __u32 slot)
+{
+	struct encap_rec *e = bpf_map_lookup_elem(&encaps, &slot);
+
+	return e && !ctx->gso_size && ctx->len - ETH_SIZE > e->mtu;
+}
+
 /* Sends the untagged frame through the tunnel of `slot`. Returns what the program returns, or -enum drop_reason. */
 __noinline int encap_send(ctx_t *ctx, __u32 slot, __u32 entropy)
 {

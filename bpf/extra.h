@@ -5,6 +5,7 @@
 /* What a record orders beside the redirect. Only flows with a flag of FLOW_EXTRA get here. */
 
 #include "maps_def.h"
+#include "nat_rewrite.h"
 
 /* One CPU refills for each jiffy; the others see `last` moved on. */
 static __always_inline void meter_refill(struct meter_rec *m, __u64 now)
@@ -117,6 +118,8 @@ static __always_inline int send_extra(ctx_t *ctx, const struct flow_rec *f)
 	if (f->flags & FLOW_MIRROR)
 		mirror_copy(ctx, f->mirror);
 	if ((f->flags & FLOW_SEQ) && seq_translate(ctx, f->conn & CONN_OPENER ? 8 : 4, f->seq_add) < 0)
+		return -1;
+	if ((f->flags & FLOW_NAT) && nat_rewrite(ctx, f) < 0)
 		return -1;
 	if ((f->flags & FLOW_DSCP) && dscp_set(ctx, f->dscp) < 0)
 		return -1;

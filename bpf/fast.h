@@ -182,6 +182,7 @@ static __always_inline void fast_help(ctx_t *ctx, struct flow_rec *f, int plain)
 		p->frag = FRAG_NONE;
 		p->trace = 0;
 	}
+	nat_view(&p->view, &p->key, f->nat_addr, f->nat_port, f->flags);
 	helper_run(ctx, f->net);
 }
 

@@ -39,7 +39,7 @@ static __always_inline __u16 helper_of(__u8 proto, __u16 port)
 /* The record being made is of a control connection that a port with these flags has a helper for. */
 static __always_inline void helper_assign(struct pkt *p, __u16 flags)
 {
-	__u16 server = bpf_ntohs(p->reply ? p->key.sport : p->key.dport);
+	__u16 server = bpf_ntohs(p->reply ? p->view.sport : p->view.dport);
 
 	if (flags & helper_of(p->key.proto, server))
 		p->rec_flags |= FLOW_HELPER;
@@ -52,11 +52,11 @@ static __always_inline void expect_key_of(struct expect_key *e, const struct pkt
 	e->net = p->net;
 	e->proto = p->key.proto;
 	e->family = p->key.family;
-	e->dport = p->key.dport;
+	e->dport = p->view.dport;
 	e->pad = 0;
 	for (int i = 0; i < 4; i++) {
-		e->src[i] = v6 || !i ? p->key.addr[i] : 0;
-		e->dst[i] = v6 ? p->key.addr[i + 4] : i ? 0 : p->key.addr[1];
+		e->src[i] = v6 || !i ? p->view.addr[i] : 0;
+		e->dst[i] = v6 ? p->view.addr[i + 4] : i ? 0 : p->view.addr[1];
 	}
 }
 
@@ -219,8 +219,8 @@ __noinline int expect_put(__u32 net, __u32 proto, __u32 port)
 	e->dport = (__u16)port;
 	e->pad = 0;
 	for (int i = 0; i < 4; i++) {
-		e->src[i] = v6 ? p->key.addr[i + 4] : i ? 0 : p->key.addr[1];
-		e->dst[i] = v6 || !i ? p->key.addr[i] : 0;
+		e->src[i] = v6 ? p->view.addr[i + 4] : i ? 0 : p->view.addr[1];
+		e->dst[i] = v6 || !i ? p->view.addr[i] : 0;
 	}
 	r.until = bpf_jiffies64() + EXPECT_S * dp_globals.hz;
 	dp_globals.expects_until = (__u32)(r.until / (dp_globals.hz | 1)) + 1;
@@ -234,7 +234,7 @@ static __always_inline void helper_expect(struct helper_scan *s, struct pkt *p, 
 
 	/* An address in the text that is not the sender's: RFC 2577, the bounce attack. */
 	if (s->kind == HELPER_FTP_TUPLE &&
-	    (p->key.family != 4 || bpf_htonl(s->address) != p->key.addr[0]))
+	    (p->key.family != 4 || bpf_htonl(s->address) != p->view.addr[0]))
 		return;
 	for (__u32 i = 0; i < ABI_HELPER_PORTS; i++)
 		if (i < s->n_ports)
@@ -269,11 +269,11 @@ __noinline int helper_run(ctx_t *ctx, __u32 net)
 	s = bpf_map_lookup_elem(&helper_scans, &zero);
 	if (!p || !s || p->trace || helper_load(ctx, p, s) < 0)
 		return 0;
-	s->kind = helper_kind(s, p, bpf_ntohs(p->key.sport), bpf_ntohs(p->key.dport));
+	s->kind = helper_kind(s, p, bpf_ntohs(p->view.sport), bpf_ntohs(p->view.dport));
 	if (!s->kind)
 		return 0;
 	if (s->kind == HELPER_TFTP)
-		return expect_put(net, PROTO_UDP, p->key.sport);
+		return expect_put(net, PROTO_UDP, p->view.sport);
 	if (s->kind != HELPER_SIP) { /* behind the command */
 		s->at = 4;
 		s->len -= 4;

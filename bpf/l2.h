@@ -134,6 +134,7 @@ __noinline int stage_l2(ctx_t *ctx)
 	if (!q)
 		return -DROP_NO_OUTPUT;
 	p->out_flags = q->flags;
+	p->nat_out = q->nat;
 	if (q->flags & PORT_ADMIN_DOWN)
 		return -DROP_OUT_DOWN;
 	/* An error about no known connection is nobody's business where rules apply. */
@@ -183,6 +184,8 @@ __noinline int flood_one(ctx_t *ctx, __u32 i)
 		return 1;
 	m = net->members[i];
 	if (is_ingress(p, &m) || (m.flags & PORT_ADMIN_DOWN))
+		return 0;
+	if ((m.flags & PORT_NAT) && p->flow) /* addresses inside are not told outside */
 		return 0;
 	pc = bpf_map_lookup_elem(&port_chain, &m.ifindex);
 	if (pc && (pc->transparent || !p->multicast))

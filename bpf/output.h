@@ -46,6 +46,8 @@ static __always_inline int send_by_record(ctx_t *ctx, struct flow_rec *f)
 	__u32 out = f->out;
 	__u16 flags = f->flags;
 
+	if ((flags & FLOW_NAT) && (flags & FLOW_ENCAP) && encap_too_big(ctx, f->encap))
+		return too_big(ctx, f->encap); /* about the packet as its sender knows it */
 	if ((flags & FLOW_EXTRA) && send_extra(ctx, f) < 0)
 		goto refused;
 	if ((flags & FLOW_SET_DMAC) && ctx_store(ctx, 0, f->out_mac, 6) < 0)
@@ -144,6 +146,8 @@ __noinline int stage_send(ctx_t *ctx)
 		count_port(p->in.ifindex, 1, p->len, 0, 0, 0);
 		count_port(p->out, 0, 0, 1, p->len, 0);
 	}
+	if (p->icmp == ICMP_ERROR && p->nat.flags && nat_error(ctx) < 0)
+		return -DROP_REDIRECT;
 	p->act = send_by_record(ctx, &p->rec);
 	return STAGE_DONE;
 }

@@ -305,6 +305,7 @@ static __always_inline int parse_inner(ctx_t *c, struct pkt *p)
 			return -DROP_MALFORMED; /* RFC 1122 3.2.2: no error about an error */
 		icmp_ports(&in, icmp, b);
 	}
+	p->inner_l4 = (__u16)(later ? 0 : off);
 	key_reverse(&p->inner, &in);
 	p->inner.ifindex = p->key.ifindex;
 	p->inner.vlan = p->key.vlan;

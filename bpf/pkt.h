@@ -9,6 +9,7 @@
 #include "expect.h"
 #include "limit.h"
 #include "maps.h"
+#include "nat.h"
 #include "qinq.h"
 #include "stage.h"
 #include "tunnel.h"
@@ -71,6 +72,16 @@ struct native_visit {
 	__u32 kind;
 };
 
+/*
+ * What the packet gets, as a record holds it, in place of its source (FLOW_NAT_SRC) or destination (FLOW_NAT_DST). IPv4 has room for
+ * both: then addr[0] and `port` are the source, addr[1] and addr[2] the destination.
+ */
+struct nat_to {
+	__u32 addr[4];
+	__u16 port; /* network order; ICMP: as in the key */
+	__u16 flags;
+};
+
 struct pkt {
 	struct flow_key key; /* as received */
 	__u8 dmac[6], smac[6];
@@ -118,6 +129,8 @@ struct pkt {
 	__u32 had_out, had_path;
 	__u16 had_chain, had_hop;
 	__u16 had_vlan;
+	__u8 had_set_mac; /* to had_mac */
+	__u8 had_mac[6];
 	__u64 created_ns;
 
 	/* chain, l2 */
@@ -143,6 +156,14 @@ struct pkt {
 	__u8 fact;	     /* FLOW_VARIES: fact_of() both */
 	__u8 dscp;
 
+	/* nat: lists of rules of both ports, and what is decided */
+	__u16 nat_in, nat_out;
+	struct nat_to nat;
+	__u8 nat_stale;		   /* the tuple was that of a connection which has ended */
+	__u64 nat_was_ns;	   /* that one's creation */
+	__u32 nat_diff, nat_grown; /* sums of what was changed: in all, by the last step */
+	__u16 inner_l4;		   /* ICMP error: offset of the inner L4 header; 0: it has none */
+
 	/* Native functions on the way to the output, in order. */
 	__u32 n_natives;
 
@@ -162,6 +183,7 @@ struct pkt {
 
 	/* From here on nothing is cleared for a new packet: written before it is read. */
 	__u8 scratch[0];
+	struct flow_key view; /* what rules and classifiers see: the key, its destination translated */
 	struct flow_key rkey; /* the other direction, as it would be received from the output port */
 	struct flow_key vkey, wkey; /* records looked at to make room, bpf/table.h */
 	struct flow_key inner;	    /* ICMP error: the reply to the packet inside it */

@@ -43,6 +43,8 @@ __noinline int stage_port(ctx_t *ctx)
 	p->net = port->net;
 	p->port_flags = port->flags;
 	p->guards = port->guards;
+	p->nat_in = port->nat;
+	p->view = p->key;
 	TRACE3(p, PORT_OK, p->in.ifindex, p->net, p->port_flags);
 	if (port->flags & PORT_ADMIN_DOWN)
 		return -DROP_ADMIN_DOWN;

@@ -11,6 +11,7 @@
 
 #include "analytics.h"
 #include "maps_def.h"
+#include "partner.h"
 
 #define SHED_LOOK 16  /* slots looked at for one new connection */
 #define SHED_ENOUGH 4 /* of these, when an embryo was among them */
@@ -82,10 +83,7 @@ static __always_inline void slot_write(struct pkt *p, __u32 i)
 
 static __always_inline struct flow_rec *partner_of(struct pkt *p, const struct flow_rec *f)
 {
-	key_reverse(&p->wkey, &p->vkey);
-	p->wkey.ifindex = f->out;
-	p->wkey.vlan = f->out_vlan;
-	return flow_find(&p->wkey);
+	return partner_find(&p->wkey, &p->vkey, f);
 }
 
 /* What slot i is worth: enum slot_rank in the top byte, below it how long the connection has been idle (jiffies). */

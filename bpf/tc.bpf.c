@@ -18,6 +18,7 @@
 #include "l2.h"
 #include "list.h"
 #include "maps_def.h"
+#include "nat_stage.h"
 #include "nd.h"
 #include "output.h"
 #include "parse.h"
@@ -110,8 +111,10 @@ static __always_inline int run_ip(ctx_t *ctx)
 	int v;
 
 	RUN(stage_flow);
+	RUN(stage_nat_in);
 	RUN(stage_classify);
 	RUN(stage_chain);
+	RUN(stage_nat_route);
 	RUN(stage_l2);
 	return STAGE_NEXT;
 }
@@ -121,6 +124,7 @@ static __always_inline int run_record(ctx_t *ctx)
 	struct pkt *p;
 	int v;
 
+	RUN(stage_nat_out);
 	RUN(stage_conntrack);
 	RUN(stage_acl);
 	RUN(stage_native);

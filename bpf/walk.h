@@ -59,10 +59,7 @@ static __always_inline int walk_idle(struct flow_key *k, struct flow_rec *f, con
 		return 0;
 	if (f->flags & FLOW_DROP)
 		return 1;
-	key_reverse(&r, k);
-	r.ifindex = f->out;
-	r.vlan = f->out_vlan;
-	o = flow_find(&r);
+	o = partner_find(&r, k, f);
 	return !o || (o->flags & FLOW_DROP) || walk_rec_idle(o, c);
 }
 

@@ -115,6 +115,7 @@ struct dp_port {
 	uint16_t storm_meter; /* of broadcast, multicast and unknown unicast from the port; 0: none */
 	uint8_t guards;	      /* enum dp_guard */
 	struct dp_limits limits;
+	uint16_t nat; /* list given to dp_nat_set(), for what comes from and goes to the port; 0: none */
 	ifindex mirror_to; /* gets a copy of what passes the port, when its flow has a record; 0: none */
 };
 
@@ -239,6 +240,42 @@ struct dp_acl_rule {
 WARN_UNUSED int dp_acl_set(struct dp *dp, uint32_t id, const struct dp_acl_rule *rules, size_t n,
 			   struct err *e);
 WARN_UNUSED int dp_acl_del(struct dp *dp, uint32_t id, struct err *e); /* absent is success */
+
+/* ---- address translation ---- */
+
+#define DP_NAT_RULES_MAX 1024
+#define DP_NAT_LISTS_MAX 65535
+
+/*
+ * Of a list of translations, which is that of the port with the outside behind it (dp_port.nat). Rules of destinations are for what comes from
+ * the port, those of sources for what goes to it; of each kind the first that matches decides, when a connection opens. One address for one
+ * (a floating IP) is a rule of each kind, without ports. Addresses that are the node's own to answer for (ARP, ND) are the caller's care.
+ */
+struct dp_nat_rule {
+	uint32_t id;	  /* handed back by traces */
+	bool destination; /* else the source */
+	bool keep;	  /* not translated, whatever rules follow */
+	uint8_t family;	  /* 0: that of `to` */
+	uint8_t proto;	  /* IANA; 0: any */
+	/* As inside: the new destination is decided before the source. Family 0: any. */
+	struct ip_cidr src, dst;
+	uint32_t src_group, dst_group; /* given to dp_addr_group_set(), instead of an address; 0: none */
+	bool has_dport;		       /* TCP, UDP */
+	uint16_t dport_min, dport_max; /* host order */
+	struct ip_addr to;
+	/*
+	 * Host order. Source: ports (ICMP: identifiers) to choose from, 0: those of the same kind, below 512, below 1024, or above; the
+	 * connection's own when it is among them and free. Destination: what dport_min becomes, those above it follow; 0: kept.
+	 */
+	uint16_t to_min, to_max;
+};
+/*
+ * A connection keeps what it was given when it opened, as long as it lives. Faults: BAD_REQUEST and TOO_LARGE name the rule. Payloads are
+ * not looked into: what carries addresses in its text (FTP, SIP) keeps those inside.
+ */
+WARN_UNUSED int dp_nat_set(struct dp *dp, uint32_t id, const struct dp_nat_rule *rules, size_t n,
+			   struct err *e);
+WARN_UNUSED int dp_nat_del(struct dp *dp, uint32_t id, struct err *e); /* absent is success */
 
 /* Costs one map operation for each address that comes or goes, whatever uses the group. */
 WARN_UNUSED int dp_addr_group_set(struct dp *dp, uint32_t id, const struct ip_cidr *v, size_t n,

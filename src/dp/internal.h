@@ -52,6 +52,7 @@
 	X(TUNNELS, tunnels)                                                                        \
 	X(VTEPS, vteps)                                                                            \
 	X(METERS, meters)                                                                          \
+	X(NAT_TARGETS, nat_targets)                                                                \
 	X(MIRRORS, mirrors)                                                                        \
 	X(LIMITS, limits)                                                                          \
 	X(SOURCES, sources)                                                                        \
@@ -68,7 +69,16 @@ enum dp_map {
 };
 
 /* What was named since dp_mark(): kind and key, sorted when it is searched. */
-enum name_kind { NAME_NET, NAME_PORT, NAME_SG, NAME_CHAIN, NAME_METER, NAME_ACL, NAME_ADDR_GROUP };
+enum name_kind {
+	NAME_NET,
+	NAME_PORT,
+	NAME_SG,
+	NAME_CHAIN,
+	NAME_METER,
+	NAME_ACL,
+	NAME_ADDR_GROUP,
+	NAME_NAT
+};
 struct name {
 	uint32_t kind, a, b;
 };
@@ -153,6 +163,7 @@ WARN_UNUSED int meter_sweep(struct dp *dp, struct err *e);
 /* Entries that only a killed process can have left. */
 WARN_UNUSED int port_sweep(struct dp *dp, struct err *e);
 WARN_UNUSED int policy_sweep(struct dp *dp, struct err *e);
+WARN_UNUSED int nat_sweep(struct dp *dp, struct err *e);
 WARN_UNUSED int chain_sweep(struct dp *dp, struct err *e);
 
 /* Readers of the rings of events. */

@@ -271,6 +271,8 @@ static void port_rec_of(const struct dp_port *p, struct port_rec *ret)
 		ret->acl_from[i] = p->acl_from[i];
 		ret->acl_to[i] = p->acl_to[i];
 	}
+	ret->nat = p->nat;
+	ret->flags |= (__u16)(p->nat ? PORT_NAT : 0);
 	ret->flags |= (__u16)((p->acl_from[0] ? PORT_ACL_FROM : 0) | (p->acl_to[0] ? PORT_ACL_TO : 0));
 	ret->meter_from = p->meter_from;
 	ret->storm = p->storm_meter;

@@ -114,6 +114,8 @@ int dp_sweep(struct dp *dp, struct err *e)
 	if (!r)
 		r = policy_sweep(dp, e);
 	if (!r)
+		r = nat_sweep(dp, e);
+	if (!r)
 		r = chain_sweep(dp, e);
 	if (!r)
 		r = meter_sweep(dp, e);

@@ -604,7 +604,8 @@ static bool table_is_named(struct dp *dp, uint32_t table)
 {
 	if (table & 0x40000000u)
 		return names_has(&dp->names, NAME_ACL, table & POLICY_NUMBER_MAX, 0);
-	return names_has(&dp->names, NAME_SG, table >> 1 & POLICY_NUMBER_MAX, 0);
+	return names_has(&dp->names, table & 0x20000000u ? NAME_SG : NAME_NAT,
+			 table >> 1 & POLICY_NUMBER_MAX, 0);
 }
 
 static bool group_is_named(struct dp *dp, uint32_t group)

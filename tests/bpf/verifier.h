@@ -10,12 +10,12 @@
  */
 #define VERIFIER_SLACK 10 /* percent */
 #define VERIFIER_TABLE(X)                                                                          \
-	X("6.1", "dp_ingress", 297455)                                                             \
-	X("6.1", "dp_walk", 2791)                                                                  \
+	X("6.1", "dp_ingress", 335994)                                                             \
+	X("6.1", "dp_walk", 2544)                                                                  \
 	X("6.1", "dp_list", 7287)                                                                  \
 	X("6.1", "metadata", 31)                                                                   \
-	X("6.18", "dp_ingress", 214785)                                                            \
-	X("6.18", "dp_walk", 3643)                                                                 \
+	X("6.18", "dp_ingress", 256784)                                                            \
+	X("6.18", "dp_walk", 4669)                                                                 \
 	X("6.18", "dp_list", 6825)                                                                 \
 	X("6.18", "metadata", 31)
 
