@@ -13,16 +13,14 @@
  *
  * Connections wait in two queues, one for clients that call themselves nodes and one for all others, and are served by turns:
  * so the API keeps its share. A turn of the loop spends a bounded time on handshakes. When more nodes wait than can be served in
- * QUEUE_MS, the next ones are told in the clear, before any TLS, when to come back: slots are given out at the rate at which
+ * queue_ms, the next ones are told in the clear, before any TLS, when to come back: slots are given out at the rate at which
  * handshakes are being done, so that the queue neither runs empty nor over. Front's thread.
  */
 
 #define TURN_NS (4 * NS_PER_MS) /* twice this is what a request may wait behind a storm */
-#define QUEUE_MS 1500		/* of work that may wait; a node's own patience is 10 s */
 #define QUEUE_MIN 64u
-#define OTHERS_MAX 2048u  /* clients without ALPN of a node that wait; more are closed */
-#define SHAKING_MAX 1024u /* in TLS at a time: each has buffers */
-#define SHAKING_OLD_NS (2 * NS_PER_S) /* beyond SHAKING_MAX, one that takes longer makes room */
+#define OTHERS_MAX 2048u /* clients without ALPN of a node that wait; more are closed */
+#define SHAKING_OLD_NS (2 * NS_PER_S) /* one that takes longer makes room for others */
 #define WINDOW_NS (200 * NS_PER_MS)
 #define WINDOW_MIN 16u	 /* handshakes; fewer say nothing */
 #define RATE_FIRST 500.0 /* before anything is known */
@@ -33,7 +31,7 @@
 
 /* ---- queues ---- */
 
-static void queue_add(struct admit_queue *q, struct conn *c)
+static void queue_add(struct admit_kind *q, struct conn *c)
 {
 	c->queue_next = NULL;
 	if (q->last)
@@ -44,7 +42,7 @@ static void queue_add(struct admit_queue *q, struct conn *c)
 	q->n++;
 }
 
-static struct conn *queue_take(struct admit_queue *q)
+static struct conn *queue_take(struct admit_kind *q)
 {
 	struct conn *c = q->first;
 
@@ -58,7 +56,7 @@ static struct conn *queue_take(struct admit_queue *q)
 }
 
 /* Seldom: a connection is not read from while it waits. */
-static void queue_remove(struct admit_queue *q, struct conn *c)
+static void queue_remove(struct admit_kind *q, struct conn *c)
 {
 	struct conn *before = NULL;
 
@@ -76,19 +74,9 @@ static void queue_remove(struct admit_queue *q, struct conn *c)
 	}
 }
 
-static struct admit_queue *queue_of(struct conn *c)
+static struct admit_kind *kind_of(struct conn *c)
 {
 	return c->is_node ? &c->front->admit.nodes : &c->front->admit.others;
-}
-
-/* By turns, so that neither kind starves the other. */
-static struct conn *next_waiting(struct admit *a)
-{
-	struct conn *c;
-
-	a->others_turn = !a->others_turn;
-	c = queue_take(a->others_turn ? &a->others : &a->nodes);
-	return c ? c : queue_take(a->others_turn ? &a->nodes : &a->others);
 }
 
 /* ---- come-back times ---- */
@@ -150,7 +138,7 @@ static void turn_away(struct conn *c)
 static bool queue_is_full(const struct conn *c)
 {
 	const struct admit *a = &c->front->admit;
-	unsigned max = (unsigned)(a->rate * QUEUE_MS / 1000);
+	unsigned max = (unsigned)(a->rate * c->server->c.queue_ms / 1000);
 
 	return c->is_node ? a->nodes.n >= MAX_OF(max, QUEUE_MIN) : a->others.n >= OTHERS_MAX;
 }
@@ -187,7 +175,7 @@ void admit_hello(struct conn *c)
 		conn_drop(c);
 	} else {
 		c->state = CONN_QUEUED;
-		queue_add(queue_of(c), c);
+		queue_add(kind_of(c), c);
 	}
 }
 
@@ -212,16 +200,35 @@ static void spin(struct front *f, bool on)
 }
 
 /* Room for one more in TLS; who has been at it for too long goes. */
-static bool has_room(struct admit *a, int64_t now)
+static bool has_room(struct front *f, struct admit_kind *k, int64_t now)
 {
-	struct conn *oldest = a->shake_first;
-
-	if (a->n_shaking < SHAKING_MAX)
+	if (k->n_shaking < f->server->c.n_handshakes)
 		return true;
-	if (now - oldest->shake_ns < SHAKING_OLD_NS)
+	if (now - k->shake_first->shake_ns < SHAKING_OLD_NS)
 		return false;
-	conn_drop(oldest);
+	conn_drop(k->shake_first);
 	return true;
+}
+
+/* By turns, so that neither kind starves the other. */
+static struct conn *next_waiting(struct front *f, int64_t now)
+{
+	struct admit *a = &f->admit;
+	struct admit_kind *kinds[] = { &a->nodes, &a->others };
+	struct conn *c = NULL;
+
+	a->others_turn = !a->others_turn;
+	for (unsigned i = 0; !c && i < ARRAY_LEN(kinds); i++) {
+		struct admit_kind *k = kinds[(i + a->others_turn) % ARRAY_LEN(kinds)];
+		if (k->first && has_room(f, k, now))
+			c = queue_take(k);
+	}
+	return c;
+}
+
+static bool may_start(const struct front *f, const struct admit_kind *k)
+{
+	return k->n && k->n_shaking < f->server->c.n_handshakes;
 }
 
 void admit_turn(struct front *f)
@@ -232,11 +239,10 @@ void admit_turn(struct front *f)
 
 	measure(a, now);
 	a->spent_ns = 0;
-	while ((a->nodes.n || a->others.n) && admit_may_step(f) && has_room(a, now) &&
-	       (c = next_waiting(a)))
+	while (admit_may_step(f) && (c = next_waiting(f, now)))
 		conn_start_tls(c);
-	/* What waits for room is woken by what leaves: that comes with an event, or by time. */
-	spin(f, (a->nodes.n || a->others.n) && a->n_shaking < SHAKING_MAX);
+	/* Who waits for room is woken by who leaves: that comes with an event, or by time. */
+	spin(f, may_start(f, &a->nodes) || may_start(f, &a->others));
 }
 
 bool admit_may_step(struct front *f)
@@ -257,39 +263,47 @@ void admit_done(struct front *f)
 	f->shaken_ns = clock_mono_ns();
 }
 
-void admit_shaking(struct conn *c, bool on)
+static void shake_add(struct admit_kind *k, struct conn *c)
 {
-	struct admit *a = &c->front->admit;
+	c->shake_ns = clock_mono_ns();
+	c->shake_next = NULL;
+	c->shake_prev = k->shake_last;
+	if (k->shake_last)
+		k->shake_last->shake_next = c;
+	else
+		k->shake_first = c;
+	k->shake_last = c;
+	k->n_shaking++;
+}
 
-	if (on == c->is_shaking)
-		return;
-	c->is_shaking = on;
-	a->n_shaking += on ? 1u : -1u;
-	if (on) {
-		c->shake_ns = clock_mono_ns();
-		c->shake_next = NULL;
-		c->shake_prev = a->shake_last;
-		if (a->shake_last)
-			a->shake_last->shake_next = c;
-		else
-			a->shake_first = c;
-		a->shake_last = c;
-		return;
-	}
+static void shake_remove(struct admit_kind *k, struct conn *c)
+{
 	if (c->shake_prev)
 		c->shake_prev->shake_next = c->shake_next;
 	else
-		a->shake_first = c->shake_next;
+		k->shake_first = c->shake_next;
 	if (c->shake_next)
 		c->shake_next->shake_prev = c->shake_prev;
 	else
-		a->shake_last = c->shake_prev;
+		k->shake_last = c->shake_prev;
+	k->n_shaking--;
+}
+
+void admit_shaking(struct conn *c, bool on)
+{
+	if (on == c->is_shaking)
+		return;
+	c->is_shaking = on;
+	if (on)
+		shake_add(kind_of(c), c);
+	else
+		shake_remove(kind_of(c), c);
 }
 
 void admit_forget(struct conn *c)
 {
 	if (c->state == CONN_QUEUED)
-		queue_remove(queue_of(c), c);
+		queue_remove(kind_of(c), c);
 	admit_shaking(c, false);
 }
 

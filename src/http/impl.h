@@ -131,16 +131,16 @@ struct conn {
 	char cn[HTTP_CN_SIZE], peer[HTTP_PEER_SIZE];
 };
 
-/* Who waits for a handshake, and how many of them a second this front can do. */
-struct admit_queue {
+/* Who waits for a handshake, and who is in one: nodes, or all others. The oldest first. */
+struct admit_kind {
 	struct conn *first, *last;
 	unsigned n;
+	struct conn *shake_first, *shake_last;
+	unsigned n_shaking;
 };
 struct admit {
-	struct admit_queue nodes, others;
+	struct admit_kind nodes, others;
 	bool others_turn;
-	struct conn *shake_first, *shake_last; /* in TLS now, the oldest first */
-	unsigned n_shaking;
 	int64_t spent_ns;  /* in this turn of the loop */
 	int64_t window_ns; /* start of what is measured */
 	int64_t window_spent_ns;

@@ -34,6 +34,8 @@ static void config_defaults(struct http_config *c)
 	set_default(&c->n_conns, conns_default());
 	set_default(&c->n_fronts, 1);
 	set_default(&c->n_queue, 512);
+	set_default(&c->n_handshakes, 1024);
+	set_default(&c->queue_ms, 1500);
 	set_default(&c->handshake_ms, 15000);
 	set_default(&c->head_ms, 30000);
 	set_default(&c->body_ms, 60000);
@@ -50,7 +52,8 @@ static void config_defaults(struct http_config *c)
 static int config_copy(struct http_config *to, const struct http_config *from, struct err *e)
 {
 	const char **texts[] = { &to->listen_addr,    &to->cert_file, &to->key_file,
-				 &to->client_ca_file, &to->ws_path,   &to->ws_protocol };
+				 &to->client_ca_file, &to->ws_path,   &to->ws_protocol,
+				 &to->ticket_file };
 	bool failed = false;
 
 	*to = *from;
@@ -66,8 +69,8 @@ static int config_copy(struct http_config *to, const struct http_config *from, s
 
 static void config_done(struct http_config *c)
 {
-	const char *texts[] = { c->listen_addr,	   c->cert_file, c->key_file,
-				c->client_ca_file, c->ws_path,	 c->ws_protocol };
+	const char *texts[] = { c->listen_addr, c->cert_file,	c->key_file,   c->client_ca_file,
+				c->ws_path,	c->ws_protocol, c->ticket_file };
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		free((void *)(uintptr_t)texts[i]);
@@ -120,10 +123,11 @@ static int open_fronts(struct http_server *s, struct err *e)
 /* Tickets of one front are good at every other. */
 static int share_tickets(struct http_server *s, struct err *e)
 {
-	int rc = 0;
+	SSL_CTX *first = s->fronts[0].ctx;
+	int rc = s->c.ticket_file ? tls_tickets_load(first, s->c.ticket_file, e) : 0;
 
 	for (unsigned i = 1; rc == 0 && i < s->c.n_fronts; i++)
-		rc = tls_share_tickets(s->fronts[0].ctx, s->fronts[i].ctx, e);
+		rc = tls_share_tickets(first, s->fronts[i].ctx, e);
 	return rc;
 }
 

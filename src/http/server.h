@@ -105,10 +105,13 @@ struct http_config {
 	uint16_t port;			  /* 0: the kernel chooses; see http_server_port() */
 	const char *cert_file, *key_file; /* PEM; server certificate chain and key */
 	const char *client_ca_file; /* PEM; client certificates are verified when given, never required */
-	unsigned n_fronts;	    /* loops, 0: 1; at most HTTP_FRONTS_MAX */
-	unsigned n_workers;	    /* 0: 8 */
-	unsigned n_conns;	    /* of all fronts together; 0: as many as RLIMIT_NOFILE leaves */
+	const char *ticket_file; /* keeps session tickets good over a restart; NULL: they end with the server */
+	unsigned n_fronts;  /* loops, 0: 1; at most HTTP_FRONTS_MAX */
+	unsigned n_workers; /* 0: 8 */
+	unsigned n_conns;   /* of all fronts together; 0: as many as RLIMIT_NOFILE leaves */
 	unsigned n_queue; /* requests that wait for a worker, 0: 512; one more gets 503 with Retry-After */
+	unsigned n_handshakes; /* in TLS at a time, per front, nodes and others each; 0: 1024. Each has buffers of 40 KiB */
+	unsigned queue_ms; /* of handshakes that may wait, 0: 1500; a node beyond it is given a time to come back */
 	size_t max_body_bytes; /* 0: 1 MiB */
 	/* A front's loop, before it runs: for the caller's own handles on it. And on its thread when it ends: they are to be closed.
 	 * The first front's loop is the caller's. May be NULL. */

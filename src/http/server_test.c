@@ -805,6 +805,28 @@ static void tickets_are_good_at_every_front(void **state)
 	finish();
 }
 
+static void tickets_outlive_the_server(void **state)
+{
+	struct http_config c = config();
+	char file[128];
+	SSL_SESSION *session;
+
+	snprintf(file, sizeof(file), "%s/tickets", pki.folder);
+	c.ticket_file = file;
+	start_with(&c);
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, "{\"hello\": 1}");
+	session = SSL_get1_session(client.ssl);
+	SSL_set_shutdown(client.ssl, SSL_SENT_SHUTDOWN);
+	finish();
+	start_with(&c);
+	test_client_close(&client);
+	assert_true(test_client_open(&client, http_server_port(server.server), NULL, NULL, session));
+	assert_true(SSL_session_reused(client.ssl));
+	SSL_SESSION_free(session);
+	finish();
+}
+
 /* Sockets that share a port must not hide that somebody else has it. */
 static void a_port_in_use_is_refused(void **state)
 {
@@ -821,6 +843,88 @@ static void a_port_in_use_is_refused(void **state)
 	assert_int_equal(e.fault, FAULT_IN_USE);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&loop), 0);
+	finish();
+}
+
+/* ---- admission ---- */
+
+/* The come-back time that the server said in the clear; 0: it said nothing yet. */
+static uint64_t come_back_ms(const struct test_client *c)
+{
+	char text[512] = "";
+	uint64_t ms = 0;
+	ssize_t n = recv(c->fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+	const char *at = n > 0 ? strstr(text, "X-Retry-After-Ms: ") : NULL;
+
+	if (!at)
+		return 0;
+	assert_true(str_starts(str_of(text), STR("HTTP/1.1 503 ")));
+	struct str rest, number = str_cut(str_of(at + strlen("X-Retry-After-Ms: ")), '\r', &rest);
+	assert_int_equal(str_to_u64(number, 60000, &ms), 0);
+	return ms;
+}
+
+#define QUEUE_LEN 64u /* the least that a queue holds (admit.c) */
+
+/*
+ * Clients that send the first part of a node's ClientHello and then nothing: two are in TLS, 64 wait, and each of the others is
+ * told in the clear when to come back, no two at the same time. A client that is no node is served at once.
+ */
+static void nodes_beyond_the_queue_are_given_a_time(void **state)
+{
+	static const char hello[] = "\x16\x03\x01\x02\x00\x01 \x0b"
+				    "demarc-test";
+	struct http_config c = config();
+	struct test_client many[2 + QUEUE_LEN + 40];
+	uint64_t last = 0;
+	unsigned n = 0;
+
+	c.ws_protocol = "demarc-test";
+	c.n_handshakes = 2;
+	c.queue_ms = 1;
+	start_with(&c);
+	for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+		test_client_connect(&many[i], http_server_port(server.server));
+		test_client_send(&many[i], hello, sizeof(hello) - 1);
+		if (i >= 2 + QUEUE_LEN) { /* waits for the answer */
+			char byte;
+			assert_int_equal(recv(many[i].fd, &byte, 1, MSG_PEEK), 1);
+		}
+	}
+	reopen();
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, "{\"hello\": 1}");
+	for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+		uint64_t ms = come_back_ms(&many[i]);
+
+		n += ms > 0;
+		assert_true(ms == 0 || ms >= last);
+		last = ms ? ms : last;
+		test_client_close(&many[i]);
+	}
+	assert_int_equal(n, 40);
+	finish();
+}
+
+/* Half a hello and no more: it makes room for the next one after a while, whatever its own time-out is. */
+static void a_stuck_handshake_makes_room(void **state)
+{
+	static const char hello[] = "\x16\x03\x01\x02\x00\x01 ";
+	struct http_config c = config();
+	struct test_client stuck[2];
+
+	c.n_handshakes = 2;
+	c.handshake_ms = TEST_WAIT_S * 1000;
+	start_with(&c);
+	for (size_t i = 0; i < ARRAY_LEN(stuck); i++) {
+		test_client_connect(&stuck[i], http_server_port(server.server));
+		test_client_send(&stuck[i], hello, sizeof(hello) - 1);
+	}
+	reopen();
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, "{\"hello\": 1}");
+	for (size_t i = 0; i < ARRAY_LEN(stuck); i++)
+		test_client_close(&stuck[i]);
 	finish();
 }
 
@@ -861,7 +965,10 @@ int main(void)
 		cmocka_unit_test(bad_configuration),
 		cmocka_unit_test(every_front_answers),
 		cmocka_unit_test(tickets_are_good_at_every_front),
+		cmocka_unit_test(tickets_outlive_the_server),
 		cmocka_unit_test(a_port_in_use_is_refused),
+		cmocka_unit_test(nodes_beyond_the_queue_are_given_a_time),
+		cmocka_unit_test(a_stuck_handshake_makes_room),
 	};
 
 	return cmocka_run_group_tests_name("http-server", tests, make_pki, remove_pki);

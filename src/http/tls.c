@@ -6,10 +6,15 @@
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/file.h"
 
 #define CN_SIZE 65 /* RFC 5280: ub-common-name is 64 */
 #define TICKET_KEYS_SIZE 256
-#define SERIAL_SIZE 48 /* 20 octets in hex, and slack */
+#define TICKET_LIFE_S (24 * 3600) /* an outage of a day is still a cheap return */
+#define SERIAL_SIZE 48		  /* 20 octets in hex, and slack */
 
 int tls_fail(struct err *e, const char *what)
 {
@@ -125,7 +130,7 @@ static int configure(SSL_CTX *ctx, const struct http_config *c, struct err *e)
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_session_id_context(ctx, session_context, sizeof(session_context) - 1);
 	SSL_CTX_set_num_tickets(ctx, 1);
-	SSL_CTX_set_timeout(ctx, 3600);
+	SSL_CTX_set_timeout(ctx, TICKET_LIFE_S);
 	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
 	if (SSL_CTX_set_ex_data(ctx, config_index(), (void *)(uintptr_t)c) != 1)
 		return tls_fail(e, "TLS context");
@@ -161,6 +166,44 @@ int tls_share_tickets(SSL_CTX *from, SSL_CTX *to, struct err *e)
 
 	OPENSSL_cleanse(keys, sizeof(keys));
 	return ok ? 0 : tls_fail(e, "TLS tickets");
+}
+
+#define TICKET_KEYS_MAX_S (7 * 24 * 3600)
+
+static bool is_fresh(const char *file)
+{
+	struct stat st;
+
+	return stat(file, &st) == 0 && time(NULL) - st.st_mtime < TICKET_KEYS_MAX_S;
+}
+
+/* The context has keys of its own from the start; these are stored. */
+static int tickets_save(SSL_CTX *ctx, const char *file, struct err *e)
+{
+	unsigned char keys[TICKET_KEYS_SIZE];
+	long size = SSL_CTX_get_tlsext_ticket_keys(ctx, NULL, 0);
+	int rc;
+
+	if (size <= 0 || (size_t)size > sizeof(keys) ||
+	    SSL_CTX_get_tlsext_ticket_keys(ctx, keys, size) != 1)
+		return tls_fail(e, "TLS tickets");
+	rc = file_write_atomic(file, 0600, (struct str){ (const char *)keys, (size_t)size }, e);
+	OPENSSL_cleanse(keys, sizeof(keys));
+	return rc;
+}
+
+int tls_tickets_load(SSL_CTX *ctx, const char *file, struct err *e)
+{
+	CLEANUP(free_charp) char *keys = NULL;
+	size_t size = 0;
+	struct err ignored;
+	bool ok = is_fresh(file) && file_read(file, TICKET_KEYS_SIZE, &keys, &size, &ignored) == 0 &&
+		  (long)size == SSL_CTX_get_tlsext_ticket_keys(ctx, NULL, 0) &&
+		  SSL_CTX_set_tlsext_ticket_keys(ctx, keys, (long)size) == 1;
+
+	if (keys)
+		OPENSSL_cleanse(keys, size);
+	return ok ? 0 : tickets_save(ctx, file, e);
 }
 
 bool tls_client_cn(SSL *ssl, const struct http_config *c, char *ret, size_t size)

@@ -40,6 +40,8 @@ static bool check_upgrade(struct conn *c, const struct http_head *h)
 
 	if (!c->has_cert)
 		reply_error(c, 403, "a client certificate is required here");
+	else if (SSL_version(c->ssl) < TLS1_3_VERSION)
+		reply_error(c, 403, "TLS 1.3 is required here");
 	else if (h->method != HTTP_GET || h->minor == 0 || !h->upgrade ||
 		 !http_list_has(field(h, "upgrade"), "websocket"))
 		reply_error_with(c, 426, "this path speaks WebSocket only", "Upgrade: websocket");

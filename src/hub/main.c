@@ -93,12 +93,17 @@ static int open_store(struct hub *h, struct setup *s, struct err *e)
 
 static int listen_on_port(struct hub *h, struct err *e)
 {
+	CLEANUP(free_charp) char *tickets = NULL;
+
+	if (asprintf(&tickets, "%s/tls-tickets", h->config->data_dir) < 0)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a path");
 	const struct http_config c = {
 		.listen_addr = h->config->listen_addr,
 		.port = h->config->port,
 		.cert_file = h->server_cert,
 		.key_file = h->server_key,
 		.client_ca_file = h->ca_cert,
+		.ticket_file = tickets,
 		.n_fronts = h->config->n_fronts,
 		.n_workers = h->config->n_workers,
 		.wants_stream = rest_wants_stream,

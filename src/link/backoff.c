@@ -16,7 +16,7 @@ uint32_t backoff_next_ms(struct backoff *b, uint32_t random, uint32_t retry_afte
 
 	if (retry_after_ms) {
 		uint64_t low = MIN_OF(retry_after_ms, RETRY_AFTER_MAX_MS);
-		return uniform(random, low, low + low / 2);
+		return uniform(random, low, low + low / 8);
 	}
 	b->prev_ms = MIN_OF(uniform(random, BACKOFF_MIN_MS, prev * 3), BACKOFF_MAX_MS);
 	return b->prev_ms;

@@ -18,7 +18,8 @@ struct backoff {
 };
 
 /* Delay before the next attempt. `random`: uniform over the whole range of the type. `retry_after_ms`: what the peer asked
- * for, 0 for nothing: the delay then lies in [retry_after, 1.5 * retry_after], bounded by an hour. */
+ * for, 0 for nothing: the delay then lies in [retry_after, 1.125 * retry_after], bounded by an hour. A hub under load draws these
+ * times itself, one for each node, so little is added. */
 uint32_t backoff_next_ms(struct backoff *b, uint32_t random, uint32_t retry_after_ms);
 void backoff_reset(struct backoff *b); /* after a success */
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -44,6 +45,15 @@ struct child {
 static void tell(struct child *c, enum pipe_kind kind, struct str payload)
 {
 	pipe_msg_add(&c->pipe_out, kind, c->gen, payload);
+}
+
+static void tell_retry(struct child *c, uint32_t ms)
+{
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%u", ms);
+
+	if (ms)
+		tell(c, PIPE_RETRY, (struct str){ text, (size_t)n });
 }
 
 static void down(struct child *c, const char *reason)
@@ -109,8 +119,10 @@ static int ws_open(struct child *c, const struct url *u, int64_t deadline_ns, st
 					 err_set(e, FAULT_UNAVAILABLE, NULL,
 						 "the hub closed the connection");
 		n++;
-		if (str_ends((struct str){ head, n }, STR("\r\n\r\n")))
+		if (str_ends((struct str){ head, n }, STR("\r\n\r\n"))) {
+			tell_retry(c, wsc_retry_after_ms((struct str){ head, n }));
 			return wsc_check_answer((struct str){ head, n }, key, LINK_PROTOCOL, e);
+		}
 		if (n == sizeof(head))
 			return err_set(e, FAULT_PROTOCOL, NULL, "the hub's answer is too long");
 	}
@@ -128,6 +140,7 @@ static void dial(struct child *c, struct str text)
 		rc = dial_open(c->tls, &u, c->has_proxy ? &c->proxy : NULL, deadline, CHILD_FD,
 			       &c->dial, &e);
 	if (rc < 0) {
+		tell_retry(c, dial_retry_ms(c->tls));
 		tell(c, PIPE_DOWN, str_of(e.msg));
 		return;
 	}
@@ -164,6 +177,7 @@ static void take(struct child *c, const struct pipe_head *h, struct str payload)
 	case PIPE_CONFIG:
 	case PIPE_UP:
 	case PIPE_DOWN:
+	case PIPE_RETRY:
 		_exit(3); /* not the agent at the other end */
 	}
 }

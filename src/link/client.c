@@ -232,6 +232,15 @@ static void take_up(struct link_client *l)
 	l->ops.up(l->ctx);
 }
 
+/* Said before the hub has shown who it is, perhaps: it may delay us, but not for long. */
+static void take_retry(struct link_client *l, struct str payload)
+{
+	uint64_t ms;
+
+	if (l->state == LINK_DIALLING && str_to_u64(payload, UINT32_MAX, &ms) == 0)
+		l->retry_after_ms = (uint32_t)MIN_OF(ms, (uint64_t)CLIENT_RETRY_MAX_MS);
+}
+
 /* The callbacks may stop the client: whoever loops over messages looks at the state after each. */
 void client_take(struct link_client *l, const struct pipe_head *h, struct str payload)
 {
@@ -246,6 +255,9 @@ void client_take(struct link_client *l, const struct pipe_head *h, struct str pa
 	case PIPE_DOWN:
 		(void)str_copy(reason, sizeof(reason), payload);
 		client_lost(l, str_is_utf8(str_of(reason)) ? reason : "unreadable reason");
+		break;
+	case PIPE_RETRY:
+		take_retry(l, payload);
 		break;
 	case PIPE_FRAME:
 		if (l->state != LINK_UP)

@@ -23,6 +23,7 @@
 #define CLIENT_PROBE_MS 2000	     /* for a pong */
 #define CLIENT_HELLO_MS 15000	     /* for HubHello */
 #define CLIENT_DIAL_MS 40000	     /* for an attempt: the resolver alone may take its 30 s */
+#define CLIENT_RETRY_MAX_MS 120000u  /* what a busy hub may ask for before it is known */
 #define CLIENT_HEARTBEAT_MIN_MS 500u /* whatever the hub says */
 #define CLIENT_HEARTBEAT_MAX_MS 60000u
 

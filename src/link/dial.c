@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "link/dial_tls.h"
+#include "link/wsc.h"
 
 #define USER_TIMEOUT_MS 5000	/* unacknowledged bytes for so long: the path is dead (RFC 5482) */
 #define ADDRESS_TIMEOUT_MS 4000 /* one of several addresses that does not answer */
@@ -161,10 +162,24 @@ struct dial {
 	short wants;
 };
 
+/* The first bytes of the peer, looked at before TLS takes them: a hub that is too busy for TLS says so in the clear. */
+static int check_busy(const struct dial *d, const struct url *u, struct err *e)
+{
+	char text[512];
+	ssize_t n = recv(d->fd, text, sizeof(text), MSG_PEEK | MSG_DONTWAIT);
+	struct str head = { text, n > 0 ? (size_t)n : 0 };
+
+	if (!str_starts(head, STR("HTTP/1.1 503")))
+		return 0;
+	dial_tls_set_retry(d->tls, wsc_retry_after_ms(head));
+	return err_set(e, FAULT_UNAVAILABLE, NULL, "%s is busy", u->host);
+}
+
 static int handshake(struct dial *d, const struct url *u, int64_t deadline_ns, int cancel_fd,
 		     struct err *e)
 {
 	int rc = dial_tls_start(d->tls, d->fd, u, &d->ssl, e);
+	bool first = true;
 
 	while (rc == 0) {
 		int done = SSL_connect(d->ssl),
@@ -180,6 +195,9 @@ static int handshake(struct dial *d, const struct url *u, int64_t deadline_ns, i
 			return err_set(e, FAULT_TIMEOUT, NULL,
 				       "%s does not finish the TLS handshake: %s", u->host,
 				       strerror(-rc));
+		if (first && why == SSL_ERROR_WANT_READ)
+			rc = check_busy(d, u, e);
+		first = false;
 	}
 	return rc;
 }
@@ -193,6 +211,7 @@ int dial_open(struct dial_tls *t, const struct url *u, const struct url *proxy, 
 	if (!d)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a connection");
 	d->tls = t;
+	dial_tls_set_retry(t, 0);
 	d->fd = tcp_connect(proxy ? proxy : u, deadline_ns, cancel_fd, e);
 	if (d->fd < 0)
 		return d->fd;

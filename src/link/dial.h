@@ -29,6 +29,10 @@ WARN_UNUSED int dial_tls_new(const struct dial_config *c, struct dial_tls **ret,
 void dial_tls_free(struct dial_tls *t);
 DEFINE_CLEANUP(struct dial_tls *, dial_tls_free)
 
+/* Milliseconds after which the peer of the last dial_open() that failed wants to be asked again; 0: it did not say. A busy hub says
+ * it in the clear, before TLS: nobody has proved anything yet. */
+uint32_t dial_retry_ms(const struct dial_tls *t);
+
 /* proxy may be NULL. cancel_fd: gives up when it has an error or its other end was closed; -1: none.
  * Faults: UNAVAILABLE (no address, no connection), TIMEOUT, FORBIDDEN (certificate), PROTOCOL (proxy, TLS). */
 WARN_UNUSED int dial_open(struct dial_tls *t, const struct url *u, const struct url *proxy,

@@ -8,12 +8,25 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "link/link.h"
+
 struct dial_tls {
 	SSL_CTX *ctx;
 	SSL_SESSION *session; /* newest ticket: a reconnect then costs no certificate (RFC 8446 section 2.2) */
 	char pin[65];
 	X509 *pinned;
+	uint32_t retry_ms;
 };
+
+uint32_t dial_retry_ms(const struct dial_tls *t)
+{
+	return t->retry_ms;
+}
+
+void dial_tls_set_retry(struct dial_tls *t, uint32_t ms)
+{
+	t->retry_ms = ms;
+}
 
 static int ssl_err(struct err *e, const char *what)
 {
@@ -47,6 +60,17 @@ static int add_cas(struct dial_tls *t, struct str pem, struct err *e)
 	return n ? 0 : err_set(e, FAULT_BAD_REQUEST, NULL, "the CA file holds no certificate");
 }
 
+/* Tells the hub before the handshake who dials: nodes wait in a queue of their own (http/admit.c). */
+static int call_itself_node(struct dial_tls *t, struct err *e)
+{
+	static const unsigned char protocols[] = "\x08http/1.1\x0b" LINK_PROTOCOL;
+
+	/* 0 is success here, unlike everywhere else. */
+	return SSL_CTX_set_alpn_protos(t->ctx, protocols, sizeof(protocols) - 1) == 0 ?
+		       0 :
+		       ssl_err(e, "ALPN");
+}
+
 static int use_identity(struct dial_tls *t, const struct dial_config *c, struct err *e)
 {
 	BIO *cert_bio = bio_of(c->cert_pem), *key_bio = bio_of(c->key_pem);
@@ -59,7 +83,8 @@ static int use_identity(struct dial_tls *t, const struct dial_config *c, struct 
 	EVP_PKEY_free(key);
 	BIO_free(cert_bio);
 	BIO_free(key_bio);
-	return ok ? 0 : ssl_err(e, "the node's certificate and key are not usable");
+	return ok ? call_itself_node(t, e) :
+		    ssl_err(e, "the node's certificate and key are not usable");
 }
 
 /* ---- pin: the peer's own chain must hold the CA whose fingerprint came with the token, and lead to it ---- */
@@ -131,8 +156,8 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 
 static int settings(struct dial_tls *t, const struct dial_config *c, struct err *e)
 {
-	if (SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION) != 1)
-		return ssl_err(e, "TLS 1.2");
+	if (SSL_CTX_set_min_proto_version(t->ctx, TLS1_3_VERSION) != 1)
+		return ssl_err(e, "TLS 1.3");
 	SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 					 SSL_MODE_RELEASE_BUFFERS);
 	/* The hub closes without a TLS alert when it dies; HTTP and WebSocket lengths tell a cut message. */

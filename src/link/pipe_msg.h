@@ -20,6 +20,7 @@ enum pipe_kind {
 	PIPE_HANGUP,	 /* to the child: close the connection */
 	PIPE_UP,	 /* from the child: the WebSocket is open */
 	PIPE_DOWN,	 /* from the child: reason; the connection (or the attempt) is over */
+	PIPE_RETRY, /* from the child, before PIPE_DOWN: decimal milliseconds after which the hub wants to be asked again */
 };
 
 struct pipe_head {

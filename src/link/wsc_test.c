@@ -168,9 +168,32 @@ static void what_is_not_allowed(void **state)
 	}
 }
 
+static void test_come_back_times_are_read(void **state)
+{
+	static const struct {
+		const char *head;
+		uint32_t ms;
+	} rows[] = {
+		{ "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\nX-Retry-After-Ms: 2345\r\n\r\n",
+		  2345 },
+		{ "HTTP/1.1 503 x\r\nretry-after: 3\r\n\r\n", 3000 },
+		{ "HTTP/1.1 503 x\r\nX-Retry-After-Ms: 4000000000\r\n\r\n", WSC_RETRY_MAX_MS },
+		{ "HTTP/1.1 503 x\r\nRetry-After: 99999999\r\n\r\n", WSC_RETRY_MAX_MS },
+		{ "HTTP/1.1 503 x\r\nRetry-After: soon\r\n\r\n", 0 },
+		{ "HTTP/1.1 503", 0 },
+		{ "HTTP/1.1 101 x\r\nRetry-After: 3\r\n\r\n", 0 },
+		{ "", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(wsc_retry_after_ms(str_of(rows[i].head)), rows[i].ms);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_come_back_times_are_read),
 		cmocka_unit_test(answer_of_the_rfc),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(request_text),

@@ -157,8 +157,8 @@ static int on_session(SSL *ssl, SSL_SESSION *s)
 	struct node *n = SSL_get_app_data(ssl);
 
 	SSL_SESSION_free(n->session);
-	n->session = s;
-	return 1;
+	n->session = SSL_SESSION_dup(s); /* the library spoils that of a connection that is just closed */
+	return 0;
 }
 
 static void make_nodes(const char *ca, const char *ca_key_file, unsigned n)
