@@ -81,6 +81,11 @@ enum flow_flag {
 	(FLOW_METER | FLOW_MIRROR | FLOW_NAT_SRC | FLOW_NAT_DST | FLOW_SEQ | FLOW_ENCAP |          \
 	 FLOW_HELPER | FLOW_DSCP)
 
+/* What only the tc program does. A record with one of these never has FLOW_XDP's effect. */
+#define FLOW_NOT_XDP                                                                               \
+	(FLOW_PEER | FLOW_MIRROR | FLOW_NAT_SRC | FLOW_NAT_DST | FLOW_SEQ | FLOW_ENCAP |           \
+	 FLOW_HELPER | FLOW_DSCP | FLOW_VARIES)
+
 enum conn_flag {
 	CONN_OPENER = 1 << 0,	/* this direction opened the connection */
 	CONN_REPLIED = 1 << 1,	/* both directions were seen */
@@ -204,6 +209,7 @@ enum port_flag { /* the values of enum dp_port_flag */
 		 PORT_NO_PEER = 1 << 3,
 		 PORT_TUNNEL = 1 << 4,	     /* a pseudo port: frames leave and come encapsulated */
 		 PORT_XDP = 1 << 5,	     /* an XDP program is in front of the tc program */
+		 PORT_XDP_OUT = 1 << 12,     /* it takes frames from the XDP programs of others */
 		 PORT_TCP_LIBERAL = 1 << 11, /* windows of its connections are not checked */
 		 PORT_HELP_FTP = 1 << 8,     /* control connections of the port are read */
 		 PORT_HELP_TFTP = 1 << 9,
@@ -250,7 +256,7 @@ ABI_SIZE(struct port_rec, 56 + 32 + 40 * ABI_PORT_ADDRS);
 
 /* Interfaces that carry our tc filter. */
 struct attach_rec {
-	__u32 flags; /* enum port_flag: only PORT_UPLINK */
+	__u32 flags; /* enum port_flag: only PORT_UPLINK, PORT_XDP and PORT_XDP_OUT */
 };
 
 struct member {

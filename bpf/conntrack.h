@@ -712,6 +712,8 @@ __noinline int record_denied(__u32 reason)
 	mac_copy(r->dmac, p->dmac);
 	mac_copy(r->smac, p->smac);
 	r->flags = FLOW_DROP | (p->rec_flags & FLOW_VARIES);
+	if (p->port_flags & PORT_XDP)
+		r->flags |= FLOW_XDP;
 	r->fact = p->fact;
 	r->state = CT_DENIED;
 	r->timeout = timeout_of(CT_DENIED);

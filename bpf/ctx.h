@@ -19,6 +19,26 @@
 #define PACKET_HOST 0 /* <linux/if_packet.h> */
 #define PACKET_OTHERHOST 3
 
+#ifdef HOOK_XDP
+
+typedef struct xdp_md ctx_t;
+
+/* In 64 bits: the two are pointers to the verifier, although the context says they are not. */
+static __always_inline __u32 ctx_len(ctx_t *c)
+{
+	__u64 from = c->data, len = c->data_end;
+
+	__asm__ volatile("%0 -= %1" : "+r"(len) : "r"(from));
+	return (__u32)len;
+}
+
+static __always_inline __u32 ctx_port(ctx_t *c)
+{
+	return c->ingress_ifindex;
+}
+
+#else
+
 typedef struct __sk_buff ctx_t;
 
 /* Copies `len` bytes at `off`; < 0 when the packet ends before. */
@@ -48,6 +68,8 @@ static __always_inline __u16 ctx_vlan(ctx_t *c)
 {
 	return (__u16)c->cb[2];
 }
+
+#endif
 
 #else /* user space: the parser under a fuzzer */
 

@@ -7,9 +7,14 @@
  * linear memory; everything else goes through the full parser first.
  */
 
+#ifdef HOOK_XDP
+#include "extra.h"
+#include "tcp.h"
+#else
 #include "classify.h"
 #include "conntrack.h"
 #include "output.h"
+#endif
 
 /* What the fast path compares, beside the key. */
 struct fast {
@@ -81,41 +86,63 @@ static __always_inline int fast_l4(void *l4, void *end, __u8 proto, __u32 size, 
 }
 
 /* The length field is 0 for a segmentation offload packet of more than 64 KiB. */
-static __always_inline __u32 fast_size(ctx_t *ctx, __u16 field, __u32 header, __u32 counted)
+static __always_inline __u32 fast_size(ctx_t *ctx, __u16 field, __u32 at, __u32 counted)
 {
 	__u32 size = bpf_ntohs(field);
 
-	return size ? size - counted : ctx->len - ETH_SIZE - header;
+	return size ? size - counted : ctx_len(ctx) - at;
 }
 
-static __always_inline int fast_parse(ctx_t *ctx, struct flow_key *k, struct fast *m)
+/* What is in the IP header at `l3` and behind it. */
+static __always_inline int fast_ip(ctx_t *ctx, __u32 l3, __u16 type, __u32 vlan, struct flow_key *k,
+				   struct fast *m)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ipv4_words *ip = data + ETH_SIZE;
-	struct ipv6_words *ip6 = data + ETH_SIZE;
-	__u32 vlan;
-	__u16 type;
+	struct ipv4_words *ip = data + l3;
+	struct ipv6_words *ip6 = data + l3;
 
 	if ((void *)(ip + 1) > end)
 		return -1;
-	m->mac_hi = *(__u64 *)data;
-	m->mac_lo = *(__u32 *)(data + 8);
-	type = *(__u16 *)(data + 12);
 	k->ifindex = ctx_port(ctx);
-	vlan = ctx_vlan(ctx);
 	if (type == bpf_htons(ETHERTYPE_IPV4)) {
 		if (ip->ver_ihl != 0x45 || (ip->off & bpf_htons(0x3fff)))
 			return -1;
 		key_word(k, vlan, ip->proto, 4);
 		k->addr[0] = ip->src;
 		k->addr[1] = ip->dst;
-		return fast_l4(ip + 1, end, ip->proto, fast_size(ctx, ip->len, 20, 20), k, m);
+		return fast_l4(ip + 1, end, ip->proto, fast_size(ctx, ip->len, l3 + 20, 20), k, m);
 	}
 	if (type != bpf_htons(ETHERTYPE_IPV6) || (void *)(ip6 + 1) > end)
 		return -1;
 	key_word(k, vlan, ip6->proto, 6);
 	__builtin_memcpy(k->addr, ip6->addr, 32);
-	return fast_l4(ip6 + 1, end, ip6->proto, fast_size(ctx, ip6->len, 40, 0), k, m);
+	return fast_l4(ip6 + 1, end, ip6->proto, fast_size(ctx, ip6->len, l3 + 40, 0), k, m);
+}
+
+/* 1: the record is valid for frames with these addresses now; with FLOW_VARIES: for some of them. */
+static __always_inline int fast_current(struct flow_rec *f, struct fast *m, __u64 now)
+{
+	return f->gen == dp_globals.gen && *(__u64 *)f->dmac == m->mac_hi &&
+	       *(__u32 *)(f->smac + 2) == m->mac_lo && !rec_idle(f, now);
+}
+
+/* The addresses of a frame with room for an IPv4 header; returns the EtherType, network order. 0: it has none. */
+static __always_inline __u16 fast_eth(ctx_t *ctx, struct fast *m)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+
+	if (data + ETH_SIZE + sizeof(struct ipv4_words) > end)
+		return 0;
+	m->mac_hi = *(__u64 *)data;
+	m->mac_lo = *(__u32 *)(data + 8);
+	return *(__u16 *)(data + 12);
+}
+
+#ifndef HOOK_XDP
+
+static __always_inline int fast_parse(ctx_t *ctx, struct flow_key *k, struct fast *m)
+{
+	return fast_ip(ctx, ETH_SIZE, fast_eth(ctx, m), ctx_vlan(ctx), k, m);
 }
 
 static __always_inline void key_to_pkt(const struct flow_key *k, const struct fast *m)
@@ -129,13 +156,6 @@ static __always_inline void key_to_pkt(const struct flow_key *k, const struct fa
 		p->key = *k;
 	else
 		__builtin_memcpy(&p->key, k, FLOW_KEY4_SIZE);
-}
-
-/* 1: the record is valid for frames with these addresses now; with FLOW_VARIES: for some of them. */
-static __always_inline int fast_current(struct flow_rec *f, struct fast *m, __u64 now)
-{
-	return f->gen == dp_globals.gen && *(__u64 *)f->dmac == m->mac_hi &&
-	       *(__u32 *)(f->smac + 2) == m->mac_lo && !rec_idle(f, now);
 }
 
 /* 1: the record is valid for this very frame, whatever its TCP flags and DSCP are. */
@@ -210,4 +230,5 @@ static __always_inline int fast_go(ctx_t *ctx, struct flow_rec *f, __u64 now)
 	return send_by_record(ctx, f);
 }
 
+#endif
 #endif

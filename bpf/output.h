@@ -110,6 +110,8 @@ static __always_inline int record_build(struct pkt *p)
 		flags |= FLOW_PUSH_VLAN;
 	if (p->key.proto == PROTO_TCP)
 		flags |= FLOW_TCP;
+	if ((p->port_flags & PORT_XDP) && (q->flags & PORT_XDP_OUT) && !(p->out_vlan & VLAN_STACK))
+		flags |= FLOW_XDP;
 	__builtin_memset(r, 0, sizeof(*r));
 	r->last = p->jiffies;
 	r->out = p->out;

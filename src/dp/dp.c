@@ -249,8 +249,7 @@ static int set_maps(struct dp *dp, const struct dp_config *c, struct err *e)
 	return r ? err_errno(e, r, "globals") : 0;
 }
 
-/* Replaces the pin in one step, so that there is a program at every instant. */
-static int pin_prog(struct dp *dp, int fd, const char *name, struct err *e)
+int pin_prog(struct dp *dp, int fd, const char *name, struct err *e)
 {
 	char path[DP_PATH_SIZE], fresh[DP_PATH_SIZE];
 
@@ -282,7 +281,9 @@ static int load(struct dp *dp, struct err *e)
 		return err_errno(e, errno, "program information");
 	dp->prog_id = info.id;
 	r = pin_prog(dp, dp->prog_fd, "ingress", e);
-	return r ? r : pin_prog(dp, dp->walk_fd, "walk", e);
+	if (!r)
+		r = pin_prog(dp, dp->walk_fd, "walk", e);
+	return r ? r : xdp_open(dp, dp->skel->obj, dp->skel->maps.bss, e);
 }
 
 static int map_memory(struct dp *dp, struct err *e)
@@ -326,6 +327,16 @@ static int find_hz(struct dp *dp, struct err *e)
 	return r;
 }
 
+static void xdp_take_over(struct dp *dp, int ifx)
+{
+	struct attach_rec a;
+
+	if (dp_get(dp, M_ATTACHED, &ifx, &a) || !(a.flags & PORT_XDP))
+		return;
+	if (dp->xdp_fd < 0 || xdp_attach(dp, ifx))
+		xdp_detach(dp, ifx);
+}
+
 /* Moves every filter to the program just loaded. An interface that is gone is the sweep's business. */
 static int take_over(struct dp *dp, struct err *e)
 {
@@ -338,6 +349,7 @@ static int take_over(struct dp *dp, struct err *e)
 
 		if (r && r != -ENODEV && r != -EINVAL)
 			return r;
+		xdp_take_over(dp, (int)ifx);
 	}
 	return n < 0 ? n : 0;
 }
@@ -405,6 +417,7 @@ void dp_close(struct dp *dp)
 	observe_close(dp);
 	if (dp->chains)
 		munmap(dp->chains, ABI_CHAINS * sizeof(union chain_ptr));
+	xdp_close(dp);
 	if (dp->skel)
 		dp_bpf__destroy(dp->skel);
 	policy_close(dp);
@@ -448,6 +461,7 @@ int dp_remove(const char *pin_dir, struct err *e)
 		remove_pins(dir);
 	}
 	closedir(d);
+	xdp_remove_all(pin_dir);
 	if (rmdir(pin_dir) && errno != ENOENT)
 		return err_errno(e, errno, "pin directory %s", pin_dir);
 	return 0;

@@ -119,6 +119,43 @@ struct dp_port {
 	ifindex mirror_to; /* gets a copy of what passes the port, when its flow has a record; 0: none */
 };
 
+/* ---- NICs ---- */
+
+/* What sees a frame first. The tc program is always there, and decides; XDP only does again what was decided. */
+enum dp_hook {
+	DP_HOOK_AUTO, /* XDP in the driver where the NIC is a device on a bus and can do it; else tc */
+	DP_HOOK_TC,
+	DP_HOOK_XDP, /* on any interface whose driver can. A veth's peers must not offload VLAN tags and checksums to it */
+};
+
+enum dp_nic_feature {
+	DP_NIC_XDP = 1 << 0,
+	DP_NIC_XDP_OUT = 1 << 2, /* sends frames that XDP programs of other NICs redirect to it */
+	DP_NIC_XDP_HW = 1 << 4,	 /* runs XDP programs itself */
+};
+enum dp_nic_hint {
+	DP_NIC_HINT_TIMESTAMP = 1 << 0,
+	DP_NIC_HINT_HASH = 1 << 1,
+	DP_NIC_HINT_VLAN = 1 << 2,
+};
+
+struct dp_nic {
+	char driver[32];       /* "": it does not say */
+	bool hardware;	       /* on a bus */
+	bool known;	       /* the kernel tells the following two (6.3 and later) */
+	uint32_t xdp_features; /* enum dp_nic_feature */
+	uint32_t hints;	       /* enum dp_nic_hint */
+	bool xdp;	       /* the XDP program is attached */
+	char reason[96];       /* why not; "" */
+};
+
+/*
+ * Chooses the hook of a NIC, before its ports are set and whenever they are: a port that was set before keeps its hook until then. That XDP is
+ * not possible is no error. -ENODEV: no such interface. Turns off rxvlan of a NIC that gets XDP.
+ */
+WARN_UNUSED int dp_nic_hook(struct dp *dp, ifindex nic, enum dp_hook want, struct dp_nic *ret,
+			    struct err *e);
+
 /* ---- tunnels ---- */
 
 /* The values of enum tunnel_type, in the order of TUNNEL_TABLE (abi/tunnel.h). */

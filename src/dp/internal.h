@@ -94,7 +94,10 @@ void names_done(struct names *n);
 
 #define DP_PATH_SIZE 320
 
+struct bpf_map;
+struct bpf_object;
 struct dp_bpf;
+struct xdp_bpf;
 struct observe;
 struct policy;
 struct table_facts {
@@ -112,6 +115,9 @@ struct dp {
 	int map[M_N];	      /* owned by skel */
 	int prog_fd, walk_fd; /* owned by skel */
 	uint32_t prog_id;
+	struct xdp_bpf *xdp;
+	int xdp_fd; /* owned by xdp; -1: the kernel does not take it */
+	uint32_t xdp_id;
 	struct dp_globals *g;	 /* the pinned map, mapped */
 	union chain_ptr *chains; /* the pinned map, mapped */
 	int n_cpus;
@@ -149,6 +155,17 @@ WARN_UNUSED int dp_keys(struct dp *dp, enum dp_map m, size_t key_size, void **re
 WARN_UNUSED int tc_attach(struct dp *dp, int ifx, struct err *e);
 bool tc_is_attached(struct dp *dp, int ifx);
 void tc_detach(int ifx);
+
+/* Replaces the pin in one step, so that there is a program at every instant. */
+WARN_UNUSED int pin_prog(struct dp *dp, int fd, const char *name, struct err *e);
+
+/* The XDP program of NICs; xdp.c. */
+WARN_UNUSED int xdp_open(struct dp *dp, struct bpf_object *tc, struct bpf_map *tc_globals, struct err *e);
+void xdp_close(struct dp *dp);
+WARN_UNUSED int xdp_attach(const struct dp *dp, int ifx); /* or brings it up to date; -errno */
+void xdp_detach(const struct dp *dp, int ifx);		  /* absent is fine */
+void xdp_sweep(struct dp *dp);
+void xdp_remove_all(const char *pin_dir);
 
 /* Ages, and brings all counters up to date, unless that was done less than max_age_ns ago, or would be done too often (dp_age()). */
 WARN_UNUSED int dp_walk_fresh(struct dp *dp, int64_t max_age_ns, struct err *e);

@@ -309,7 +309,7 @@ static void port_rec_inherit(struct port_rec *now, const struct port_rec *old)
 
 static int port_attach(struct dp *dp, const struct port_key *k, __u16 flags, struct err *e)
 {
-	struct attach_rec a = { .flags = flags & PORT_UPLINK };
+	struct attach_rec a = { .flags = flags & (PORT_UPLINK | PORT_XDP | PORT_XDP_OUT) };
 	struct port_count *zero;
 	int r = dp_put(dp, M_ATTACHED, &k->ifindex, &a, e);
 
@@ -323,6 +323,14 @@ static int port_attach(struct dp *dp, const struct port_key *k, __u16 flags, str
 	if (port_is_pseudo(k->ifindex) || tc_is_attached(dp, (int)k->ifindex))
 		return 0;
 	return tc_attach(dp, (int)k->ifindex, e);
+}
+
+/* As dp_nic_hook() has it. */
+static __u16 hook_flags(struct dp *dp, __u32 ifx)
+{
+	struct attach_rec a;
+
+	return dp_get(dp, M_ATTACHED, &ifx, &a) ? 0 : (__u16)(a.flags & (PORT_XDP | PORT_XDP_OUT));
 }
 
 int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e)
@@ -339,6 +347,7 @@ int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e)
 	if (r)
 		return r;
 	port_rec_of(p, &now);
+	now.flags |= hook_flags(dp, k.ifindex);
 	now.encap = encap;
 	r = mirror_slot(dp, p->mirror_to, &now.mirror, e);
 	if (!r)
@@ -415,8 +424,10 @@ int dp_port_del(struct dp *dp, ifindex port, struct err *e)
 	}
 	if (n < 0 || r)
 		return n < 0 ? n : r;
-	if (!port_is_pseudo(ifx))
+	if (!port_is_pseudo(ifx)) {
+		xdp_detach(dp, port.num);
 		tc_detach(port.num);
+	}
 	dp_unset(dp, M_PORT_CHAIN, &ifx);
 	dp_unset(dp, M_PORT_COUNTS, &ifx);
 	dp_unset(dp, M_ATTACHED, &ifx);

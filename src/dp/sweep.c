@@ -107,6 +107,7 @@ int dp_sweep(struct dp *dp, struct err *e)
 		r = sweep_ports(dp, e);
 	if (!r)
 		r = sweep_attached(dp, e);
+	xdp_sweep(dp);
 	if (!r)
 		r = sweep_nets(dp, e);
 	if (!r)

@@ -51,6 +51,9 @@ static void open_dp(struct lab *l)
 	snprintf(path, sizeof(path), "%s/v%d/prog_ingress", l->pin, ABI_VERSION);
 	l->prog = bpf_obj_get(path);
 	assert_true(l->prog >= 0);
+	snprintf(path, sizeof(path), "%s/v%d/prog_xdp", l->pin, ABI_VERSION);
+	l->xdp = bpf_obj_get(path);
+	assert_true(l->xdp >= 0);
 }
 
 void lab_open(struct lab *l)
@@ -65,6 +68,7 @@ void lab_open(struct lab *l)
 void lab_reopen(struct lab *l)
 {
 	close(l->prog);
+	close(l->xdp);
 	dp_close(l->dp);
 	open_dp(l);
 }
@@ -72,6 +76,7 @@ void lab_reopen(struct lab *l)
 void lab_close(struct lab *l)
 {
 	close(l->prog);
+	close(l->xdp);
 	dp_close(l->dp);
 	OK(dp_remove(l->pin, &lab_err));
 	assert_int_equal(access(l->pin, F_OK), -1);
@@ -133,6 +138,20 @@ int lab_run(struct lab *l, int port, const struct frame *f, struct frame *out)
 		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
 
 	assert_int_equal(bpf_prog_test_run_opts(l->prog, &o), 0);
+	if (out)
+		out->len = o.data_size_out;
+	return (int)o.retval;
+}
+
+int lab_run_xdp(struct lab *l, int port, const struct frame *f, struct frame *out)
+{
+	struct frame scratch;
+	struct xdp_md ctx = { .data_end = (uint32_t)f->len, .ingress_ifindex = (uint32_t)port };
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = f->b, .data_size_in = (uint32_t)f->len,
+		    .data_out = out ? out->b : scratch.b, .data_size_out = FRAME_MAX,
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
+
+	assert_int_equal(bpf_prog_test_run_opts(l->xdp, &o), 0);
 	if (out)
 		out->len = o.data_size_out;
 	return (int)o.retval;

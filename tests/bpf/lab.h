@@ -20,7 +20,7 @@
 struct lab {
 	struct dp *dp;
 	char pin[64];
-	int prog;
+	int prog, xdp;
 	uint64_t drops[DROP_N];
 };
 
@@ -42,6 +42,8 @@ struct ip_cidr cidr_of(const char *text);
 
 /* BPF_PROG_TEST_RUN of the pinned program: verdict of tc, the frame after it in *out (may be NULL). */
 int lab_run(struct lab *l, int port, const struct frame *f, struct frame *out);
+/* The same of the XDP program of NICs; a VLAN tag is in the frame. */
+int lab_run_xdp(struct lab *l, int port, const struct frame *f, struct frame *out);
 /* Drops of `reason` since the last call with it. */
 uint64_t lab_dropped(struct lab *l, enum drop_reason reason);
 #define assert_dropped(l, reason) assert_int_equal(lab_dropped(l, DROP_##reason), 1)

@@ -13,10 +13,12 @@
 	X("6.1", "dp_ingress", 335994)                                                             \
 	X("6.1", "dp_walk", 2544)                                                                  \
 	X("6.1", "dp_list", 7287)                                                                  \
+	X("6.1", "dp_xdp", 4900)                                                                   \
 	X("6.1", "metadata", 31)                                                                   \
 	X("6.18", "dp_ingress", 256784)                                                            \
 	X("6.18", "dp_walk", 4669)                                                                 \
 	X("6.18", "dp_list", 6825)                                                                 \
+	X("6.18", "dp_xdp", 4664)                                                                  \
 	X("6.18", "metadata", 31)
 
 #endif

@@ -25,6 +25,7 @@
 /* Needs maps.h. */
 #include "dp.skel.h"
 #include "metadata.skel.h"
+#include "xdp.skel.h"
 
 #define COMPLEXITY_LIMIT 1000000 /* BPF_COMPLEXITY_LIMIT_INSNS */
 #define OTHER_KERNELS (COMPLEXITY_LIMIT / 2)
@@ -137,6 +138,14 @@ static void test_programs_of_the_datapath(void **state)
 	check_object(elf, size);
 }
 
+static void test_program_of_nics(void **state)
+{
+	size_t size;
+	const void *elf = xdp_bpf__elf_bytes(&size);
+
+	check_object(elf, size);
+}
+
 static void test_program_of_the_metadata_service(void **state)
 {
 	size_t size;
@@ -155,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_programs_of_the_datapath),
+		cmocka_unit_test(test_program_of_nics),
 		cmocka_unit_test(test_program_of_the_metadata_service),
 		cmocka_unit_test(test_rows_leave_room),
 	};
