@@ -209,7 +209,7 @@ enum port_flag { /* the values of enum dp_port_flag */
 		 PORT_NO_PEER = 1 << 3,
 		 PORT_TUNNEL = 1 << 4,	     /* a pseudo port: frames leave and come encapsulated */
 		 PORT_XDP = 1 << 5,	     /* an XDP program is in front of the tc program */
-		 PORT_XDP_OUT = 1 << 12,     /* it takes frames from the XDP programs of others */
+		 PORT_XDP_OUT = 1 << 13,     /* it takes frames from the XDP programs of others */
 		 PORT_TCP_LIBERAL = 1 << 11, /* windows of its connections are not checked */
 		 PORT_HELP_FTP = 1 << 8,     /* control connections of the port are read */
 		 PORT_HELP_TFTP = 1 << 9,

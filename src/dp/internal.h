@@ -160,7 +160,8 @@ void tc_detach(int ifx);
 WARN_UNUSED int pin_prog(struct dp *dp, int fd, const char *name, struct err *e);
 
 /* The XDP program of NICs; xdp.c. */
-WARN_UNUSED int xdp_open(struct dp *dp, struct bpf_object *tc, struct bpf_map *tc_globals, struct err *e);
+WARN_UNUSED int xdp_open(struct dp *dp, struct bpf_object *tc, struct bpf_map *tc_globals,
+			 struct err *e);
 void xdp_close(struct dp *dp);
 WARN_UNUSED int xdp_attach(const struct dp *dp, int ifx); /* or brings it up to date; -errno */
 void xdp_detach(const struct dp *dp, int ifx);		  /* absent is fine */

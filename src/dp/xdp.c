@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/if_link.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "base/str.h"
 #include "dp/internal.h"
 #include "dp/nic.h"
 #include "xdp.skel.h"
@@ -137,8 +139,11 @@ int xdp_attach(const struct dp *dp, int ifx)
 static int pin_ifindex(const char *name)
 {
 	size_t n = strlen(PIN_PREFIX);
+	uint64_t ifx = 0;
 
-	return strncmp(name, PIN_PREFIX, n) ? 0 : (int)strtol(name + n, NULL, 10);
+	if (strncmp(name, PIN_PREFIX, n) != 0 || str_to_u64(str_of(name + n), INT_MAX, &ifx) < 0)
+		return 0;
+	return (int)ifx;
 }
 
 void xdp_remove_all(const char *pin_dir)

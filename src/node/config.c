@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/config.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <yaml.h>
@@ -53,9 +54,25 @@ int config_set(struct config *c, const char *key, const char *value, struct err 
 	return err_set(e, FAULT_BAD_REQUEST, key, "no such setting");
 }
 
-static int nic_add(struct config *c, struct str name, struct str device, struct err *e)
+static int hook_of(struct str text, enum dp_hook *ret)
+{
+	static const char *const names[] = {
+		[DP_HOOK_AUTO] = "auto", [DP_HOOK_TC] = "tc", [DP_HOOK_XDP] = "xdp"
+	};
+
+	*ret = DP_HOOK_AUTO;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (str_eq_c(text, names[i])) {
+			*ret = (enum dp_hook)i;
+			return 0;
+		}
+	return text.len ? -EINVAL : 0;
+}
+
+static int nic_add(struct config *c, struct str name, struct str value, struct err *e)
 {
 	struct config_nic *n = &c->nics[c->n_nics];
+	struct str hook, device = str_cut(value, ',', &hook);
 
 	for (size_t i = 0; i < c->n_nics; i++)
 		if (str_eq_c(name, c->nics[i].name))
@@ -67,6 +84,9 @@ static int nic_add(struct config *c, struct str name, struct str device, struct 
 		return err_set(e, FAULT_BAD_REQUEST, "nics",
 			       "'" STR_FMT "=" STR_FMT "' is not NAME=INTERFACE", STR_ARG(name),
 			       STR_ARG(device));
+	if (hook_of(hook, &n->hook) < 0)
+		return err_set(e, FAULT_BAD_REQUEST, "nics",
+			       "'" STR_FMT "' is no hook: auto, tc or xdp", STR_ARG(hook));
 	(void)str_copy(n->name, sizeof(n->name), name);
 	(void)str_copy(n->device, sizeof(n->device), device);
 	if (n == &c->nics[c->n_nics])

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "dp/dp.h"
 
 #define CONFIG_NICS_MAX 16
 #define CONFIG_NIC_NAME_SIZE 32
@@ -16,6 +17,7 @@
 struct config_nic {
 	char name[CONFIG_NIC_NAME_SIZE]; /* logical: "lan", "wan" */
 	char device[IF_NAMESIZE];
+	enum dp_hook hook;
 };
 
 struct config {
@@ -33,10 +35,10 @@ struct config {
 };
 
 void config_default(struct config *c);
-/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, ipfix, ipfix_active, nics: {lan: eth1}. Every
+/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, ipfix, ipfix_active, nics: {lan: "eth1,tc"}. Every
  * unknown key and wrong type is an error with its line. */
 WARN_UNUSED int config_load(const char *path, struct config *c, struct err *e);
-/* One "name=value" as of --nic. */
+/* One "name=device" or "name=device,hook" as of --nic; hook: auto, tc or xdp. */
 WARN_UNUSED int config_nic_add(struct config *c, const char *text, struct err *e);
 /* One scalar key. */
 WARN_UNUSED int config_set(struct config *c, const char *key, const char *value, struct err *e);

@@ -18,6 +18,10 @@
 
 struct fabric {
 	bool incomplete; /* something could not be written in this pass: nothing is swept */
+	struct {
+		bool known;
+		struct dp_nic nic;
+	} nics[CONFIG_NICS_MAX]; /* as cfg.nics */
 };
 
 int fabric_open(struct node *n, struct err *e)
@@ -58,6 +62,36 @@ static void nic_up(struct node *n, ifindex nic)
 		log_limited(LOG_WARN_, "nic_refused", "ifindex=%d error=\"%s\"", nic.num, e.msg);
 }
 
+const struct dp_nic *fabric_nic(const struct node *n, size_t i)
+{
+	return i < n->cfg.n_nics && n->fabric->nics[i].known ? &n->fabric->nics[i].nic : NULL;
+}
+
+/* XDP or tc, by what the NIC can do; told when it is not what it was. */
+static void nic_hook(struct node *n, const char *name, ifindex nic)
+{
+	struct dp_nic now, *was;
+	struct err e = { 0 };
+	size_t i = 0;
+
+	while (i < n->cfg.n_nics && strcmp(n->cfg.nics[i].name, name) != 0)
+		i++;
+	if (i == n->cfg.n_nics)
+		return;
+	if (dp_nic_hook(n->dp, nic, n->cfg.nics[i].hook, &now, &e) < 0) {
+		log_limited(LOG_WARN_, "nic_refused", "ifindex=%d error=\"%s\"", nic.num, e.msg);
+		return;
+	}
+	was = &n->fabric->nics[i].nic;
+	if (!n->fabric->nics[i].known || was->xdp != now.xdp || strcmp(was->reason, now.reason) != 0)
+		log_info("nic_hook",
+			 "nic=%s device=%s driver=%s hook=%s offload=%d hints=0x%x reason=%s", name,
+			 n->cfg.nics[i].device, *now.driver ? now.driver : "-", now.xdp ? "xdp" : "tc",
+			 (now.xdp_features & DP_NIC_XDP_HW) != 0, now.hints, LOGQ(now.reason));
+	*was = now;
+	n->fabric->nics[i].known = true;
+}
+
 /* The port of the API that stands for the network's NIC, or NULL. */
 static const intent_object *uplink_port(struct node *n, const char *network_id)
 {
@@ -80,6 +114,7 @@ static void set_uplink(struct node *n, const char *id, uint16_t net, const Demar
 	struct err e = { 0 };
 
 	nic_up(n, nic);
+	nic_hook(n, pb->physical_network, nic);
 	if (port) {
 		policy_port(n, port->port, &p);
 		n->fabric->incomplete |= !qos_port(n, port->id, port->port, &p);

@@ -24,6 +24,8 @@ void fabric_detached(struct node *n, const struct vnics *old, const struct vnics
 bool fabric_verify(struct node *n, struct server *s);
 /* Network that the datapath has a port in: its id, or "". Borrowed. */
 const char *fabric_network_of(struct node *n, const char *port_id);
+/* What was found of the NIC that cfg.nics[i] names; NULL: it was not asked for yet. Borrowed. */
+const struct dp_nic *fabric_nic(const struct node *n, size_t i);
 /* Where a port is for the datapath: host interface, or NIC and VLAN of an uplink. False: unknown or without number. */
 bool fabric_port_place(struct node *n, const char *port_id, ifindex *ret, vlan_id *ret_vlan);
 /* The port whose host interface this is, or NULL. Borrowed. */

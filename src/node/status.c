@@ -204,10 +204,13 @@ size_t status_counters(struct node *n, Demarc__V1__Counter *ret, size_t max)
 	struct dp_port_stats p = { 0 };
 	struct export_figures x;
 	struct dp_losses lost;
+	uint64_t n_xdp = 0;
 
 	dp_table_figures(n->dp, &t);
 	exports_figures(n, &x);
 	dp_losses(n->dp, &lost);
+	for (size_t i = 0; i < n->cfg.n_nics; i++)
+		n_xdp += fabric_nic(n, i) && fabric_nic(n, i)->xdp;
 	if (dp_totals(n->dp, &p, NULL) < 0)
 		memset(&p, 0, sizeof(p));
 	const struct {
@@ -230,6 +233,7 @@ size_t status_counters(struct node *n, Demarc__V1__Counter *ret, size_t max)
 		{ "ipfix_held_flows", x.held },
 		{ "flow_events_lost", lost.flows },
 		{ "packet_events_lost", lost.packets },
+		{ "nics_xdp", n_xdp },
 	};
 	size_t len = MIN_OF(max, ARRAY_LEN(rows));
 
