@@ -5,7 +5,9 @@
 /* What a record orders beside the redirect. Only flows with a flag of FLOW_EXTRA get here. */
 
 #include "maps_def.h"
+#ifndef HOOK_XDP
 #include "nat_rewrite.h"
+#endif
 
 /* One CPU refills for each jiffy; the others see `last` moved on. */
 static __always_inline void meter_refill(struct meter_rec *m, __u64 now)
