@@ -22,7 +22,7 @@ enum analytics_flag {
 
 enum flow_event_kind {
 	FLOW_EVENT_LISTED, /* found by dp_list */
-	FLOW_EVENT_NEW,	   /* a translated flow, at the first walk that sees it */
+	FLOW_EVENT_NEW,	   /* a translated connection opens */
 	FLOW_EVENT_ACTIVE, /* past another active timeout */
 	FLOW_EVENT_IDLE,   /* the others: its record is gone */
 	FLOW_EVENT_END,	   /* closed */

@@ -65,6 +65,13 @@ static __always_inline __u32 ended_how(const struct flow_rec *f)
 	return f->state >= CT_LAST_ACK && f->state <= CT_CLOSE ? FLOW_EVENT_END : FLOW_EVENT_IDLE;
 }
 
+/* A translated connection opens: who had which address when has to be known also of those that end at once (RFC 8158). */
+static __always_inline void flow_opens(const struct flow_key *k, const struct flow_rec *f)
+{
+	if (wanted(ANALYTICS_FLOWS) && flow_write(k, f, FLOW_EVENT_NEW))
+		__sync_fetch_and_add(&dp_globals.lost_flows, 1);
+}
+
 /* 1: between `before` and `now` the flow has lived another whole number of active timeouts. */
 static __always_inline int flow_is_due(const struct flow_rec *f, __u64 before, __u64 now)
 {
@@ -81,8 +88,6 @@ static __always_inline void flow_lives(const struct flow_key *k, const struct fl
 {
 	if (!wanted(ANALYTICS_FLOWS) || !flow_is_told(f))
 		return;
-	if ((f->flags & (FLOW_NAT_SRC | FLOW_NAT_DST)) && f->created_ns > before)
-		flow_write(k, f, FLOW_EVENT_NEW);
 	if (flow_is_due(f, before, now))
 		flow_write(k, f, FLOW_EVENT_ACTIVE);
 }

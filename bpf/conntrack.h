@@ -691,9 +691,12 @@ __noinline int stage_store(ctx_t *ctx)
 		__sync_fetch_and_add(&dp_globals.n_made, 1);
 	}
 	v = partner_put(p);
-	if (!v)
-		record_put(p);
-	return v;
+	if (v)
+		return v;
+	record_put(p);
+	if (p->nat.flags && !p->known)
+		flow_opens(&p->key, &p->rec);
+	return STAGE_NEXT;
 }
 
 /* Remembers for a second that policy drops this flow. */

@@ -170,9 +170,23 @@ static int gather(struct cli *c, const char *what, json_t **ret, struct err *e)
 	return rc;
 }
 
+#define SIDE_SIZE 160 /* two endpoints and what is between them */
+
+/* "10.0.0.1:5000 => 192.0.2.1:40000" of a translated end. */
+static const char *side(const json_t *f, const char *addr, const char *port, const char *nat,
+			char buf[static SIDE_SIZE])
+{
+	const char *now = json_str(f, nat);
+	char was[64];
+
+	(void)snprintf(buf, SIDE_SIZE, now ? "%s => %s" : "%s",
+		       flows_endpoint(f, addr, port, was, sizeof(was)), now);
+	return buf;
+}
+
 static json_t *flow_row(const json_t *f)
 {
-	char src[64], dst[64], proto[8], rtt[24] = "-", idle[24];
+	char src[SIDE_SIZE], dst[SIDE_SIZE], proto[8], rtt[24] = "-", idle[24];
 	const char *reason = json_str(f, "reason");
 	json_int_t rtt_us = json_int(f, "rtt_us", 0);
 
@@ -181,8 +195,8 @@ static json_t *flow_row(const json_t *f)
 	(void)snprintf(idle, sizeof(idle), "%.1f", (double)json_int(f, "idle_ms", 0) / 1000);
 	return json_pack("{s:s, s:s, s:s, s:s, s:O*, s:O*, s:O*, s:O*, s:s, s:O*, s:s}", "proto",
 			 flows_protocol(f, proto), "source",
-			 flows_endpoint(f, "source", "source_port", src, sizeof(src)), "destination",
-			 flows_endpoint(f, "destination", "destination_port", dst, sizeof(dst)),
+			 side(f, "source", "source_port", "nat_source", src), "destination",
+			 side(f, "destination", "destination_port", "nat_destination", dst),
 			 "state", reason ? reason : json_str(f, "state"), "in",
 			 json_object_get(f, "in"), "out", json_object_get(f, "out"), "packets",
 			 json_object_get(f, "packets"), "bytes", json_object_get(f, "bytes"), "rtt",

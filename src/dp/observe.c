@@ -78,6 +78,25 @@ static struct ip_addr ip_at(uint8_t family, const __u32 *words)
 	return a;
 }
 
+/* How a record holds it: struct nat_to in bpf/pkt.h. */
+static void flow_translate(const struct flow_rec *r, uint8_t family, struct dp_flow *f)
+{
+	bool both = f->nat_src && f->nat_dst;
+
+	f->post_src = f->src;
+	f->post_dst = f->dst;
+	f->post_sport = f->sport;
+	f->post_dport = f->dport;
+	if (f->nat_src) {
+		f->post_src = ip_at(family, r->nat_addr);
+		f->post_sport = be16_host((be16){ r->nat_port });
+	}
+	if (f->nat_dst) {
+		f->post_dst = ip_at(family, r->nat_addr + both);
+		f->post_dport = be16_host((be16){ both ? (__u16)r->nat_addr[2] : r->nat_port });
+	}
+}
+
 static void flow_of(const struct flow_event *ev, struct dp_flow *f)
 {
 	const struct flow_key *k = &ev->key;
@@ -96,10 +115,8 @@ static void flow_of(const struct flow_event *ev, struct dp_flow *f)
 		.state = r->state < CT_N ? state_name[r->state] : "?",
 		.src = ip_at(k->family, k->addr),
 		.dst = ip_at(k->family, k->addr + (k->family == IP_V6 ? 4 : 1)),
-		.nat_addr = ip_at(k->family, r->nat_addr),
 		.sport = be16_host((be16){ k->sport }),
 		.dport = be16_host((be16){ k->dport }),
-		.nat_port = be16_host((be16){ r->nat_port }),
 		.in = { (int)k->ifindex },
 		.out = { (int)r->out },
 		.vlan = { k->vlan },
@@ -116,6 +133,7 @@ static void flow_of(const struct flow_event *ev, struct dp_flow *f)
 		.rtt_us = r->rtt_us,
 		.retrans = r->retrans,
 	};
+	flow_translate(r, k->family, f);
 	memcpy(f->smac.b, r->smac, 6);
 	memcpy(f->dmac.b, r->dmac, 6);
 }

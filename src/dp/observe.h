@@ -13,7 +13,7 @@
 
 enum dp_flow_kind {
 	DP_FLOW_LISTED,
-	DP_FLOW_NEW,	/* a translated flow, seen for the first time */
+	DP_FLOW_NEW,	/* a translated connection opens */
 	DP_FLOW_ACTIVE, /* has lived another active timeout */
 	DP_FLOW_IDLE,	/* ended by silence */
 	DP_FLOW_END,	/* closed */
@@ -29,10 +29,12 @@ struct dp_flow {
 	uint8_t tcp_flags; /* of all segments */
 	uint8_t reason;	   /* of a drop: row of dp_drop_reason_name() */
 	bool dropped, opener, replied;
-	bool nat_src, nat_dst; /* nat_addr and nat_port are the new source, destination */
+	bool nat_src, nat_dst; /* translated */
 	const char *state;     /* "ESTABLISHED": as Linux conntrack names it */
-	struct ip_addr src, dst, nat_addr;
-	uint16_t sport, dport, nat_port; /* host order; ICMP: identifier */
+	struct ip_addr src, dst;
+	uint16_t sport, dport;		   /* host order; ICMP: identifier */
+	struct ip_addr post_src, post_dst; /* as it leaves: the same, unless translated */
+	uint16_t post_sport, post_dport;
 	ifindex in, out;
 	vlan_id vlan;
 	struct mac smac, dmac;

@@ -329,12 +329,12 @@ static struct ipfix_flow record_of(const struct dp_flow *f, const struct memory 
 	return (struct ipfix_flow){
 		.src = f->src,
 		.dst = f->dst,
-		.post_src = f->nat_src ? f->nat_addr : f->src,
-		.post_dst = f->nat_dst ? f->nat_addr : f->dst,
+		.post_src = f->post_src,
+		.post_dst = f->post_dst,
 		.sport = f->sport,
 		.dport = f->dport,
-		.post_sport = f->nat_src ? f->nat_port : f->sport,
-		.post_dport = f->nat_dst ? f->nat_port : f->dport,
+		.post_sport = f->post_sport,
+		.post_dport = f->post_dport,
 		.vlan = f->vlan.id,
 		.tcp_flags = f->tcp_flags,
 		.protocol = f->proto,
@@ -354,7 +354,15 @@ static struct ipfix_flow record_of(const struct dp_flow *f, const struct memory 
 	};
 }
 
-static void nat_event(struct exports *x, const struct dp_flow *f, uint8_t event)
+/* Between IPv6 addresses only the general kind of event has a number. */
+static uint8_t nat_event_of(const struct dp_flow *f, bool create)
+{
+	if (f->src.family == IP_V6)
+		return create ? IPFIX_NAT_CREATE : IPFIX_NAT_DELETE;
+	return create ? IPFIX_NAT44_CREATE : IPFIX_NAT44_DELETE;
+}
+
+static void nat_event(struct exports *x, const struct dp_flow *f, bool create)
 {
 	struct ipfix_flow r = record_of(f, NULL);
 	struct ipfix_nat v = { .src = r.src,
@@ -366,8 +374,8 @@ static void nat_event(struct exports *x, const struct dp_flow *f, uint8_t event)
 			       .post_sport = r.post_sport,
 			       .post_dport = r.post_dport,
 			       .protocol = r.protocol,
-			       .event = event,
-			       .time_ms = event == IPFIX_NAT44_CREATE ? r.start_ms : r.end_ms };
+			       .event = nat_event_of(f, create),
+			       .time_ms = create ? r.start_ms : r.end_ms };
 
 	if (!f->opener || !r.nat)
 		return; /* a session is one event, not two */
@@ -385,7 +393,7 @@ static void on_flow(void *ctx, const struct dp_flow *f)
 	struct ipfix_flow r;
 
 	if (f->kind == DP_FLOW_NEW) {
-		nat_event(x, f, IPFIX_NAT44_CREATE);
+		nat_event(x, f, true);
 		return;
 	}
 	if (*m && ((*m)->pkts > f->pkts || (*m)->bytes > f->bytes))
@@ -399,7 +407,7 @@ static void on_flow(void *ctx, const struct dp_flow *f)
 	}
 	r = record_of(f, *m);
 	if (icmp_query) /* the identifier is no port, and collectors read a type there */
-		r.sport = r.dport = 0;
+		r.sport = r.dport = r.post_sport = r.post_dport = 0;
 	if (!last && !remember(x, m, &id, f))
 		return;
 	if (last && *m)
@@ -407,7 +415,7 @@ static void on_flow(void *ctx, const struct dp_flow *f)
 	for (size_t i = 0; r.pkts && i < x->wanted.n; i++)
 		ipfix_flow(ready(x->node, &x->collectors[i]), &r);
 	if (f->kind != DP_FLOW_ACTIVE)
-		nat_event(x, f, IPFIX_NAT44_DELETE);
+		nat_event(x, f, false);
 }
 
 /* ---- all of it ---- */

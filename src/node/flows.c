@@ -110,13 +110,12 @@ struct row {
 	char rule_id[UUID_STR_SIZE];
 };
 
-static char *endpoint(char buf[static ENDPOINT_SIZE], bool is, const struct dp_flow *f)
+static char *endpoint(char buf[static ENDPOINT_SIZE], bool is, struct ip_addr addr, uint16_t port)
 {
 	char ip[IP_STR_SIZE];
 
-	(void)ip_format(f->nat_addr, ip);
-	(void)snprintf(buf, ENDPOINT_SIZE, f->nat_addr.family == IP_V6 ? "[%s]:%u" : "%s:%u", ip,
-		       f->nat_port);
+	(void)ip_format(addr, ip);
+	(void)snprintf(buf, ENDPOINT_SIZE, addr.family == IP_V6 ? "[%s]:%u" : "%s:%u", ip, port);
 	return is ? buf : text("");
 }
 
@@ -154,8 +153,8 @@ static void row_fill(struct node *n, const struct dp_flow *f, struct row *r)
 	p->rtt_us = f->rtt_us;
 	p->retransmits = f->retrans;
 	p->tcp_flags = f->tcp_flags;
-	p->nat_source = endpoint(r->nat_src, f->nat_src, f);
-	p->nat_destination = endpoint(r->nat_dst, f->nat_dst, f);
+	p->nat_source = endpoint(r->nat_src, f->nat_src, f->post_src, f->post_sport);
+	p->nat_destination = endpoint(r->nat_dst, f->nat_dst, f->post_dst, f->post_dport);
 }
 
 static Demarc__V1__FlowTotals totals_of(const struct dp_flow_totals *t)

@@ -49,6 +49,8 @@ enum ipfix_forwarding {
 /* natEvent, IE 230 */
 enum ipfix_nat_event {
 	IPFIX_NAT_NONE,
+	IPFIX_NAT_CREATE = 1,
+	IPFIX_NAT_DELETE = 2,
 	IPFIX_NAT44_CREATE = 4,
 	IPFIX_NAT44_DELETE = 5,
 };

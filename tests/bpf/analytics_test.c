@@ -35,32 +35,9 @@ static int setup(void **state)
 	return r;
 }
 
-/* Every record has been silent since boot. The keys first: an update moves its record within the map. */
-static void everybody_idle(const char *map)
-{
-	static struct flow_key keys[TOLD_MAX];
-	struct flow_rec r;
-	char path[128];
-	size_t n = 0;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/v%d/%s", lab.pin, ABI_VERSION, map);
-	fd = bpf_obj_get(path);
-	assert_true(fd >= 0);
-	while (!bpf_map_get_next_key(fd, n ? &keys[n - 1] : NULL, &keys[n]))
-		assert_true(++n < TOLD_MAX);
-	for (size_t i = 0; i < n; i++) {
-		assert_int_equal(bpf_map_lookup_elem(fd, &keys[i], &r), 0);
-		r.last -= r.timeout + 1000;
-		assert_int_equal(bpf_map_update_elem(fd, &keys[i], &r, BPF_EXIST), 0);
-	}
-	close(fd);
-}
-
 static void age_all(void)
 {
-	everybody_idle("flow4");
-	everybody_idle("flow6");
+	lab_idle(&lab);
 	OK(dp_age(lab.dp, &lab_err));
 }
 

@@ -197,6 +197,36 @@ bool lab_record(struct lab *l, int port, const struct frame *f, struct flow_rec 
 	return found;
 }
 
+#define IDLE_MAX 20000
+
+/* The keys first: an update moves its record within the map. */
+static void idle_in(struct lab *l, const char *map)
+{
+	static struct flow_key keys[IDLE_MAX];
+	struct flow_rec r;
+	char path[128];
+	size_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/v%d/%s", l->pin, ABI_VERSION, map);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	while (!bpf_map_get_next_key(fd, n ? &keys[n - 1] : NULL, &keys[n]))
+		assert_true(++n < IDLE_MAX);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(bpf_map_lookup_elem(fd, &keys[i], &r), 0);
+		r.last -= r.timeout + 1000;
+		assert_int_equal(bpf_map_update_elem(fd, &keys[i], &r, BPF_EXIST), 0);
+	}
+	close(fd);
+}
+
+void lab_idle(struct lab *l)
+{
+	idle_in(l, "flow4");
+	idle_in(l, "flow6");
+}
+
 uint64_t lab_entries(struct lab *l, const char *map)
 {
 	struct dp_map_count c[64];

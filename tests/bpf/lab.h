@@ -53,6 +53,8 @@ void lab_no_drops(struct lab *l);
 /* The flow record of a frame that enters at `port`. */
 bool lab_record(struct lab *l, int port, const struct frame *f, struct flow_rec *ret);
 uint64_t lab_entries(struct lab *l, const char *map);
+/* Every flow record has been silent since boot. */
+void lab_idle(struct lab *l);
 
 /* Runs a program, or ip(8) with words split at blanks, in the current namespace; fails the test when it fails. */
 void lab_spawn(char *const argv[]);

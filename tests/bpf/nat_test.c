@@ -11,6 +11,7 @@
 #include "lab.h"
 
 #include "base/cleanup.h"
+#include "dp/observe.h"
 #include "nat.h"
 
 #include <arpa/inet.h>
@@ -535,6 +536,108 @@ static void test_fragments(void **state)
 	lab_no_drops(&lab);
 }
 
+/* ---- what is told ---- */
+
+static struct dp_flow told[32];
+static size_t n_told;
+
+static void on_flow(void *ctx, const struct dp_flow *f)
+{
+	assert_true(n_told < ARRAY_LEN(told));
+	told[n_told++] = *f;
+}
+
+/* A session is told when it opens, with both of its tuples (RFC 8158), and each direction when it ends. */
+static void test_told(void **state)
+{
+	const struct dp_flow *f;
+
+	masquerade_all();
+	dp_flows_tell(lab.dp, 0, on_flow, NULL);
+	FAMILIES
+	{
+		n_told = 0;
+		(void)pass(PORT_A,
+			   from_a(D(6, .sport = 8000, .dport = 80, .flags = TCP_SYN, .tcp_win = 9)));
+		(void)pass(PORT_B,
+			   from_b(D(6, .sport = 8000, .dport = 80, .flags = TCP_SYN, .tcp_win = 9)));
+		OK(dp_age(lab.dp, &lab_err));
+		assert_int_equal(n_told, 2);
+		f = told[0].in.num == PORT_B ? &told[0] : &told[1];
+		assert_int_equal(f->kind, DP_FLOW_NEW);
+		assert_true(f->opener && f->nat_src && !f->nat_dst);
+		assert_true(ip_eq(f->src, ip_of(ip(B))) && ip_eq(f->post_src, ip_of(ip(E))));
+		assert_true(ip_eq(f->dst, ip_of(ip(W))) && ip_eq(f->post_dst, f->dst));
+		assert_int_equal(f->sport, 8000);
+		assert_int_not_equal(f->post_sport, 8000);
+		assert_int_equal(f->post_dport, 80);
+		n_told = 0;
+		lab_idle(&lab);
+		OK(dp_age(lab.dp, &lab_err));
+		assert_int_equal(n_told, 2); /* there was no answer, so of that direction there is nothing to tell */
+		assert_int_equal(told[0].kind, DP_FLOW_IDLE);
+		assert_true(told[0].nat_src && told[1].nat_src);
+	}
+}
+
+/* Answers and their translation, in the list of flows; both ends of a connection. */
+static void test_both(void **state)
+{
+	struct dp_nat_rule in[2] = { forward(false, 6, 8080, 8080, 80),
+				     forward(true, 6, 8080, 8080, 80) },
+			   out[2] = { { .id = 3 }, { .id = 4 } };
+	struct dp_port d = { .ifindex = { PORT_A }, .net = 1, .nat = LIST + 1, .n_addrs = 2 };
+	struct dp_flow_query q = { .port = 8081, .family = 4, .limit = 4 };
+	struct dp_flow_totals totals;
+	struct dp_flow f[4];
+	struct frame syn;
+
+	memcpy(d.mac.b, mac_a, 6);
+	d.addrs[0] = (struct dp_addr){ cidr_of("10.0.0.1/32"), d.mac, true };
+	d.addrs[1] = (struct dp_addr){ cidr_of("fd00::1/128"), d.mac, true };
+	out[0].to = ip_of("10.0.0.254");
+	out[1].to = ip_of("fd00::254");
+	OK(dp_nat_set(lab.dp, LIST, in, 2, &lab_err));
+	OK(dp_nat_set(lab.dp, LIST + 1, out, 2, &lab_err));
+	OK(dp_port_set(lab.dp, &d, &lab_err));
+	v6 = true;
+	syn = from_w(D(6, .sport = 8081, .dport = 8080, .flags = TCP_SYN, .tcp_win = 9));
+	assert_int_equal(lab_run(&lab, PORT_U, &syn, NULL), TC_ACT_SHOT);
+	assert_dropped(&lab, NAT_TWICE);
+	v6 = false;
+	assert_frame(pass(PORT_U,
+			  from_w(D(6, .sport = 8081, .dport = 8080, .flags = TCP_SYN, .tcp_win = 9))),
+		     frame(mac_w, mac_a, "10.0.0.254", ip(A),
+			   D(6, .sport = 8081, .dport = 80, .flags = TCP_SYN, .tcp_win = 9)));
+	assert_frame(pass(PORT_A, frame(mac_a, mac_e, ip(A), "10.0.0.254",
+					D(6, .sport = 80, .dport = 8081, .flags = TCP_SYN | TCP_ACK,
+					  .tcp_ack = 1, .tcp_win = 9))),
+		     frame(mac_a, mac_w, ip(E), ip(W),
+			   D(6, .sport = 8080, .dport = 8081, .flags = TCP_SYN | TCP_ACK,
+			     .tcp_ack = 1, .tcp_win = 9)));
+	assert_int_equal(OK(dp_flows(lab.dp, &q, f, &totals, &lab_err)), 2);
+	for (int i = 0; i < 2; i++) {
+		assert_true(f[i].nat_src && f[i].nat_dst);
+		assert_true(ip_eq(f[i].post_src, ip_of(f[i].opener ? "10.0.0.254" : ip(E))));
+		assert_true(ip_eq(f[i].post_dst, ip_of(f[i].opener ? ip(A) : ip(W))));
+		assert_int_equal(f[i].post_sport, f[i].opener ? 8081 : 8080);
+		assert_int_equal(f[i].post_dport, f[i].opener ? 80 : 8081);
+	}
+	/* An error about it: both ends, outside and in the quote. */
+	{
+		struct frame sent = from_w(D(17, .sport = 99, .dport = 98, .payload = 8)), out4,
+			     error, want;
+
+		in[0] = forward(false, 17, 98, 98, 97);
+		OK(dp_nat_set(lab.dp, LIST, in, 1, &lab_err));
+		out4 = pass(PORT_U, sent);
+		frame_icmp_error(&error, mac_a, mac_e, ip(A), "10.0.0.254", &out4);
+		frame_icmp_error(&want, mac_a, mac_w, ip(E), ip(W), &sent);
+		assert_frame(pass(PORT_A, error), want);
+	}
+	lab_no_drops(&lab);
+}
+
 /* ---- rules ---- */
 
 static void test_exceptions(void **state)
@@ -666,14 +769,23 @@ static void test_bad_rules(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_udp_out),	    TEST(test_udp_checksum),
-		TEST(test_tcp_out),	    TEST(test_echo),
-		TEST(test_collision),	    TEST(test_exhausted),
-		TEST(test_port_forwarding), TEST(test_floating),
-		TEST(test_error_in),	    TEST(test_error_out),
-		TEST(test_fragments),	    TEST(test_exceptions),
-		TEST(test_change),	    TEST(test_sweep),
+		TEST(test_udp_out),
+		TEST(test_udp_checksum),
+		TEST(test_tcp_out),
+		TEST(test_echo),
+		TEST(test_collision),
+		TEST(test_exhausted),
+		TEST(test_port_forwarding),
+		TEST(test_floating),
+		TEST(test_error_in),
+		TEST(test_error_out),
+		TEST(test_fragments),
+		TEST(test_exceptions),
+		TEST(test_change),
+		TEST(test_sweep),
 		TEST(test_bad_rules),
+		TEST(test_told),
+		TEST(test_both),
 	};
 
 	lab_need_root();
