@@ -51,7 +51,8 @@
 	X(VLAN_STACK, "vlan_stack", "the frame carries more than two VLAN tags")                   \
 	X(NAT_PORTS, "nat_ports", "no port is left to translate the source to")                    \
 	X(NAT_FULL, "nat_full", "there is no room to remember a translation")                      \
-	X(NAT_TWICE, "nat_twice", "both ends of an IPv6 connection cannot be translated")
+	X(NAT_TWICE, "nat_twice", "both ends of an IPv6 connection cannot be translated")          \
+	X(ROUTING_HEADER, "routing_header", "a routing header of type 0 sends it on (RFC 5095)")
 
 enum drop_reason {
 #define X(name, id, text) DROP_##name,

@@ -25,6 +25,8 @@ struct fast {
 	int parsed;	    /* as slow_path() takes it */
 };
 
+#define FAST_WRONG 0xffffffff
+
 struct ipv4_words {
 	__u8 ver_ihl, tos;
 	__u16 len, id, off;
@@ -65,6 +67,8 @@ static __always_inline int fast_l4(void *l4, void *end, __u8 proto, __u32 size, 
 	struct l4_words *h = l4;
 	struct tcp_seg *s = &m->seg;
 
+	if (size == FAST_WRONG)
+		return -1;
 	if (proto == PROTO_TCP) {
 		if ((void *)(h + 1) > end)
 			return -1;
@@ -79,18 +83,25 @@ static __always_inline int fast_l4(void *l4, void *end, __u8 proto, __u32 size, 
 	} else if (proto != PROTO_UDP || l4 + 8 > end) {
 		return -1;
 	} else {
+		__u32 len = bpf_ntohs(*(__u16 *)&h->seq);
+
+		if (len < 8 || len > size)
+			return -1;
 		*s = (struct tcp_seg){}; /* clang moves it around calls, read or not */
 	}
 	*(__u32 *)&k->sport = *(__u32 *)&h->sport;
 	return 0;
 }
 
-/* The length field is 0 for a segmentation offload packet of more than 64 KiB. */
+/* What the IP header leaves; more than any frame has when its length is wrong. `counted`: it counts itself. */
 static __always_inline __u32 fast_size(ctx_t *ctx, __u16 field, __u32 at, __u32 counted)
 {
-	__u32 size = bpf_ntohs(field);
+	__u32 size = bpf_ntohs(field), room = ctx_len(ctx) - at;
 
-	return size ? size - counted : ctx_len(ctx) - at;
+	if (!size && ctx_len(ctx) > IP_BIG)
+		return room;
+	size -= counted;
+	return size <= room ? size : FAST_WRONG;
 }
 
 /* What is in the IP header at `l3` and behind it. */
@@ -112,7 +123,8 @@ static __always_inline int fast_ip(ctx_t *ctx, __u32 l3, __u16 type, __u32 vlan,
 		k->addr[1] = ip->dst;
 		return fast_l4(ip + 1, end, ip->proto, fast_size(ctx, ip->len, l3 + 20, 20), k, m);
 	}
-	if (type != bpf_htons(ETHERTYPE_IPV6) || (void *)(ip6 + 1) > end)
+	if (type != bpf_htons(ETHERTYPE_IPV6) || (void *)(ip6 + 1) > end ||
+	    (ip6->ver & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000))
 		return -1;
 	key_word(k, vlan, ip6->proto, 6);
 	__builtin_memcpy(k->addr, ip6->addr, 32);

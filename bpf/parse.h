@@ -4,7 +4,7 @@
 
 /*
  * Headers to `struct pkt`. Reads with ctx_load() only, so that it takes non-linear packets and compiles in
- * user space. Every function returns STAGE_NEXT or -DROP_MALFORMED.
+ * user space. Every function returns STAGE_NEXT or a drop reason.
  * Source: RFC 791, RFC 8200, RFC 792, RFC 4443, RFC 4861.
  */
 
@@ -122,6 +122,14 @@ static __always_inline int parse_tcp(ctx_t *c, struct pkt *p, __u32 size)
 	return STAGE_NEXT;
 }
 
+/* RFC 768; of a first fragment it is the whole datagram's. 0 is of a jumbogram only: RFC 2675 section 4. */
+static __always_inline int udp_length_ok(struct pkt *p, __u32 len, __u32 size)
+{
+	if (!len && p->key.family == 6)
+		return p->len > IP_BIG;
+	return len >= 8 && (len <= size || p->frag);
+}
+
 /* Ports into the key. `l4_off` is where the L4 header starts, `size` what there is from it on. */
 static __always_inline int parse_l4(ctx_t *c, struct pkt *p, __u32 size)
 {
@@ -140,6 +148,8 @@ static __always_inline int parse_l4(ctx_t *c, struct pkt *p, __u32 size)
 		return too_short(p);
 	if (ctx_load(c, p->l4_off, b, sizeof(b)) < 0)
 		return -DROP_MALFORMED;
+	if (proto == PROTO_UDP && !udp_length_ok(p, load16(b + 4), size))
+		return -DROP_MALFORMED;
 	if (proto != PROTO_ICMP && proto != PROTO_ICMPV6) {
 		p->key.sport = bpf_htons(load16(b));
 		p->key.dport = bpf_htons(load16(b + 2));
@@ -155,13 +165,15 @@ static __always_inline int parse_l4(ctx_t *c, struct pkt *p, __u32 size)
 static __always_inline int parse_ipv4(ctx_t *c, struct pkt *p)
 {
 	__u8 b[20];
-	__u16 off, total;
-	__u32 hdr;
+	__u32 hdr, total;
+	__u16 off;
 
 	if (ctx_load(c, p->l3_off, b, sizeof(b)) < 0)
 		return -DROP_MALFORMED;
 	hdr = (b[0] & 0xf) * 4;
 	total = load16(b + 2);
+	if (!total && p->len > IP_BIG)
+		total = p->len - p->l3_off;
 	if (b[0] >> 4 != 4 || hdr < 20 || total < hdr || total > p->len - p->l3_off)
 		return -DROP_MALFORMED;
 	p->key.family = 4;
@@ -190,6 +202,10 @@ static __always_inline int parse_ext(ctx_t *c, struct pkt *p, __u32 end, __u8 *n
 		return 0;
 	if (ctx_load(c, p->l4_off, b, sizeof(b)) < 0)
 		return -DROP_MALFORMED;
+	if (!proto && p->l4_off != p->l3_off + 40u) /* hop-by-hop options come first: RFC 8200 section 4 */
+		return -DROP_MALFORMED;
+	if (proto == 43 && !b[2] && b[3])
+		return -DROP_ROUTING_HEADER;
 	*next = b[0];
 	if (proto == 44) { /* fragment: RFC 8200 section 4.5 */
 		__u16 off = load16(b + 2);
@@ -218,7 +234,7 @@ static __always_inline int parse_ipv6(ctx_t *c, struct pkt *p)
 	end = p->l3_off + (__u32)sizeof(b) + load16(b + 4);
 	if (end > p->len)
 		return -DROP_MALFORMED;
-	if (!load16(b + 4)) /* a segmentation offload packet of more than 64 KiB */
+	if (!load16(b + 4) && p->len > IP_BIG)
 		end = p->len;
 	p->key.family = 6;
 	p->dscp_seen = (__u8)(load16(b) >> 6 & 0x3f);
@@ -229,6 +245,8 @@ static __always_inline int parse_ipv6(ctx_t *c, struct pkt *p)
 	next = b[6];
 	for (int i = 0; i < ABI_IPV6_EXT && more > 0; i++)
 		more = parse_ext(c, p, end, &next);
+	if (more == -DROP_ROUTING_HEADER)
+		return more;
 	if (p->l4_off > end)
 		return too_short(p);
 	if (more) /* truncated, or a longer list of headers than anybody sends */

@@ -19,6 +19,9 @@
 #define ETHERTYPE_ARP 0x0806
 #define ETHERTYPE_IPV6 0x86dd
 
+/* A longer frame is a segmentation offload packet, whose IP header says 0 for its length (Linux "BIG TCP", RFC 2675). */
+#define IP_BIG 65535
+
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
 #define PROTO_UDP 17

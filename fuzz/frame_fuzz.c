@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_tunnel(&c);
 	v = parse_packet(&c, &p);
 	FUZZ_CHECK(v == STAGE_NEXT || v == -DROP_MALFORMED || v == -DROP_CT_INVALID ||
-		   v == -DROP_FRAG_TINY || v == -DROP_ICMP_ERROR);
+		   v == -DROP_FRAG_TINY || v == -DROP_ICMP_ERROR || v == -DROP_ROUTING_HEADER);
 	if (v)
 		return 0;
 	FUZZ_CHECK(size >= ETH_SIZE && !(p.smac[0] & 1));

@@ -242,6 +242,8 @@ static void test_malformed(void **state)
 	}
 	id++; /* RFC 6946: an atomic fragment is none */
 	piece(&f, 17, 80, 0, 801, false, false);
+	f.b[66] = 801 >> 8; /* a whole datagram */
+	f.b[67] = 801 & 255;
 	assert_true(runs(&f));
 	assert_true(runs(&f));
 	memmove(f.b + 70, f.b + 62, f.len - 62); /* a fragment header in a fragment */
