@@ -5,7 +5,7 @@
  * lines on stdin and answers each with one line, "ok", "ok {JSON}" or "error TEXT":
  *
  *   net N
- *   port IFINDEX net=N [mac=M] [security] [uplink] [nopeer] [native] [addr=CIDR]... [sg=ID]... [acl=ID]
+ *   port IFINDEX net=N [mac=M] [security] [uplink [xdp]] [nopeer] [xdpout] [native] [addr=CIDR]... [sg=ID]... [acl=ID]
  *        [meter=ID] [half_open=N]      more half-open connections towards the port than that: SYN cookies
  *   acl ID rules=N                    N rules, of which the last permits everything
  *   sg ID rules=N                     N rules each way, of which the last lets everything in and out
@@ -178,6 +178,7 @@ static int port_word(struct dp_port *p, struct str word, struct err *e)
 static int do_port(struct bench *b, const struct words *w, struct err *e)
 {
 	struct dp_port p = { 0 };
+	struct dp_nic nic;
 	struct str mac = value_of(w, "mac");
 	uint64_t ifx, net;
 	int r = number_of(w->v[0], "ifindex", INT32_MAX, &ifx, e);
@@ -193,9 +194,12 @@ static int do_port(struct bench *b, const struct words *w, struct err *e)
 	p.flags = (uint16_t)((has_word(w, "security") ? DP_PORT_SECURITY : 0) |
 			     (has_word(w, "uplink") ? DP_PORT_UPLINK : 0) |
 			     (has_word(w, "nopeer") ? DP_PORT_NO_PEER : 0) |
+			     (has_word(w, "xdpout") ? DP_PORT_XDP_OUT : 0) |
 			     (has_word(w, "native") ? DP_PORT_NATIVE : 0));
 	for (size_t i = 1; i < w->n && !r; i++)
 		r = port_word(&p, w->v[i], e);
+	if (!r && has_word(w, "xdp"))
+		r = dp_nic_hook(b->dp, p.ifindex, DP_HOOK_XDP, &nic, e);
 	return r ? r : dp_port_set(b->dp, &p, e);
 }
 

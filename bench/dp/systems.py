@@ -259,9 +259,13 @@ class DemarcNic(Demarc):
         if "xdp" not in self.inside("s", "ip", "link", "show", "dev", "p0"):
             raise Failed("the datapath has put no XDP program on the NIC")
 
+    def sinks(self, hook):
+        super().sinks(hook)
+        self.ports()  # now p1 takes XDP frames
+
     def ports(self):
-        self.say(f"port {P0} net=1 uplink")
-        self.say(f"port {P1} net=1 uplink" if self.to_nic else f"port {P1} net=1 mac={MAC_B} {self.policy} addr={IP_B}/32")
+        self.say(f"port {P0} net=1 uplink xdp")
+        self.say(f"port {P1} net=1 uplink xdp" if self.to_nic else f"port {P1} net=1 xdpout mac={MAC_B} {self.policy} addr={IP_B}/32")
 
 
 class DemarcUplink(Demarc):

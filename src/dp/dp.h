@@ -74,6 +74,11 @@ enum dp_port_flag {
 	DP_PORT_HELP_FTP = 1 << 8,
 	DP_PORT_HELP_TFTP = 1 << 9,
 	DP_PORT_HELP_SIP = 1 << 10,
+	/*
+	 * Frames from a NIC with XDP come to the function by XDP, where its interface takes them (dp_take_xdp()): cheaper for small packets,
+	 * dearer for bulk TCP, which loses the NIC's GRO.
+	 */
+	DP_PORT_XDP_OUT = 1 << 13,
 	DP_PORT_TUNNEL = 1 << 4, /* as dp_tunnel_set() made it */
 	DP_PORT_NATIVE = 1 << 6, /* of a native function: number from DP_PSEUDO_PORT on, no interface */
 };
@@ -155,6 +160,9 @@ struct dp_nic {
  */
 WARN_UNUSED int dp_nic_hook(struct dp *dp, ifindex nic, enum dp_hook want, struct dp_nic *ret,
 			    struct err *e);
+
+/* Makes a function's interface, in the caller's network namespace, take frames from XDP programs: GRO on. -errno. */
+WARN_UNUSED int dp_take_xdp(ifindex inside);
 
 /* ---- tunnels ---- */
 

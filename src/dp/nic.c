@@ -172,3 +172,34 @@ int nic_probe(ifindex nic, struct dp_nic *ret, struct err *e)
 	probe_features(nic, ret);
 	return 0;
 }
+
+/*
+ * Drivers that send frames for XDP programs of others, for kernels that do not tell. Source: implementations of ndo_xdp_xmit in Linux 6.1; of veth it
+ * depends on the other end.
+ */
+static bool driver_sends(const char *driver)
+{
+	static const char *const names[] = { "virtio_net", "ixgbe",   "ixgbevf",       "i40e",
+					     "ice",	   "igb",     "igc",	       "mlx5_core",
+					     "mlx5e_rep",  "bnxt_en", "ena",	       "sfc",
+					     "mvneta",	   "mvpp2",   "fsl_dpaa2_eth", "fsl_enetc",
+					     "stmmac",	   "st_gmac", "hv_netvsc",     "qede",
+					     "cpsw",	   "tun" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(driver, names[i]) == 0)
+			return true;
+	return false;
+}
+
+bool nic_takes_xdp(const struct dp_nic *n)
+{
+	return n->known ? n->xdp_features & DP_NIC_XDP_OUT : driver_sends(n->driver);
+}
+
+int dp_take_xdp(ifindex inside)
+{
+	struct ethtool_value v = { .cmd = ETHTOOL_SGRO, .data = 1 };
+
+	return ethtool(inside, &v);
+}

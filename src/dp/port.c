@@ -13,6 +13,8 @@
 
 #include <bpf/bpf.h>
 
+#include "dp/nic.h"
+
 _Static_assert((int)DP_PORT_SECURITY == PORT_SECURITY && (int)DP_PORT_UPLINK == PORT_UPLINK &&
 		       (int)DP_PORT_ADMIN_DOWN == PORT_ADMIN_DOWN && (int)DP_PORT_NO_PEER == PORT_NO_PEER,
 	       "port flags differ");
@@ -309,7 +311,9 @@ static void port_rec_inherit(struct port_rec *now, const struct port_rec *old)
 
 static int port_attach(struct dp *dp, const struct port_key *k, __u16 flags, struct err *e)
 {
-	struct attach_rec a = { .flags = flags & (PORT_UPLINK | PORT_XDP | PORT_XDP_OUT) };
+	struct attach_rec a = { .flags = flags & PORT_UPLINK ?
+						 flags & (PORT_UPLINK | PORT_XDP | PORT_XDP_OUT) :
+						 0 };
 	struct port_count *zero;
 	int r = dp_put(dp, M_ATTACHED, &k->ifindex, &a, e);
 
@@ -325,12 +329,21 @@ static int port_attach(struct dp *dp, const struct port_key *k, __u16 flags, str
 	return tc_attach(dp, (int)k->ifindex, e);
 }
 
-/* As dp_nic_hook() has it. */
-static __u16 hook_flags(struct dp *dp, __u32 ifx)
+/* Of a NIC as dp_nic_hook() has it; of a function as it is asked for and possible. */
+static __u16 hook_flags(struct dp *dp, const struct dp_port *p)
 {
+	__u32 ifx = (__u32)p->ifindex.num;
 	struct attach_rec a;
+	struct dp_nic n;
+	struct err e;
 
-	return dp_get(dp, M_ATTACHED, &ifx, &a) ? 0 : (__u16)(a.flags & (PORT_XDP | PORT_XDP_OUT));
+	if (p->flags & DP_PORT_UPLINK)
+		return dp_get(dp, M_ATTACHED, &ifx, &a) ?
+			       0 :
+			       (__u16)(a.flags & (PORT_XDP | PORT_XDP_OUT));
+	if (!(p->flags & DP_PORT_XDP_OUT) || port_is_pseudo(ifx) || nic_probe(p->ifindex, &n, &e))
+		return 0;
+	return nic_takes_xdp(&n) ? PORT_XDP_OUT : 0;
 }
 
 int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e)
@@ -347,7 +360,7 @@ int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e)
 	if (r)
 		return r;
 	port_rec_of(p, &now);
-	now.flags |= hook_flags(dp, k.ifindex);
+	now.flags = (__u16)((now.flags & ~PORT_XDP_OUT) | hook_flags(dp, p));
 	now.encap = encap;
 	r = mirror_slot(dp, p->mirror_to, &now.mirror, e);
 	if (!r)

@@ -196,30 +196,9 @@ static const char *why_not(struct dp *dp, ifindex nic, enum dp_hook want, const 
 	return NULL;
 }
 
-/*
- * Drivers that send frames for XDP programs of others, for kernels that do not tell. Source: implementations of ndo_xdp_xmit in Linux 6.1; of veth it
- * depends on the other end.
- */
-static bool driver_sends(const char *driver)
-{
-	static const char *const names[] = { "virtio_net", "ixgbe",   "ixgbevf",       "i40e",
-					     "ice",	   "igb",     "igc",	       "mlx5_core",
-					     "mlx5e_rep",  "bnxt_en", "ena",	       "sfc",
-					     "mvneta",	   "mvpp2",   "fsl_dpaa2_eth", "fsl_enetc",
-					     "stmmac",	   "st_gmac", "hv_netvsc",     "qede",
-					     "cpsw",	   "tun" };
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (strcmp(driver, names[i]) == 0)
-			return true;
-	return false;
-}
-
 static __u32 flags_of(const struct dp_nic *n)
 {
-	bool sends = n->known ? n->xdp_features & DP_NIC_XDP_OUT : driver_sends(n->driver);
-
-	return !n->xdp ? 0 : sends ? PORT_XDP | PORT_XDP_OUT : PORT_XDP;
+	return !n->xdp ? 0 : nic_takes_xdp(n) ? PORT_XDP | PORT_XDP_OUT : PORT_XDP;
 }
 
 int dp_nic_hook(struct dp *dp, ifindex nic, enum dp_hook want, struct dp_nic *ret, struct err *e)

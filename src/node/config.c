@@ -101,6 +101,14 @@ int config_nic_add(struct config *c, const char *text, struct err *e)
 	return nic_add(c, name, rest, e);
 }
 
+bool config_wants_xdp(const struct config *c)
+{
+	for (size_t i = 0; i < c->n_nics; i++)
+		if (c->nics[i].hook == DP_HOOK_XDP)
+			return true;
+	return false;
+}
+
 const char *config_nic_device(const struct config *c, const char *name)
 {
 	for (size_t i = 0; i < c->n_nics; i++)

@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <net/if.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -42,6 +43,8 @@ WARN_UNUSED int config_load(const char *path, struct config *c, struct err *e);
 WARN_UNUSED int config_nic_add(struct config *c, const char *text, struct err *e);
 /* One scalar key. */
 WARN_UNUSED int config_set(struct config *c, const char *key, const char *value, struct err *e);
+/* Some NIC is to have XDP whatever it is: functions take XDP frames then. */
+bool config_wants_xdp(const struct config *c);
 const char *config_nic_device(const struct config *c, const char *name); /* NULL: none */
 
 #endif

@@ -230,7 +230,8 @@ static void set_port(struct node *n, const char *id, const Demarc__V1__Port *p)
 	}
 	(void)!mac_parse(str_of(p->mac), &d.mac);
 	d.flags = (uint16_t)((p->port_security ? DP_PORT_SECURITY : 0) |
-			     (p->admin_up ? 0 : DP_PORT_ADMIN_DOWN));
+			     (p->admin_up ? 0 : DP_PORT_ADMIN_DOWN) |
+			     (config_wants_xdp(&n->cfg) ? DP_PORT_XDP_OUT : 0));
 	add_addrs(p, &d);
 	policy_port(n, p, &d);
 	n->fabric->incomplete |= d.ifindex.num >= DP_PSEUDO_PORT ? !native_port(n, id, p, &d) :

@@ -105,6 +105,7 @@ static void fill_vnic(struct node *n, const char *port_id, const Demarc__V1__Por
 	(void)!mac_parse(str_of(p->mac), &v->mac); /* was checked when it came */
 	v->mtu = network_mtu(net);
 	v->up = p->admin_up;
+	v->xdp = config_wants_xdp(&n->cfg);
 	for (size_t i = 0; i < p->n_fixed_ips && v->n_addrs < VNIC_ADDRS_MAX; i++) {
 		struct ip_cidr *c = &v->addrs[v->n_addrs];
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dp/dp.h"
 #include "node/netns.h"
 
 #define METADATA_ADDR "169.254.169.254" /* EC2 and OpenStack metadata service */
@@ -195,6 +196,17 @@ static int set_addrs(struct wiring *w, size_t slot, struct err *e)
 	return r;
 }
 
+static int take_xdp(const struct wiring *w, ifindex in, struct err *e)
+{
+	CLEANUP(netns_leave) struct netns_visit visit = NETNS_VISIT_NONE;
+	int r = netns_enter(&visit, w->netns, e);
+
+	if (r < 0)
+		return r;
+	r = dp_take_xdp(in);
+	return r ? err_errno(e, r, "GRO on vNIC %d", in.num) : 0;
+}
+
 static int set_slot(struct wiring *w, size_t slot, struct err *e)
 {
 	const struct vnic *v = &w->want->slot[slot];
@@ -212,6 +224,8 @@ static int set_slot(struct wiring *w, size_t slot, struct err *e)
 		r = nl_link_flags(w->in, in, up, IFF_UP, e);
 	if (r == 0)
 		r = nl_link_flags(w->host, v->host_index, up | IFF_NOARP, IFF_UP | IFF_NOARP, e);
+	if (r == 0 && v->xdp)
+		r = take_xdp(w, in, e);
 	for (size_t i = 0; r == 0 && v->up && i < v->n_routes; i++)
 		r = nl_route_set(w->in, in, v->routes[i].dst, v->routes[i].via, e);
 	return r;

@@ -35,6 +35,7 @@ struct vnic {
 	struct mac mac;
 	unsigned mtu;
 	bool up;
+	bool xdp; /* takes frames from XDP programs */
 	size_t n_addrs;
 	struct ip_cidr addrs[VNIC_ADDRS_MAX];
 	size_t n_routes;

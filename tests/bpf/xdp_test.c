@@ -513,6 +513,34 @@ static void test_output_that_takes_none(void **state)
 	assert_int_equal(lab_run_xdp(&lab, W, &f, NULL), XDP_REDIRECT);
 }
 
+/* A function that takes XDP frames gets them from the NIC's program, all policy of its port applied. */
+static void test_to_function(void **state)
+{
+	struct dp_sg_rule all[2] = { { .family = IP_V4 }, { .family = IP_V6 } };
+	struct frame f, got;
+
+	OK(dp_sg_set(lab.dp, 9, all, 2, NULL, 0, &lab_err));
+	for (int takes = 1; takes >= 0; takes--) {
+		if (!takes)
+			far_end(&w, ETHTOOL_SGRO, 0);
+		OK(dp_port_del(lab.dp, (ifindex){ W }, &lab_err));
+		lab_uplink(&lab, &u, 1, 0);
+		memcpy(w.mac, mac_y, 6);
+		lab_port(&lab, &w, 1, DP_PORT_SECURITY | DP_PORT_XDP_OUT, 9, "10.0.0.2/24",
+			 "fd00::2/64", NULL);
+		for (int v6 = 0; v6 < 2; v6++) {
+			make(&f, udp_desc(true), true, v6);
+			assert_int_equal(lab_run(&lab, U, &f, NULL), TC_ACT_REDIRECT);
+			assert_int_equal(lab_run_xdp(&lab, U, &f, &got),
+					 takes ? XDP_REDIRECT : XDP_PASS);
+			assert_memory_equal(got.b, f.b, f.len);
+			assert_true(lab_passes(&u, &f, &w, &got));
+			assert_memory_equal(got.b, f.b, f.len);
+			tport_drain(&w);
+		}
+	}
+}
+
 static void test_detached_with_the_port(void **state)
 {
 	ports(0, 0);
@@ -537,6 +565,7 @@ int main(void)
 		T(test_take_over),
 		T(test_choice),
 		T(test_output_that_takes_none),
+		T(test_to_function),
 		T(test_detached_with_the_port),
 		T(test_vlan),
 		T(test_same_as_tc),
