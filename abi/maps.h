@@ -280,7 +280,7 @@ struct fdb_key {
 struct fdb_rec {
 	__u32 ifindex;
 	__u16 vlan;
-	__u16 pad;
+	__u16 fixed; /* 1: dp_fdb_set() said so, it does not follow from a port */
 	__u64 last_ns; /* learned: last slow-path packet; in the future: nobody else may claim it yet */
 };
 

@@ -72,6 +72,8 @@ refused:
 /* A reply made here goes back to who asked; one VLAN tag is still on the frame, of two none. */
 static __always_inline int send_back(ctx_t *ctx, struct pkt *p)
 {
+	struct port_rec *q;
+
 	p->act = TC_ACT_REDIRECT;
 	TRACE2(p, OUT_PORT, p->in.ifindex, p->in.vlan);
 	if (p->trace)
@@ -79,10 +81,14 @@ static __always_inline int send_back(ctx_t *ctx, struct pkt *p)
 	if ((p->in.vlan & VLAN_STACK) && vlan_put(ctx, p->in.vlan) < 0)
 		return -DROP_REDIRECT;
 	count_port(p->in.ifindex, 1, p->len, 1, ctx_len(ctx), 0);
-	if (p->port_flags & (PORT_UPLINK | PORT_NO_PEER))
+	if (p->port_flags & PORT_TUNNEL) {
+		q = bpf_map_lookup_elem(&ports, &p->in);
+		p->act = q ? tunnel_out(ctx, q->encap, 0) : TC_ACT_SHOT;
+	} else if (p->port_flags & (PORT_UPLINK | PORT_NO_PEER)) {
 		p->act = (int)bpf_redirect(p->in.ifindex, 0);
-	else
+	} else {
 		p->act = send_peer(ctx, p->in.ifindex, PACKET_HOST);
+	}
 	return STAGE_DONE;
 }
 

@@ -26,6 +26,7 @@ static const struct column node_fields[] = {
 	{ "state", "state" },
 	{ "enabled", "enabled" },
 	{ "address", "address" },
+	{ "tunnels end at", "vtep" },
 	{ "release", "release" },
 	{ "last seen", "last_seen_at" },
 	{ "intent revision", "intent_revision" },
@@ -197,9 +198,14 @@ static int node_set(struct cli *c, struct err *e)
 		json_object_set_new(changes, "enabled", json_boolean(cli_option(c, "enable") != NULL));
 	if (cli_option(c, "name"))
 		json_object_set_new(changes, "name", json_string(cli_option(c, "name")));
+	if (cli_option(c, "vtep"))
+		json_object_set_new(changes, "vtep",
+				    strcmp(cli_option(c, "vtep"), "none") == 0 ?
+					    json_null() :
+					    json_string(cli_option(c, "vtep")));
 	if (json_object_size(changes) == 0)
 		return err_set(e, FAULT_BAD_REQUEST, NULL,
-			       "nothing to set: give --enable, --disable or --name");
+			       "nothing to set: give --enable, --disable, --name or --vtep");
 	strbuf_addf(&url, "/v1/nodes/%s", json_str(row, "id"));
 	return client_call(c->client, "PUT", "demarc", strbuf_cstr(&url), body, NULL, e);
 }
@@ -316,6 +322,7 @@ static const struct cli_option site_options[] = {
 static const struct cli_option set_options[] = {
 	{ "enable", NULL, "take new functions again" },
 	{ "disable", NULL, "take no new functions" },
+	{ "vtep", "ADDRESS", "where tunnels of overlay networks end; none: nowhere" },
 	{ "name", "NAME", "new name" },
 	{ NULL, NULL, NULL },
 };

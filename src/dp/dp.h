@@ -204,6 +204,14 @@ struct dp_tunnel {
 WARN_UNUSED int dp_tunnel_set(struct dp *dp, const struct dp_tunnel *t, struct err *e);
 WARN_UNUSED int dp_tunnel_del(struct dp *dp, ifindex port, struct err *e); /* absent is success */
 
+/*
+ * Frames to `mac` in `net` leave by `port` (a tunnel, usually) without having been learned first; swept when it is not named again. CONFLICT
+ * when the MAC is of a port with its own dp_port_set().
+ */
+WARN_UNUSED int dp_fdb_set(struct dp *dp, uint16_t net, const struct mac *mac, ifindex port,
+			   struct err *e);
+void dp_fdb_del(struct dp *dp, uint16_t net, const struct mac *mac); /* absent is success */
+
 /* ---- limits ---- */
 
 #define DP_METERS_MAX 4095

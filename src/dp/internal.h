@@ -77,7 +77,8 @@ enum name_kind {
 	NAME_METER,
 	NAME_ACL,
 	NAME_ADDR_GROUP,
-	NAME_NAT
+	NAME_NAT,
+	NAME_FDB
 };
 struct name {
 	uint32_t kind, a, b;

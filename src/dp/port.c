@@ -447,6 +447,52 @@ int dp_port_del(struct dp *dp, ifindex port, struct err *e)
 	return 0;
 }
 
+/* ---- MACs behind tunnels ---- */
+
+static uint64_t fdb_name(const struct fdb_key *k)
+{
+	uint64_t name = k->net;
+
+	for (int i = 0; i < 6; i++)
+		name = name << 8 | k->mac[i];
+	return name;
+}
+
+int dp_fdb_set(struct dp *dp, uint16_t net, const struct mac *mac, ifindex port, struct err *e)
+{
+	struct fdb_key k = fdb_key_of(net, mac->b);
+	struct fdb_rec old, now = { .ifindex = (__u32)port.num, .fixed = 1 };
+	uint64_t name = fdb_name(&k);
+	bool had = !dp_get(dp, M_FDB, &k, &old);
+	int r;
+
+	if (!mac_is_set(mac->b) || (mac->b[0] & 1))
+		return err_set(e, FAULT_BAD_REQUEST, "mac", "not the MAC of one station");
+	if (!net || dp_port_net(dp, port) != net)
+		return err_set(e, FAULT_BAD_REQUEST, "port", "port %d is not in network %u",
+			       port.num, net);
+	if (had && !old.fixed)
+		return err_set(e, FAULT_CONFLICT, "mac", "a port of this node has this MAC");
+	r = names_add(&dp->names, NAME_FDB, (uint32_t)(name >> 32), (uint32_t)name, e);
+	if (r || (had && !memcmp(&old, &now, sizeof(now))))
+		return r;
+	r = dp_put(dp, M_FDB, &k, &now, e);
+	if (!r)
+		dp_gen_bump(dp);
+	return r;
+}
+
+void dp_fdb_del(struct dp *dp, uint16_t net, const struct mac *mac)
+{
+	struct fdb_key k = fdb_key_of(net, mac->b);
+	struct fdb_rec old;
+
+	if (dp_get(dp, M_FDB, &k, &old) || !old.fixed)
+		return;
+	dp_unset(dp, M_FDB, &k);
+	dp_gen_bump(dp);
+}
+
 /* ---- what a killed process left half done ---- */
 
 static bool rec_at(struct dp *dp, __u32 ifx, __u16 vlan, struct port_rec *ret)
@@ -456,6 +502,23 @@ static bool rec_at(struct dp *dp, __u32 ifx, __u16 vlan, struct port_rec *ret)
 	return !dp_get(dp, M_PORTS, &k, ret);
 }
 
+static bool fdb_is_named(struct dp *dp, const struct fdb_key *k)
+{
+	uint64_t name = fdb_name(k);
+
+	return names_has(&dp->names, NAME_FDB, (uint32_t)(name >> 32), (uint32_t)name);
+}
+
+/* What follows from no port, and was not asked for by itself either. */
+static bool fdb_is_left(struct dp *dp, const struct fdb_key *k, const struct fdb_rec *rec)
+{
+	struct port_rec p;
+
+	if (!rec_at(dp, rec->ifindex, rec->vlan, &p) || p.net != k->net)
+		return true;
+	return rec->fixed ? !fdb_is_named(dp, k) : !has_mac(&p, k->net, k->mac);
+}
+
 static int sweep_fdb(struct dp *dp, struct err *e)
 {
 	CLEANUP(free_voidp) void *keys = NULL;
@@ -463,11 +526,9 @@ static int sweep_fdb(struct dp *dp, struct err *e)
 
 	for (int i = 0; i < n; i++) {
 		struct fdb_key *k = (struct fdb_key *)keys + i;
-		struct port_rec p;
 		struct fdb_rec rec;
 
-		if (!dp_get(dp, M_FDB, k, &rec) &&
-		    !(rec_at(dp, rec.ifindex, rec.vlan, &p) && has_mac(&p, k->net, k->mac)))
+		if (!dp_get(dp, M_FDB, k, &rec) && fdb_is_left(dp, k, &rec))
 			dp_unset(dp, M_FDB, k);
 	}
 	return n < 0 ? n : 0;

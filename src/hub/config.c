@@ -13,6 +13,7 @@
 #define PUBLIC_NAMES_MAX 32
 #define CONFIG_MAX_BYTES 65536
 #define WORKERS_MAX 64
+#define TUNNEL_ID_MAX 0xffffffu /* 24 bits: what VXLAN and Geneve have */
 
 struct setting {
 	const char *name, *arg, *help;					/* arg NULL: takes none */
@@ -84,6 +85,33 @@ static int set_workers(struct config *c, const char *value, struct err *e)
 	return rc;
 }
 
+static int set_tenant_network_type(struct config *c, const char *value, struct err *e)
+{
+	static const char *const types[] = { "local", "vxlan", "gre", "geneve" };
+
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		if (strcmp(types[i], value) == 0) {
+			c->hub.tenant_network_type = types[i];
+			return 0;
+		}
+	return err_set(e, FAULT_BAD_REQUEST, "tenant-network-type",
+		       "--tenant-network-type is local, vxlan, gre or geneve, not '%.60s'.", value);
+}
+
+static int set_tunnel_ids(struct config *c, const char *value, struct err *e)
+{
+	struct str high, low = str_cut(str_of(value), ':', &high);
+	uint64_t min = 0, max = 0;
+
+	if (str_to_u64(low, TUNNEL_ID_MAX, &min) < 0 || str_to_u64(high, TUNNEL_ID_MAX, &max) < 0 ||
+	    min < 1 || max < min)
+		return err_set(e, FAULT_BAD_REQUEST, "tunnel-ids",
+			       "--tunnel-ids needs MIN:MAX within 1:16777215, not '%.60s'.", value);
+	c->hub.tunnel_id_min = (uint32_t)min;
+	c->hub.tunnel_id_max = (uint32_t)max;
+	return 0;
+}
+
 /* A DNS name or an address: it goes into a certificate. */
 static bool is_host_name(const char *s)
 {
@@ -152,6 +180,12 @@ static const struct setting settings[] = {
 	  "how often a node shows that it is there (default: 5, less often when there\n"
 	  "                       are thousands)",
 	  set_heartbeat },
+	{ "tenant-network-type", "TYPE",
+	  "of networks whose creator does not say: local, vxlan, gre or\n"
+	  "                       geneve (default local: each node by itself)",
+	  set_tenant_network_type },
+	{ "tunnel-ids", "MIN:MAX", "numbers for networks of tunnel types (default 1:16777215)",
+	  set_tunnel_ids },
 	{ "config", "FILE", "YAML file with these settings by their long names", NULL },
 	{ "log-level", "LEVEL", "debug, info, warn or error (default info)", set_log_level },
 	{ "help", NULL, "show this text", set_help },
@@ -297,7 +331,10 @@ int config_read(int argc, char **argv, struct config *ret, struct err *e)
 			    .hub = { .data_dir = "/var/lib/demarc-hub",
 				     .port = 8443,
 				     .n_workers = 16,
-				     .n_fronts = fronts_default() } };
+				     .n_fronts = fronts_default(),
+				     .tenant_network_type = "local",
+				     .tunnel_id_min = 1,
+				     .tunnel_id_max = TUNNEL_ID_MAX } };
 	int rc;
 
 	c.arena = arena_new(1 << 20);

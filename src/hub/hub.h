@@ -27,6 +27,8 @@ struct hub_config {
 	unsigned n_workers;
 	unsigned n_fronts;    /* loops that hold connections */
 	unsigned heartbeat_s; /* 0: by the number of nodes */
+	const char *tenant_network_type; /* of a network that does not say: "local", "vxlan", "gre", "geneve" */
+	uint32_t tunnel_id_min, tunnel_id_max; /* numbers given to networks of a tunnel type */
 };
 
 struct hub {

@@ -52,6 +52,8 @@ WARN_UNUSED int intent_each(struct intent_build *b, struct db_rows *q, intent_ro
 
 /* The parts. Each adds its objects. */
 WARN_UNUSED int intent_build_networks(struct intent_build *b, struct err *e);
+/* Completes the networks, which are the objects from `first` on. */
+WARN_UNUSED int intent_build_overlays(struct intent_build *b, size_t first, struct err *e);
 WARN_UNUSED int intent_build_ports(struct intent_build *b, struct err *e);
 WARN_UNUSED int intent_build_groups(struct intent_build *b, struct err *e);
 WARN_UNUSED int intent_build_address_groups(struct intent_build *b, struct err *e);

@@ -20,10 +20,13 @@
 #define REMOTE_GROUPS                                                                              \
 	"(SELECT remote_group_id FROM security_group_rule WHERE remote_group_id IS NOT NULL AND "  \
 	"security_group_id IN " GROUPS_HERE ")"
-/* Ports that are bound to a node of this site and are in a remote group. Arguments: node, site. */
+#define WITHIN_REACH                                                                               \
+	"(p.node_id IN (SELECT id FROM node WHERE site_id = ?) OR "                                \
+	"(p.node_id IS NOT NULL AND p.network_id IN (SELECT id FROM overlay_network)))"
+/* Ports in a remote group, bound to a node of this site or on a network that reaches from site to site. Arguments: node, site. */
 #define MEMBERS                                                                                    \
 	" FROM port_security_group m JOIN port p ON p.id = m.port_id WHERE m.security_group_id "   \
-	"IN " REMOTE_GROUPS " AND p.node_id IN (SELECT id FROM node WHERE site_id = ?)"
+	"IN " REMOTE_GROUPS " AND " WITHIN_REACH
 
 static const struct {
 	const char *name;
@@ -185,7 +188,7 @@ static int build_members(struct intent_build *b, size_t first, struct err *e)
 	int rc = db_query(b->db, &q, e,
 			  "SELECT m.security_group_id, a.ip FROM port_security_group m JOIN port p ON p.id = m.port_id "
 			  "JOIN port_ip a ON a.port_id = p.id WHERE m.security_group_id IN " REMOTE_GROUPS
-			  " AND p.node_id IN (SELECT id FROM node WHERE site_id = ?)",
+			  " AND " WITHIN_REACH,
 			  "ss", b->node_id, b->site_id);
 
 	if (rc >= 0)

@@ -27,7 +27,7 @@ static int network_row(struct intent_build *b, struct db_rows *q, void *ctx, str
 	n->name = intent_text(b, q, 1);
 	n->mtu = (uint32_t)db_int(q, 2);
 	n->physical_network = intent_text(b, q, 3);
-	/* A segment id without a NIC (vxlan, geneve) means nothing to a network that stays inside the site. */
+	/* Without a NIC it is the number of an overlay: intent_overlay.c. */
 	n->segmentation_id = n->physical_network && *n->physical_network ? (uint32_t)db_int(q, 4) : 0;
 	o->body_case = DEMARC__V1__OBJECT__BODY_NETWORK;
 	o->network = n;
@@ -105,7 +105,9 @@ int intent_build_networks(struct intent_build *b, struct err *e)
 		      "SELECT network_id, id, cidr, gateway_ip, dns_nameservers, host_routes FROM subnet "
 		      "WHERE network_id IN " NETWORKS_HERE " ORDER BY network_id, id",
 		      "s", b->node_id);
-	return rc < 0 ? rc : intent_each(b, q, subnet_row, &first, e);
+	if (rc >= 0)
+		rc = intent_each(b, q, subnet_row, &first, e);
+	return rc < 0 ? rc : intent_build_overlays(b, first, e);
 }
 
 /* ---- ports ---- */

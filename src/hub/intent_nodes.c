@@ -105,3 +105,20 @@ int intent_nodes_of_chain_port(struct db *db, const char *port_id, node_fn fn, v
 
 	return rc < 0 ? rc : each_node(q, fn, ctx, e);
 }
+
+int intent_nodes_of_overlays(struct db *db, node_fn fn, void *ctx, struct err *e)
+{
+	struct db_rows *q = NULL;
+	int64_t any;
+	int rc = db_get_int(db, &any, e, "SELECT 1 FROM overlay_changed LIMIT 1", "");
+
+	if (rc <= 0)
+		return rc;
+	rc = db_query(db, &q, e,
+		      "SELECT DISTINCT p.node_id FROM overlay_changed c JOIN port p ON p.network_id = c.network_id "
+		      "WHERE p.node_id IS NOT NULL",
+		      "");
+	if (rc >= 0)
+		rc = each_node(q, fn, ctx, e);
+	return rc < 0 ? rc : MIN_OF(db_exec(db, e, "DELETE FROM overlay_changed", ""), 0);
+}

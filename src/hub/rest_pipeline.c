@@ -77,8 +77,15 @@ int req_after_commit(struct req *r, void (*fn)(struct hub *h, void *arg), void *
 	return 0;
 }
 
+static void touch(void *req, const char *node_id)
+{
+	req_touch_node(req, node_id);
+}
+
 static int compile_touched(struct req *r, struct err *e)
 {
+	if (intent_nodes_of_overlays(r->db, touch, r, e) < 0)
+		return -e->num;
 	for (struct touched_node *t = req_impl(r)->touched; t; t = t->next) {
 		int rc = intent_compile(r->db, t->id, e);
 

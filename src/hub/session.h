@@ -30,6 +30,9 @@ void session_front_ends(void *ctx, unsigned front);
 
 /* Worker threads: compile one node's intent inside the open write transaction. Returns 1 when something changed, 0 when not. */
 WARN_UNUSED int intent_compile(struct db *db, const char *node_id, struct err *e);
+/* Nodes on networks whose tunnel ends changed in this transaction; forgets that they did. Before intent_compile(). */
+WARN_UNUSED int intent_nodes_of_overlays(struct db *db, void (*fn)(void *ctx, const char *node_id),
+					 void *ctx, struct err *e);
 /* Nodes whose intent holds the network / security group / image …: calls fn for each (usually req_touch_node). */
 WARN_UNUSED int intent_nodes_of_network(struct db *db, const char *network_id,
 					void (*fn)(void *ctx, const char *node_id), void *ctx,

@@ -10,6 +10,7 @@
 #include "node/chains.h"
 #include "node/fabric.h"
 #include "node/flows.h"
+#include "node/overlay.h"
 #include "node/policy.h"
 #include "node/server.h"
 #include "node/status.h"
@@ -102,6 +103,8 @@ static char *step_text(struct node *n, const struct dp_trace_step *s)
 	strbuf_adds(&b, s->text);
 	if (native)
 		strbuf_addf(&b, " [server %s %s]", native->server_id, name_of_server(n, native));
+	if (overlay_remote_at(n, s->out))
+		strbuf_addf(&b, " [tunnel to %s]", overlay_remote_at(n, s->out));
 	if (*policy_rule_id(n, s->rule, id))
 		strbuf_addf(&b, " [%s]", id);
 	return strbuf_take(&b);

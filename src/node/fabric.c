@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "node/chains.h"
 #include "node/native.h"
+#include "node/overlay.h"
 #include "node/policy.h"
 #include "node/qos.h"
 #include "node/server.h"
@@ -303,7 +304,7 @@ static bool keep_object(void *ctx, const char *id, const char *kind)
 }
 static bool keep_network(void *ctx, const char *id)
 {
-	return keep_object(ctx, id, "network");
+	return keep_object(ctx, id, "network") || overlay_keeps_network(ctx, id);
 }
 static bool keep_port(void *ctx, const char *id)
 {
@@ -335,6 +336,7 @@ void fabric_pass(struct node *n)
 	dp_mark(n->dp);
 	for (size_t pos = 0; (o = intent_next(n->intent, "network", &pos));)
 		set_network(n, o);
+	f->incomplete |= !overlay_pass(n);
 	f->incomplete |= !policy_pass(n);
 	for (size_t pos = 0; (o = intent_next(n->intent, "security_group", &pos));)
 		set_group(n, o);
@@ -350,6 +352,7 @@ void fabric_pass(struct node *n)
 		local_prune(n->local, LOCAL_SG, keep_sg, n);
 		policy_prune(n);
 		qos_prune(n);
+		overlay_prune(n);
 	}
 	if (!n->frozen)
 		sweep_links(n);

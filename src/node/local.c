@@ -24,6 +24,7 @@ static const struct {
 	[LOCAL_ACL] = { "acls", 65535 },
 	[LOCAL_ADDRESS_GROUP] = { "address_groups", 0xffffff },
 	[LOCAL_METER] = { "meters", 2047 },
+	[LOCAL_TUNNEL] = { "tunnels", 1u << 20 },
 };
 
 struct local {

@@ -29,6 +29,7 @@ enum local_kind {
 	LOCAL_ACL,
 	LOCAL_ADDRESS_GROUP,
 	LOCAL_METER,
+	LOCAL_TUNNEL,
 	LOCAL_N_KINDS
 };
 
@@ -43,7 +44,7 @@ WARN_UNUSED int local_save(struct local *l, struct err *e);
 
 /* The number of an object, given on first sight; 0 when all are taken. Numbers: network 1..65535, port 1..2^20 (the
  * ifindex is LOCAL_PORT_BASE + it), security group and address group 1..2^24 - 1, chain 1..1023, list of rules 1..65535,
- * limited port 1..2047. */
+ * limited port 1..2047, tunnel 1..2^20. */
 uint32_t local_number(struct local *l, enum local_kind kind, const char *id);
 /* As above, without giving one: 0 when there is none. */
 uint32_t local_number_find(const struct local *l, enum local_kind kind, const char *id);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <sched.h>
@@ -60,17 +61,29 @@ void nl_close(struct nl *nl)
 	free(nl);
 }
 
-int nl_watch(struct nl *nl, struct err *e)
+static int join(struct nl *nl, const int *groups, size_t n, struct err *e)
 {
-	const int groups[] = { RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR };
-
-	for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+	for (size_t i = 0; i < n; i++) {
 		int group = groups[i];
 
 		if (mnl_socket_setsockopt(nl->sock, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
 			return err_errno(e, errno, "rtnetlink group %d", group);
 	}
 	return 0;
+}
+
+int nl_watch(struct nl *nl, struct err *e)
+{
+	static const int groups[] = { RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR };
+
+	return join(nl, groups, ARRAY_LEN(groups), e);
+}
+
+int nl_watch_routes(struct nl *nl, struct err *e)
+{
+	static const int groups[] = { RTNLGRP_NEIGH, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE };
+
+	return join(nl, groups, ARRAY_LEN(groups), e);
 }
 
 int nl_fd(const struct nl *nl)
@@ -447,4 +460,129 @@ int nl_route_set(struct nl *nl, ifindex index, struct ip_cidr dst, struct ip_add
 	r = nl_talk(nl, h, NULL, NULL);
 	return r < 0 ? err_errno(e, r, "route via %s on interface %d", ip_format(via, text), index.num) :
 		       0;
+}
+
+/* ---- the way to another host ---- */
+
+static uint8_t af_of(const struct ip_addr *a)
+{
+	return a->family == IP_V4 ? AF_INET : AF_INET6;
+}
+
+static void route_metrics(const struct nlattr *metrics, struct nl_route *ret)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, metrics) if (mnl_attr_get_type(a) == RTAX_MTU)
+		ret->mtu = mnl_attr_get_u32(a);
+}
+
+static int on_route(const struct nlmsghdr *h, void *ctx)
+{
+	const struct rtmsg *m = mnl_nlmsg_get_payload(h);
+	struct nl_route *ret = ctx;
+	const struct nlattr *a;
+
+	if (h->nlmsg_type != RTM_NEWROUTE || m->rtm_type != RTN_UNICAST)
+		return MNL_CB_STOP;
+	mnl_attr_for_each(a, h, sizeof(*m))
+	{
+		switch (mnl_attr_get_type(a)) {
+		case RTA_OIF:
+			ret->index.num = (int)mnl_attr_get_u32(a);
+			break;
+		case RTA_GATEWAY:
+			if (mnl_attr_get_payload_len(a) == addr_size(&ret->via))
+				memcpy(ret->via.b, mnl_attr_get_payload(a), addr_size(&ret->via));
+			break;
+		case RTA_METRICS:
+			route_metrics(a, ret);
+			break;
+		}
+	}
+	return MNL_CB_STOP;
+}
+
+int nl_route_get(struct nl *nl, const struct ip_addr *src, const struct ip_addr *dst,
+		 struct nl_route *ret, struct err *e)
+{
+	char buf[256], text[IP_STR_SIZE];
+	struct rtmsg *m;
+	struct nlmsghdr *h = message(buf, RTM_GETROUTE, 0, sizeof(*m), &m);
+	int r;
+
+	m->rtm_family = af_of(dst);
+	m->rtm_dst_len = m->rtm_src_len = (unsigned char)(8 * addr_size(dst));
+	mnl_attr_put(h, RTA_DST, addr_size(dst), dst->b);
+	mnl_attr_put(h, RTA_SRC, addr_size(src), src->b);
+	*ret = (struct nl_route){ .via = *dst };
+	r = nl_talk(nl, h, on_route, ret);
+	if (r < 0 || !ret->index.num)
+		return err_errno(e, r < 0 ? r : -ENETUNREACH, "route to %s", ip_format(*dst, text));
+	return 0;
+}
+
+struct neigh {
+	bool found;
+	struct mac mac;
+};
+
+static int on_neigh(const struct nlmsghdr *h, void *ctx)
+{
+	const struct ndmsg *m = mnl_nlmsg_get_payload(h);
+	struct neigh *ret = ctx;
+	const struct nlattr *a;
+
+	if (h->nlmsg_type != RTM_NEWNEIGH ||
+	    !(m->ndm_state & ~(NUD_INCOMPLETE | NUD_FAILED | NUD_NOARP)))
+		return MNL_CB_STOP;
+	mnl_attr_for_each(a, h, sizeof(*m))
+	{
+		if (mnl_attr_get_type(a) != NDA_LLADDR ||
+		    mnl_attr_get_payload_len(a) != sizeof(ret->mac))
+			continue;
+		memcpy(&ret->mac, mnl_attr_get_payload(a), sizeof(ret->mac));
+		ret->found = true;
+	}
+	return MNL_CB_STOP;
+}
+
+static struct nlmsghdr *neigh_message(char *buf, uint16_t type, uint16_t flags, ifindex index,
+				      const struct ip_addr *addr, struct ndmsg **ret)
+{
+	struct nlmsghdr *h = message(buf, type, flags, sizeof(**ret), ret);
+
+	(*ret)->ndm_family = af_of(addr);
+	(*ret)->ndm_ifindex = index.num;
+	mnl_attr_put(h, NDA_DST, addr_size(addr), addr->b);
+	return h;
+}
+
+int nl_neigh_get(struct nl *nl, ifindex index, const struct ip_addr *addr, struct mac *ret,
+		 struct err *e)
+{
+	char buf[256], text[IP_STR_SIZE];
+	struct neigh n = { 0 };
+	struct ndmsg *m;
+	struct nlmsghdr *h = neigh_message(buf, RTM_GETNEIGH, 0, index, addr, &m);
+	int r = nl_talk(nl, h, on_neigh, &n);
+
+	if (r < 0 && r != -ENOENT)
+		return err_errno(e, r, "neighbour %s", ip_format(*addr, text));
+	*ret = n.mac;
+	return n.found;
+}
+
+int nl_neigh_use(struct nl *nl, ifindex index, const struct ip_addr *addr, struct err *e)
+{
+	char buf[256], text[IP_STR_SIZE];
+	struct ndmsg *m;
+	struct nlmsghdr *h =
+		neigh_message(buf, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_ACK, index, addr, &m);
+	int r;
+
+	m->ndm_state = NUD_NONE;
+	m->ndm_flags = NTF_USE;
+	r = nl_talk(nl, h, NULL, NULL);
+	return r < 0 ? err_errno(e, r, "looking for neighbour %s", ip_format(*addr, text)) : 0;
 }

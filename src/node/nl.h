@@ -27,6 +27,8 @@ void nl_close(struct nl *nl);
 DEFINE_CLEANUP(struct nl *, nl_close)
 /* Subscribes to link and address changes; the fd gets readable on each. */
 WARN_UNUSED int nl_watch(struct nl *nl, struct err *e);
+/* Subscribes to changes of routes and neighbours, as above. */
+WARN_UNUSED int nl_watch_routes(struct nl *nl, struct err *e);
 int nl_fd(const struct nl *nl);
 /* Reads and forgets what has come in; for use with nl_watch(). Returns how many messages there were. */
 int nl_drain(struct nl *nl);
@@ -74,5 +76,19 @@ WARN_UNUSED int nl_addr_del(struct nl *nl, ifindex index, struct ip_cidr addr, s
 /* dst with family 0: the default route of via's family. The gateway need not be on-link by an address. */
 WARN_UNUSED int nl_route_set(struct nl *nl, ifindex index, struct ip_cidr dst, struct ip_addr via,
 			     struct err *e);
+
+struct nl_route {
+	ifindex index;	    /* leaves by */
+	struct ip_addr via; /* next hop: the gateway, or dst itself */
+	unsigned mtu;	    /* bytes, of the route; 0: that of the link */
+};
+/* What the kernel would do with a packet from src to dst. -ENETUNREACH and its like when it would do nothing. */
+WARN_UNUSED int nl_route_get(struct nl *nl, const struct ip_addr *src, const struct ip_addr *dst,
+			     struct nl_route *ret, struct err *e);
+/* 1: *ret is the neighbour's MAC; 0: not known (any more). */
+WARN_UNUSED int nl_neigh_get(struct nl *nl, ifindex index, const struct ip_addr *addr,
+			     struct mac *ret, struct err *e);
+/* Has the kernel find the neighbour out, or make sure that it is still there. */
+WARN_UNUSED int nl_neigh_use(struct nl *nl, ifindex index, const struct ip_addr *addr, struct err *e);
 
 #endif

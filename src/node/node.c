@@ -21,6 +21,7 @@
 #include "node/exports.h"
 #include "node/fabric.h"
 #include "node/flows.h"
+#include "node/overlay.h"
 #include "node/report.h"
 #include "node/server.h"
 
@@ -122,6 +123,7 @@ static void on_tick(uv_timer_t *t)
 	exports_tick(n);
 	flows_tick(n);
 	chains_collect(n);
+	overlay_tick(n);
 	images_tick(n->images);
 	servers_rotate_consoles(n);
 	if (++n_ticks % FULL_PASS_TICKS == 0)
@@ -288,7 +290,7 @@ static int open_kernel(struct node *n, struct err *e)
 		n->link_watch = watch_start(&n->loop, nl_fd(n->nl_watch), on_links, n);
 		r = n->link_watch ? 0 : err_set(e, FAULT_NO_MEMORY, NULL, "watch of links");
 	}
-	return r;
+	return r < 0 ? r : overlay_open(n, e);
 }
 
 int node_open(struct node *n, const struct config *cfg, const char *node_id, struct err *e)
@@ -346,6 +348,7 @@ void node_close(struct node *n)
 	flows_close(n);
 	exports_close(n);
 	fabric_close(n);
+	overlay_close(n);
 	reports_close(n);
 	if (n->local)
 		save_local(n);

@@ -28,6 +28,7 @@
 struct chains;
 struct exports;
 struct fabric;
+struct overlay;
 struct reports;
 struct server;
 struct watching;
@@ -50,6 +51,7 @@ struct node {
 	struct runtime rt;
 	struct images *images;
 	struct fabric *fabric;
+	struct overlay *overlay;
 	struct server *servers;
 	struct chains *chains;
 	struct reports *reports;

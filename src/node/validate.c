@@ -21,6 +21,8 @@
 #define ACL_PARTS_MAX 10
 #define ACL_PART_RULES_MAX 1024
 #define ADDRESS_GROUP_MAX 10000 /* of each family */
+#define REMOTES_MAX 4096	/* other nodes on one network */
+#define MACS_MAX 16384		/* behind one of them */
 #define METADATA_MAX 128
 #define USER_DATA_MAX (64u << 10) /* bytes: what base64 of 64 KiB can hold, and more */
 #define COLLECTORS_MAX 16
@@ -148,6 +150,29 @@ static int subnet(const Demarc__V1__Subnet *s, struct err *e)
 	return 0;
 }
 
+static int vtep(const Demarc__V1__Vtep *t, struct err *e)
+{
+	struct ip_addr a;
+
+	if (ip_parse(str_of(t->address), &a) < 0)
+		return bad(e, "address", "an IP address", t->address);
+	if (t->macs.len % 6 != 0)
+		return err_set(e, FAULT_BAD_REQUEST, "macs", "%zu bytes are not MACs", t->macs.len);
+	return count(t->macs.len / 6, MACS_MAX, "macs", e);
+}
+
+static int overlay(const Demarc__V1__Overlay *o, struct err *e)
+{
+	if (!o)
+		return 0;
+	FIRST_ERROR(text(o->type, 32, "type", e) || ip_or_empty(o->local, "local", e) ||
+		    count(o->n_remotes, REMOTES_MAX, "remotes", e));
+	for (size_t i = 0; i < o->n_remotes; i++)
+		if (vtep(o->remotes[i], e) < 0)
+			return in_list(e, "remotes", i);
+	return 0;
+}
+
 static int network(const Demarc__V1__Network *n, struct err *e)
 {
 	FIRST_ERROR(text(n->name, NAME_MAX_BYTES, "name", e) ||
@@ -160,7 +185,7 @@ static int network(const Demarc__V1__Network *n, struct err *e)
 	for (size_t i = 0; i < n->n_subnets; i++)
 		if (subnet(n->subnets[i], e) < 0)
 			return in_list(e, "subnets", i);
-	return 0;
+	return overlay(n->overlay, e) < 0 ? err_in(e, "overlay") : 0;
 }
 
 /* ---- port ---- */

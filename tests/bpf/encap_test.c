@@ -478,6 +478,57 @@ static void test_change(void **state)
 	assert_int_equal(lab_entries(&lab, "vteps"), 0);
 }
 
+static bool leaves_by_tunnel(const struct frame *f)
+{
+	return lab_passes(&a, f, &nic, NULL);
+}
+
+/* MACs that are known before they were heard: sent to their tunnel, not claimed by anyone else, gone with the sweep. */
+static void test_fixed_macs(void **state)
+{
+	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false), other = t;
+	struct mac far, own, many = { { 1, 0, 0, 0, 0, 1 } };
+	struct frame f = inner(false, true, 40, 0), out, from;
+
+	memcpy(far.b, mac_far, 6);
+	memcpy(own.b, mac_a, 6);
+	other.port.num++;
+	other.id++;
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	OK(dp_tunnel_set(lab.dp, &other, &lab_err));
+	OK(dp_fdb_set(lab.dp, NET, &far, t.port, &lab_err));
+	assert_true(lab_passes(&a, &f, &nic, &out)); /* one copy, to the right one */
+	assert_int_equal(out.b[14 + 20 + 8 + 6], 4242 & 0xff);
+	assert_false(tport_recv(&nic, &out, 0));
+	/* Heard from another tunnel: not believed. */
+	OK(dp_fdb_set(lab.dp, NET, &far, other.port, &lab_err));
+	assert_true(lab_passes(&a, &f, &nic, &out));
+	from = inner(false, false, 40, 0);
+	out = answer(&out, header_size(DP_TUNNEL_VXLAN, false), &from, false);
+	assert_true(lab_passes(&nic, &out, &a, NULL));
+	OK(dp_fdb_set(lab.dp, NET, &far, t.port, &lab_err));
+	assert_false(lab_passes(&nic, &out, &a, NULL));
+	assert_dropped(&lab, L2_LOOP);
+	assert_true(dp_fdb_set(lab.dp, NET, &own, t.port, &lab_err) < 0);
+	assert_int_equal(lab_err.fault, FAULT_CONFLICT);
+	assert_true(dp_fdb_set(lab.dp, NET, &many, t.port, &lab_err) < 0);
+	assert_string_equal(lab_err.field, "mac");
+	assert_true(dp_fdb_set(lab.dp, NIC_NET, &far, t.port, &lab_err) < 0);
+	assert_string_equal(lab_err.field, "port");
+	OK(dp_tunnel_del(lab.dp, other.port, &lab_err));
+	/* The sweep takes what was not named again. */
+	dp_mark(lab.dp);
+	lab_port(&lab, &a, NET, 0, 0, NULL);
+	lab_uplink(&lab, &nic, NIC_NET, 0);
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	OK(dp_fdb_set(lab.dp, NET, &far, t.port, &lab_err));
+	OK(dp_sweep(lab.dp, &lab_err));
+	assert_int_equal(lab_entries(&lab, "fdb"), 2); /* a's and this one */
+	assert_true(leaves_by_tunnel(&f));
+	dp_fdb_del(lab.dp, NET, &far);
+	assert_int_equal(lab_entries(&lab, "fdb"), 1);
+}
+
 static void refuses(struct dp_tunnel t, const char *field)
 {
 	assert_true(dp_tunnel_set(lab.dp, &t, &lab_err) < 0);
@@ -521,6 +572,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nested, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fixed_macs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_tunnels, setup, teardown),
 	};
 

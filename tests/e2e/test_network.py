@@ -359,7 +359,8 @@ def test_admin_attributes(shared_hub, member):
     assert create(shared_hub, "network", 409, **vlan)["type"] == "VlanIdInUse"
     elsewhere = create(shared_hub, "network", project_id=member.login() and member.project_id, **vlan)
     for bad in ({**vlan, "provider:segmentation_id": 4095}, {**flat, "provider:segmentation_id": 1},
-                {"provider:network_type": "flat"}, {"provider:network_type": "vxlan"}, {"provider:physical_network": "lan"},
+                {"provider:network_type": "flat"}, {"provider:network_type": "vxlan", "provider:physical_network": "lan"},
+                {"provider:physical_network": "lan"},
                 {k: vlan[k] for k in ("provider:network_type", "provider:physical_network")}):
         create(shared_hub, "network", 400, **bad)
     for n in (network, tagged, elsewhere):

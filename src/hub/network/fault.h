@@ -51,6 +51,10 @@
 	  "Unable to generate unique mac on network %s.")                                                                                 \
 	X(VLAN_IN_USE, IN_USE, "VlanIdInUse",                                                                                             \
 	  "Unable to create the network. The VLAN %s on physical network %s is in use.")                                                  \
+	X(TUNNEL_IN_USE, IN_USE, "TunnelIdInUse",                                                                                         \
+	  "Unable to create the network. The tunnel ID %s is in use.")                                                                    \
+	X(NO_NETWORK_LEFT, UNAVAILABLE, "NoNetworkAvailable",                                                                             \
+	  "Unable to create the network. No tenant network is available for allocation.")                                                 \
 	X(FLAT_IN_USE, IN_USE, "FlatNetworkInUse",                                                                                        \
 	  "Unable to create the flat network. Physical network %s is in use.")                                                            \
 	X(POOL_INVALID, BAD_REQUEST, "InvalidAllocationPool", "The allocation pool %s is not valid.")                                     \

@@ -14,6 +14,7 @@ static const struct attr attrs[] = {
 	{ "features", "features", ATTR_LIST, 0 },
 	{ "inventory", "inventory", ATTR_OBJ, 0 },
 	{ "address", "address", ATTR_STR, ATTR_FILTER },
+	{ "vtep", "vtep", ATTR_IP, ATTR_UPDATE | ATTR_FILTER | ATTR_NULLABLE },
 	{ "boot_id", "boot_id", ATTR_STR, 0 },
 	{ "intent_revision", "intent_revision", ATTR_INT, 0 },
 	{ "acked_revision", "acked_revision", ATTR_INT, 0 },
@@ -27,14 +28,39 @@ static const struct attr attrs[] = {
 	{ 0 },
 };
 
+static bool is_host(const struct ip_addr *a)
+{
+	if (a->family == IP_V4)
+		return a->b[0] != 0 && a->b[0] != 127 && a->b[0] < 224; /* RFC 1122 3.2.1.3, RFC 5771 */
+	return a->b[0] != 0 && a->b[0] != 0xff &&
+	       !(a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80); /* RFC 4291 2.4 */
+}
+
+/* Where tunnels of other nodes end: one host's own address, and one node's. */
+static int check_vtep(struct req *r, const json_t *old, const char *vtep, struct err *e)
+{
+	struct ip_addr a;
+	int64_t one;
+	int rc;
+
+	if (!vtep)
+		return 0;
+	if (ip_parse(str_of(vtep), &a) < 0 || !is_host(&a))
+		return err_set(e, FAULT_BAD_REQUEST, "vtep",
+			       "'%.64s' is not the address of one host.", vtep);
+	rc = db_get_int(r->db, &one, e, "SELECT 1 FROM node WHERE vtep = ? AND id <> ?", "ss", vtep,
+			json_str(old, "id"));
+	return rc > 0 ? err_set(e, FAULT_CONFLICT, "vtep", "Another node has the VTEP %s.", vtep) : rc;
+}
+
 static int check_update(struct req *r, const json_t *old, json_t *changes, struct err *e)
 {
 	const char *name = json_str(changes, "name");
 	int64_t one;
-	int rc;
+	int rc = check_vtep(r, old, json_str(changes, "vtep"), e);
 
-	if (!name)
-		return 0;
+	if (rc < 0 || !name)
+		return rc;
 	rc = db_get_int(r->db, &one, e, "SELECT 1 FROM node WHERE name = ? AND id <> ?", "ss", name,
 			json_str(old, "id"));
 	return rc > 0 ? err_set(e, FAULT_CONFLICT, "name", "A node named %s exists.", name) : rc;
