@@ -93,6 +93,7 @@ enum conn_flag {
 	CONN_ENTRY = 1 << 3, /* first segment of a connection in a chain: the one that is counted */
 	CONN_RELATED = 1 << 5, /* a control connection announced it */
 	CONN_FIRST = 1 << 4,   /* the same, in both directions */
+	CONN_LONE = 1 << 6,    /* of an opener: its partner is made when it is needed, bpf/lone.h */
 };
 
 enum tcp_bits {

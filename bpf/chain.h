@@ -8,6 +8,7 @@
  * chain's pointer says which one new flows take, and below which id flows must move.
  */
 
+#include "lone.h"
 #include "maps_def.h"
 
 static __always_inline __u32 mix32(__u32 h)
@@ -347,6 +348,7 @@ __noinline int stage_chain(ctx_t *ctx)
 	if (!p)
 		return -DROP_INTERNAL;
 	pc = bpf_map_lookup_elem(&port_chain, &p->in.ifindex);
+	p->steered = pc || p->chain;
 	if (pc)
 		p->chain = pc->chain;
 	barrier(); /* else clang selects between two addresses, one of them of a value that may be NULL */
@@ -361,6 +363,7 @@ __noinline int stage_chain(ctx_t *ctx)
 		return chain_transit(p, pc, &now);
 	if (!now.path)
 		return STAGE_NEXT;
+	lone_answered(p); /* an answer stays outside, like what it answers */
 	return chain_enter(p, &now);
 }
 

@@ -10,6 +10,7 @@
 
 #include "half_open.h"
 #include "helper.h"
+#include "lone.h"
 #include "maps_def.h"
 #include "nat_stage.h"
 #include "parse.h"
@@ -103,7 +104,7 @@ __noinline int tcp_advance(__u32 len)
 	if (!p || (p->seg.flags & TCP_SYN))
 		return 1;
 	f = flow_find(&p->key);
-	if (!f)
+	if (!f || (f->conn & CONN_LONE))
 		return 1;
 	o = partner_find(&p->rkey, &p->key, f);
 	if (o && (o->flags & FLOW_DROP))
@@ -131,29 +132,20 @@ __noinline int tcp_advance(__u32 len)
 __noinline int stage_flow(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
-	struct flow_rec *f, *other;
+	struct flow_rec *f = 0, *other;
 
 	if (!p)
 		return -DROP_INTERNAL;
 	if (!p->flow)
 		return STAGE_NEXT;
-	f = flow_find(&p->key);
+	if (!p->absent)
+		f = flow_find(&p->key);
 	p->seen = f != 0;
 	if (!f || (f->flags & FLOW_DROP) || tcp_reopens(p->tcp_flags, f->state)) {
 		TRACE0(p, FLOW_MISS);
 		return STAGE_NEXT;
 	}
-	p->had_out = f->out;
-	p->had_vlan = f->out_vlan;
-	p->had_path = f->path;
-	p->had_chain = f->chain;
-	p->had_hop = f->hop;
-	p->had_dir = f->dir;
-	p->had_conn = f->conn;
-	p->had_state = f->state;
-	p->had_set_mac = !!(f->flags & FLOW_SET_DMAC);
-	mac_copy(p->had_mac, f->out_mac);
-	p->created_ns = f->created_ns;
+	flow_had(p, f);
 	p->had = rec_fresh(f, p->jiffies);
 	if (!p->had) { /* idle in this direction only? */
 		other = partner_find(&p->rkey, &p->key, f);
@@ -399,6 +391,29 @@ static __always_inline void ct_told(struct pkt *p, int v, __u8 state)
 		TRACE1(p, CT_EST, p->state);
 }
 
+/*
+ * TCP follows both directions: the record that is missing is made with the first answer, or with the opener's second segment. Returns the partner
+ * of the packet's record, if any. Other protocols do with `other`.
+ */
+static __always_inline struct flow_rec *ct_both(struct pkt *p, struct flow_rec *other)
+{
+	if (p->key.proto != PROTO_TCP)
+		return other;
+	if (!p->had && !p->seen && other && (other->conn & CONN_LONE)) {
+		p->wkey = p->rkey;
+		p->vkey = p->key;
+		if (partner_make())
+			flow_had_now(p);
+	} else if (p->had && !other && (p->had_conn & CONN_LONE)) {
+		p->wkey = p->key;
+		p->vkey = p->rkey;
+		partner_make();
+		other = flow_find(&p->rkey);
+		p->rseen = other != 0;
+	}
+	return other;
+}
+
 /* p->out is known: is the packet part of a connection, and of which side? */
 __noinline int stage_conntrack(ctx_t *ctx)
 {
@@ -420,6 +435,7 @@ __noinline int stage_conntrack(ctx_t *ctx)
 		other = 0;
 	if (other && ((other->flags | p->nat.flags) & FLOW_NAT) && !nat_leads_back(p, other))
 		return -DROP_NAT_PORTS;
+	other = ct_both(p, other);
 	p->partner = other != 0;
 	if (other)
 		p->checked = other->gen == p->gen && other->path == p->path &&
@@ -457,6 +473,11 @@ __noinline int stage_related(ctx_t *ctx)
 	if (p->icmp != ICMP_ERROR || p->multicast)
 		return STAGE_NEXT;
 	f = flow_find(&p->inner);
+	if (!f) {
+		p->vkey = p->inner;
+		if (lone_find())
+			f = flow_find(&p->inner);
+	}
 	if (!f || !rec_fresh(f, p->jiffies))
 		return STAGE_NEXT;
 	p->outk.ifindex = f->out;
@@ -624,7 +645,7 @@ static __always_inline int partner_put(struct pkt *p)
 	if (o && !(o->flags & FLOW_DROP) && p->partner) {
 		set_state(o, p->state);
 		if (p->reply)
-			o->conn |= CONN_REPLIED;
+			o->conn = (o->conn | CONN_REPLIED) & ~CONN_LONE;
 		if (o->out == p->in.ifindex && o->path == p->path)
 			return STAGE_NEXT;
 		flow_account(p->rkey.ifindex, o);
@@ -667,6 +688,16 @@ static __always_inline int partner_put(struct pkt *p)
 	return flow_insert(&p->rkey, r, o ? BPF_ANY : BPF_NOEXIST) ? -DROP_NAT_PORTS : STAGE_NEXT;
 }
 
+/* 1: the partner is made when it is needed. */
+static __always_inline int partner_waits(const struct pkt *p)
+{
+	if (p->reply || p->rseen || p->cookie || p->related || p->steered || p->path)
+		return 0;
+	if (p->nat.flags || p->nat_in || p->nat_out || (p->rec_flags & (FLOW_SEQ | FLOW_HELPER)))
+		return 0;
+	return !p->known || (p->had_conn & CONN_LONE);
+}
+
 __noinline int stage_store(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
@@ -690,7 +721,10 @@ __noinline int stage_store(ctx_t *ctx)
 			return p->nat.flags ? -DROP_NAT_FULL : STAGE_NEXT;
 		__sync_fetch_and_add(&dp_globals.n_made, 1);
 	}
-	v = partner_put(p);
+	if (partner_waits(p))
+		p->rec.conn |= CONN_LONE;
+	else
+		v = partner_put(p);
 	if (v)
 		return v;
 	record_put(p);

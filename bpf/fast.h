@@ -16,13 +16,19 @@
 #include "output.h"
 #endif
 
+/* What the slow path need not do again. */
+enum slow_known {
+	SLOW_PARSED = 1 << 0, /* it is in the scratch packet */
+	SLOW_ABSENT = 1 << 1, /* there is no record */
+};
+
 /* What the fast path compares, beside the key. */
 struct fast {
 	__u64 mac_hi; /* destination MAC and two bytes of the source */
 	__u32 mac_lo;
 	struct tcp_seg seg; /* TCP */
 	__u8 later;	    /* a fragment without it */
-	int parsed;	    /* as slow_path() takes it */
+	int parsed;	    /* SLOW_PARSED or not, < 0: cannot be */
 };
 
 #define FAST_WRONG 0xffffffff

@@ -5,6 +5,7 @@
 /* Forwarding by destination MAC inside one network, and flooding over its member list. */
 
 #include "acl.h"
+#include "lone.h"
 #include "maps_def.h"
 #include "output.h"
 #include "sg.h"
@@ -77,6 +78,7 @@ static __always_inline int l2_unknown(ctx_t *ctx, struct pkt *p)
 {
 	int n;
 
+	lone_answered(p);
 	if (l2_pinned(p)) {
 		p->out = p->had_out;
 		p->out_vlan = p->had_vlan;

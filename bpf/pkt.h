@@ -126,8 +126,9 @@ struct pkt {
 	__u8 stateful;	      /* some firewall is: what is invalid is dropped */
 
 	/* stage_flow: the record as it was */
-	__u8 seen; /* there is a record, whatever it is worth */
-	__u8 had;  /* it is alive, and not a drop */
+	__u8 absent; /* there is none: somebody looked */
+	__u8 seen;   /* there is a record, whatever it is worth */
+	__u8 had;    /* it is alive, and not a drop */
 	__u8 had_conn, had_dir, had_state;
 	__u32 had_out, had_path;
 	__u16 had_chain, had_hop;
@@ -147,6 +148,7 @@ struct pkt {
 	__u16 hop;
 	__u8 entry;
 	__u8 sole;
+	__u8 steered; /* the port is a chain's, or a classifier of it matches */
 
 	/* What the record will carry beside its output: stages add to it. */
 	__u16 rec_flags; /* enum flow_flag */

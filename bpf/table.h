@@ -83,6 +83,8 @@ static __always_inline void slot_write(struct pkt *p, __u32 i)
 
 static __always_inline struct flow_rec *partner_of(struct pkt *p, const struct flow_rec *f)
 {
+	if ((f->flags & FLOW_DROP) || (f->conn & CONN_LONE))
+		return 0;
 	return partner_find(&p->wkey, &p->vkey, f);
 }
 

@@ -17,6 +17,7 @@
 #include "frag.h"
 #include "l2.h"
 #include "list.h"
+#include "lone.h"
 #include "maps_def.h"
 #include "nat_stage.h"
 #include "nd.h"
@@ -149,8 +150,12 @@ static __always_inline int run_stages(ctx_t *ctx, int parsed)
 
 	if (parsed < 0)
 		return parsed;
-	if (!parsed)
+	if (!(parsed & SLOW_PARSED))
 		RUN(stage_parse);
+	p = pkt_get();
+	if (!p)
+		return -DROP_INTERNAL;
+	p->absent = !!(parsed & SLOW_ABSENT);
 	RUN(stage_port);
 	RUN(stage_spoof);
 	p = pkt_get();
@@ -188,16 +193,30 @@ static __always_inline int run_stages(ctx_t *ctx, int parsed)
 	return stage_send(ctx);
 }
 
-/* Not inlined: the fast path keeps its registers. `parsed`: 0 not yet, 1 it is, < 0 it was and is to be dropped. */
+/*
+ * Not inlined: the fast path keeps its registers. `parsed`: enum slow_known, < 0 when it was and is to be dropped. What is dropped may be an answer
+ * whose record was not made yet; then once more.
+ */
 __noinline int slow_path(ctx_t *ctx, int parsed)
 {
-	int v = run_stages(ctx, parsed);
 	struct pkt *p;
+	int v = 0;
 
-	if (v < 0)
-		return packet_drop(ctx, (__u32)-v);
-	p = pkt_get();
-	return p ? p->act : TC_ACT_SHOT;
+#pragma nounroll
+	for (int i = 0; i < 2; i++) {
+		v = run_stages(ctx, parsed);
+		p = pkt_get();
+		if (!p)
+			return TC_ACT_SHOT;
+		if (v >= 0)
+			return p->act;
+		if (parsed < 0 || !lone_again(p, (__u32)-v))
+			break;
+		parsed = 0;
+		__asm__ volatile(""
+				 : "+r"(i)); /* else clang counts in a bit, which the verifier does not follow */
+	}
+	return packet_drop(ctx, (__u32)-v);
 }
 
 /* The record of a packet that only the full parser understands: options, extension headers, ICMP. */
@@ -275,7 +294,7 @@ int dp_ingress(ctx_t *ctx)
 	}
 	f = plain ? flow_find(&k) : find_parsed(ctx, &m);
 	if (!f)
-		return slow_path(ctx, m.parsed);
+		return slow_path(ctx, m.parsed < 0 ? m.parsed : m.parsed | SLOW_ABSENT);
 	now = bpf_jiffies64();
 	if (!fast_current(f, &m, now))
 		return slow_path(ctx, m.parsed);
