@@ -10,18 +10,11 @@
  */
 
 #include "lab.h"
+#include "router.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/pkt_cls.h>
-#include <net/if.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 /*
  * Where both differ on purpose. The generator does not make these packets.
@@ -50,77 +43,21 @@ static const uint8_t mac_c[6] = { 2, 0, 0, 0, 5, 1 }, mac_v[6] = { 2, 0, 0, 0, 5
 		     mac_w[6] = { 2, 0, 0, 0, 5, 5 };
 
 static struct lab lab;
-static struct tport c, v, s, u;
-static uint8_t router_c[6], router_v[6];
+static struct tport s, u;
+static struct router router;
 
-/* ---- the router ---- */
-
-static void setting(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		fail_msg("%s: %s", path, strerror(errno));
-	assert_int_equal(write(fd, value, strlen(value)), strlen(value));
-	close(fd);
-}
-
-static void mac_of(int port, uint8_t ret[6])
-{
-	struct ifreq r = { 0 };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	snprintf(r.ifr_name, sizeof(r.ifr_name), "p%d", port);
-	assert_true(fd >= 0);
-	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &r), 0);
-	close(fd);
-	memcpy(ret, r.ifr_hwaddr.sa_data, 6);
-}
-
-static void side(int index, int net, const uint8_t far[6], const char *host4, const char *host6)
-{
-	char s1[160];
-
-	snprintf(s1, sizeof(s1), "/proc/sys/net/ipv6/conf/p%d/disable_ipv6", index);
-	setting(s1, "0");
-	snprintf(s1, sizeof(s1), "addr add 10.0.%d.254/24 dev p%d", net, index);
-	lab_ip(s1);
-	snprintf(s1, sizeof(s1), "addr add fd00:%d::254/64 dev p%d nodad", net, index);
-	lab_ip(s1);
-	for (int i = 0; i < 2; i++) {
-		snprintf(s1, sizeof(s1),
-			 "neigh add %s lladdr %02x:%02x:%02x:%02x:%02x:%02x dev p%d nud permanent",
-			 i ? host6 : host4, far[0], far[1], far[2], far[3], far[4], far[5], index);
-		lab_ip(s1);
-	}
-}
-
-static void router_make(void)
-{
-	char nft[] = "nft",
-	     rules[] = "table inet t {\n"
-		       "chain raw { type filter hook prerouting priority raw\n udp dport 9 notrack\n}\n"
-		       "chain f { type filter hook forward priority filter; policy drop\n"
-		       "udp dport 9 accept\n"
-		       "ct state established,related accept\n"
-		       "ct state invalid drop\n"
-		       "iifname p69541 tcp dport 80 accept\n"
-		       "iifname p69541 udp dport 53 accept\n"
-		       "iifname p69541 icmp type echo-request accept\n"
-		       "iifname p69541 icmpv6 type echo-request accept\n"
-		       "}\n}\n";
-	char *argv[] = { nft, rules, NULL };
-
-	tport_make(&c, CPORT, mac_c, -1, "eth0");
-	tport_make(&v, VPORT, mac_v, -1, "eth0");
-	side(CPORT, 1, mac_c, "10.0.1.9", "fd00:1::9");
-	side(VPORT, 2, mac_v, "10.0.2.1", "fd00:2::1");
-	setting("/proc/sys/net/ipv4/ip_forward", "1");
-	setting("/proc/sys/net/ipv6/conf/all/forwarding", "1");
-	lab_spawn(argv);
-	mac_of(CPORT, router_c);
-	mac_of(VPORT, router_v);
-}
+static const char rules[] =
+	"table inet t {\n"
+	"chain raw { type filter hook prerouting priority raw\n udp dport 9 notrack\n}\n"
+	"chain f { type filter hook forward priority filter; policy drop\n"
+	"udp dport 9 accept\n"
+	"ct state established,related accept\n"
+	"ct state invalid drop\n"
+	"iifname p69541 tcp dport 80 accept\n"
+	"iifname p69541 udp dport 53 accept\n"
+	"iifname p69541 icmp type echo-request accept\n"
+	"iifname p69541 icmpv6 type echo-request accept\n"
+	"}\n}\n";
 
 static int setup(void **state)
 {
@@ -139,16 +76,17 @@ static int setup(void **state)
 	lab_port(&lab, &s, 1, DP_PORT_SECURITY, SG_S, "10.0.2.1/24", "fd00:2::1/64", NULL);
 	lab_uplink(&lab, &u, 1, 0);
 	OK(dp_sg_set(lab.dp, SG_S, in, 6, NULL, 0, &lab_err));
-	router_make();
+	router = (struct router){ .client.hosts = { "10.0.1.9", "fd00:1::9" },
+				  .server.hosts = { "10.0.2.1", "fd00:2::1" } };
+	router_make(&router, CPORT, mac_c, VPORT, mac_v, rules);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	for (int i = CPORT; i <= UPORT; i++)
-		link_del(i);
-	tport_free(&c);
-	tport_free(&v);
+	link_del(SPORT);
+	link_del(UPORT);
+	router_free(&router);
 	tport_free(&s);
 	tport_free(&u);
 	lab_close(&lab);
@@ -156,46 +94,6 @@ static int teardown(void **state)
 }
 
 /* ---- one packet through both ---- */
-
-/* Past whatever was sent before it: the router forwards in order. */
-static const uint16_t marker_port = 9;
-
-static bool is_marker(const struct frame *f)
-{
-	bool v6 = f->b[12] == 0x86;
-	const uint8_t *l4 = f->b + (v6 ? 54 : 34);
-
-	return f->len > 50 && (v6 ? f->b[20] : f->b[23]) == 17 && (l4[2] << 8 | l4[3]) == marker_port;
-}
-
-static bool router_passes(bool client, struct frame *f)
-{
-	struct tport *from = client ? &c : &v, *to = client ? &v : &c;
-	struct desc m = { .smac = client ? mac_c : mac_v,
-			  .dmac = client ? router_c : router_v,
-			  .src = client ? "10.0.1.9" : "10.0.2.1",
-			  .dst = client ? "10.0.2.1" : "10.0.1.9",
-			  .proto = 17,
-			  .sport = 9,
-			  .dport = marker_port,
-			  .payload = 20 };
-	struct frame marker, got;
-	bool passed = false;
-
-	memcpy(f->b, client ? router_c : router_v, 6);
-	memcpy(f->b + 6, client ? mac_c : mac_v, 6);
-	tport_send(from, f);
-	frame_build(&marker, &m);
-	tport_send(from, &marker);
-	while (tport_recv(to, &got, 2000)) {
-		if (is_marker(&got))
-			return passed;
-		if (got.b[12] == f->b[12] && got.len == f->len)
-			passed = true;
-	}
-	fail_msg("the router does not forward");
-	return false;
-}
 
 static bool datapath_passes(bool client, struct frame *f, enum drop_reason *why)
 {
@@ -233,7 +131,8 @@ static void history_print(uint16_t port)
 static bool same_verdict(bool client, const struct desc *d, struct frame *f, bool *passed)
 {
 	enum drop_reason why;
-	bool linux_says = router_passes(client, f), we_say = datapath_passes(client, f, &why);
+	bool linux_says = router_passes(&router, client, f, NULL),
+	     we_say = datapath_passes(client, f, &why);
 
 	assert_true(n_said < STEPS);
 	said[n_said].port = client ? d->sport : d->dport;
