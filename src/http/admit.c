@@ -14,20 +14,20 @@
  * Connections wait in two queues, one for clients that call themselves nodes and one for all others, and are served by turns:
  * so the API keeps its share. A turn of the loop spends a bounded time on handshakes. When more nodes wait than can be served in
  * queue_ms, the next ones are told in the clear, before any TLS, when to come back: slots are given out at the rate at which
- * handshakes are being done, so that the queue neither runs empty nor over. Front's thread.
+ * handshakes can be done, so that the queue neither runs empty nor over. Front's thread.
  */
 
-#define TURN_NS (4 * NS_PER_MS) /* twice this is what a request may wait behind a storm */
+#define TURN_NS                                                                                    \
+	(4 * NS_PER_MS) /* of handshakes in a turn of the loop: what a request may wait behind a storm */
+#define HELLOS_NS (3 * NS_PER_MS) /* of taking and turning away clients */
 #define QUEUE_MIN 64u
 #define OTHERS_MAX 2048u /* clients without ALPN of a node that wait; more are closed */
-#define SHAKING_OLD_NS (2 * NS_PER_S) /* one that takes longer makes room for others */
-#define WINDOW_NS (200 * NS_PER_MS)
-#define WINDOW_MIN 16u	 /* handshakes; fewer say nothing */
-#define RATE_FIRST 500.0 /* before anything is known */
-#define RATE_MIN 20.0
-#define SPREAD 1.1 /* slots come a little faster than they can be served: nobody always comes */
-#define SLOT_MAX_NS (60 * NS_PER_S) /* beyond it: anywhere in the second half of it */
-#define PEEK_BYTES 1024		    /* of a ClientHello; ALPN comes in the first few hundred */
+#define SHAKING_OLD_NS (5 * NS_PER_S) /* one that takes longer makes room for others */
+#define ONE_FIRST_NS (2 * NS_PER_MS)  /* a handshake, before any has been measured */
+#define ONE_WEIGHT 16		      /* of the past */
+#define LOOP_SHARE 0.85		      /* of a front's time that handshakes may have */
+#define SLOT_MAX_NS (60 * NS_PER_S)   /* beyond it: anywhere in the second half of it */
+#define PEEK_BYTES 1024		      /* of a ClientHello; ALPN comes in the first few hundred */
 
 /* ---- queues ---- */
 
@@ -81,31 +81,15 @@ static struct admit_kind *kind_of(struct conn *c)
 
 /* ---- come-back times ---- */
 
-static void measure(struct admit *a, int64_t now)
+/* Handshakes a second. What a client makes us wait for is not in it, what other processes take from us is. */
+static double rate_of(const struct admit *a)
 {
-	int64_t dt = now - a->window_ns;
-	double rate;
-
-	if (!a->nodes.n && !a->others.n)
-		a->window_busy = false;
-	if (dt < WINDOW_NS)
-		return;
-	if (a->window_done >= WINDOW_MIN) {
-		/* Idle at times: then the time that one takes tells, less what else the loop has to do. */
-		rate = a->window_busy ? (double)a->window_done * (double)NS_PER_S / (double)dt :
-					0.7 * (double)a->window_done * (double)NS_PER_S /
-						(double)MAX_OF(a->window_spent_ns, (int64_t)1);
-		a->rate = MAX_OF((a->rate + rate) / 2, RATE_MIN);
-	}
-	a->window_ns = now;
-	a->window_spent_ns = 0;
-	a->window_done = 0;
-	a->window_busy = true;
+	return LOOP_SHARE * (double)NS_PER_S / (double)a->one_ns;
 }
 
 static uint32_t come_back_ms(struct admit *a, int64_t now)
 {
-	int64_t drained_ns = (int64_t)((double)a->nodes.n / a->rate / 2 * (double)NS_PER_S);
+	int64_t drained_ns = (int64_t)((double)a->nodes.n / rate_of(a) / 2 * (double)NS_PER_S);
 	uint32_t random;
 
 	a->next_slot_ns = MAX_OF(a->next_slot_ns, now + drained_ns);
@@ -114,14 +98,13 @@ static uint32_t come_back_ms(struct admit *a, int64_t now)
 		return (uint32_t)(SLOT_MAX_NS / NS_PER_MS / 2) +
 		       random % (uint32_t)(SLOT_MAX_NS / NS_PER_MS / 2);
 	}
-	a->next_slot_ns += (int64_t)((double)NS_PER_S / (a->rate * SPREAD));
+	a->next_slot_ns += (int64_t)((double)NS_PER_S / rate_of(a));
 	return (uint32_t)((a->next_slot_ns - now) / NS_PER_MS) + 1;
 }
 
 /* What the client has sent is taken, so that the close is no reset. */
-static void turn_away(struct conn *c)
+static void turn_away(struct front *f, int fd)
 {
-	struct front *f = c->front;
 	uint32_t ms = come_back_ms(&f->admit, clock_mono_ns());
 	char text[192];
 	int n = snprintf(text, sizeof(text),
@@ -130,24 +113,22 @@ static void turn_away(struct conn *c)
 			 (ms + 999) / 1000, ms);
 
 	f->admit.n_refused++;
-	(void)recv(c->fd, f->scratch, sizeof(f->scratch), MSG_DONTWAIT); /* both only help */
-	(void)send(c->fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
-	conn_drop(c);
+	(void)recv(fd, f->scratch, sizeof(f->scratch), MSG_DONTWAIT); /* both only help */
+	(void)send(fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static bool queue_is_full(const struct conn *c)
+static bool nodes_full(const struct front *f)
 {
-	const struct admit *a = &c->front->admit;
-	unsigned max = (unsigned)(a->rate * c->server->c.queue_ms / 1000);
+	unsigned max = (unsigned)(rate_of(&f->admit) * f->server->c.queue_ms / 1000);
 
-	return c->is_node ? a->nodes.n >= MAX_OF(max, QUEUE_MIN) : a->others.n >= OTHERS_MAX;
+	return f->admit.nodes.n >= MAX_OF(max, QUEUE_MIN);
 }
 
 /* A ClientHello (RFC 8446 section 4.1.2) whose ALPN (RFC 7301) lists the WebSocket's protocol. Believing a liar costs nothing but a
  * place in the other queue. */
-static bool calls_itself_node(const struct conn *c, const char *bytes, size_t size)
+static bool calls_itself_node(const struct front *f, const char *bytes, size_t size)
 {
-	const char *name = c->server->c.ws_protocol;
+	const char *name = f->server->c.ws_protocol;
 	char entry[64];
 
 	if (!name || strlen(name) >= sizeof(entry) || size < 6 || bytes[0] != 0x16 || bytes[5] != 1)
@@ -157,26 +138,69 @@ static bool calls_itself_node(const struct conn *c, const char *bytes, size_t si
 	return memmem(bytes, size, entry, 1 + strlen(name)) != NULL;
 }
 
-void admit_hello(struct conn *c)
+static int64_t hello_time(struct admit *a, int64_t from_ns)
+{
+	int64_t now = clock_mono_ns();
+
+	a->hellos_ns += now - from_ns;
+	return now;
+}
+
+/* 1: a node, 0: another, -EAGAIN: nothing has come, other < 0: gone. */
+static int peek(const struct front *f, int fd)
 {
 	char bytes[PEEK_BYTES];
-	ssize_t n = recv(c->fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
 
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-		conn_drop(c);
-		return;
-	}
+	if (n == 0)
+		return -ECONNRESET;
 	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	return calls_itself_node(f, bytes, (size_t)n);
+}
+
+bool admit_may_take(struct front *f)
+{
+	return f->admit.hellos_ns < HELLOS_NS;
+}
+
+bool admit_turns_away(struct front *f, int fd, int64_t *since_ns)
+{
+	bool away = nodes_full(f) && peek(f, fd) == 1;
+
+	if (away)
+		turn_away(f, fd);
+	*since_ns = hello_time(&f->admit, *since_ns);
+	return away;
+}
+
+static void take_hello(struct conn *c)
+{
+	struct front *f = c->front;
+	int rc = peek(f, c->fd);
+
+	if (rc == -EAGAIN)
 		return;
-	c->is_node = calls_itself_node(c, bytes, (size_t)n);
-	if (queue_is_full(c) && c->is_node) {
-		turn_away(c);
-	} else if (queue_is_full(c)) {
+	c->is_node = rc == 1;
+	if (rc < 0 || (rc == 0 && f->admit.others.n >= OTHERS_MAX)) {
+		conn_drop(c);
+	} else if (c->is_node && nodes_full(f)) {
+		turn_away(f, c->fd);
 		conn_drop(c);
 	} else {
 		c->state = CONN_QUEUED;
 		queue_add(kind_of(c), c);
 	}
+}
+
+void admit_hello(struct conn *c)
+{
+	int64_t start_ns = clock_mono_ns();
+
+	if (!admit_may_take(c->front)) /* the poll stays ready */
+		return;
+	take_hello(c);
+	(void)hello_time(&c->front->admit, start_ns);
 }
 
 /* ---- turns ---- */
@@ -237,10 +261,9 @@ void admit_turn(struct front *f)
 	int64_t now = clock_mono_ns();
 	struct conn *c;
 
-	measure(a, now);
-	a->spent_ns = 0;
 	while (admit_may_step(f) && (c = next_waiting(f, now)))
 		conn_start_tls(c);
+	a->spent_ns = a->hellos_ns = 0;
 	/* Who waits for room is woken by who leaves: that comes with an event, or by time. */
 	spin(f, may_start(f, &a->nodes) || may_start(f, &a->others));
 }
@@ -250,15 +273,18 @@ bool admit_may_step(struct front *f)
 	return f->admit.spent_ns < TURN_NS;
 }
 
-void admit_stepped(struct front *f, int64_t ns)
+void admit_stepped(struct conn *c, int64_t ns)
 {
-	f->admit.spent_ns += ns;
-	f->admit.window_spent_ns += ns;
+	c->shake_spent_ns += ns;
+	c->front->admit.spent_ns += ns;
 }
 
-void admit_done(struct front *f)
+void admit_done(struct conn *c)
 {
-	f->admit.window_done++;
+	struct front *f = c->front;
+	struct admit *a = &f->admit;
+
+	a->one_ns += (MAX_OF(c->shake_spent_ns, (int64_t)1000) - a->one_ns) / ONE_WEIGHT;
 	f->n_since_trim++;
 	f->shaken_ns = clock_mono_ns();
 }
@@ -311,7 +337,7 @@ void admit_init(struct front *f)
 {
 	struct admit *a = &f->admit;
 
-	*a = (struct admit){ .rate = RATE_FIRST, .window_ns = clock_mono_ns() };
+	*a = (struct admit){ .one_ns = ONE_FIRST_NS };
 	(void)uv_idle_init(f->loop, &a->spin); /* cannot fail */
 	a->spin.data = f;
 }

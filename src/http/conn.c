@@ -396,7 +396,6 @@ static void on_ssl_stop(struct conn *c, int n)
 static void shaken(struct conn *c)
 {
 	admit_shaking(c, false);
-	admit_done(c->front);
 	c->want_write_to_read = false;
 	c->has_cert = tls_client_cn(c->ssl, &c->server->c, c->cn, sizeof(c->cn));
 	if (SSL_get0_peer_certificate(c->ssl) && !c->has_cert) {
@@ -418,11 +417,13 @@ static void handshake(struct conn *c)
 	start_ns = clock_mono_ns();
 	ERR_clear_error();
 	n = SSL_do_handshake(c->ssl);
-	if (n == 1)
-		shaken(c);
-	else
+	if (n != 1)
 		on_ssl_stop(c, n);
-	admit_stepped(c->front, clock_mono_ns() - start_ns);
+	admit_stepped(c, clock_mono_ns() - start_ns);
+	if (n != 1)
+		return;
+	admit_done(c);
+	shaken(c);
 }
 
 /* From now on the connection costs memory for TLS. */

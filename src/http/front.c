@@ -15,7 +15,6 @@
 
 #define TRIM_HANDSHAKES 256u
 #define TRIM_QUIET_NS (2 * NS_PER_S)
-#define ACCEPT_BURST 64 /* connections per turn of the loop */
 #define OVER_LIMIT_MAX                                                                             \
 	64 /* connections beyond n_conns that are told 503; further ones are closed at once */
 
@@ -40,13 +39,18 @@ static void on_accept(uv_poll_t *handle, int status, int events)
 {
 	struct front *f = handle->data;
 	unsigned max = f->server->c.n_conns;
+	int64_t since_ns = clock_mono_ns();
 
-	for (unsigned i = 0; i < ACCEPT_BURST && !f->stopping; i++) {
+	while (admit_may_take(f) && !f->stopping) {
 		int fd = accept4(f->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE))
 			refuse_one(f);
 		if (fd < 0)
 			return;
+		if (admit_turns_away(f, fd, &since_ns)) {
+			close(fd);
+			continue;
+		}
 		if (atomic_load(&f->server->n_conns) >= max)
 			make_room(f);
 		unsigned n = atomic_load(&f->server->n_conns);

@@ -101,7 +101,7 @@ struct conn {
 	struct conn *idle_prev, *idle_next;   /* in the front's list of idle ones */
 	struct conn *queue_next;	      /* CONN_QUEUED */
 	struct conn *shake_prev, *shake_next; /* CONN_HANDSHAKE */
-	int64_t shake_ns;		      /* since then */
+	int64_t shake_ns, shake_spent_ns;     /* since then; of our time */
 	bool is_shaking, is_node; /* is_node: says so in its ALPN; nothing is believed of it */
 	struct wheel_node deadline;
 	uv_poll_t poll;
@@ -141,12 +141,9 @@ struct admit_kind {
 struct admit {
 	struct admit_kind nodes, others;
 	bool others_turn;
-	int64_t spent_ns;  /* in this turn of the loop */
-	int64_t window_ns; /* start of what is measured */
-	int64_t window_spent_ns;
-	unsigned window_done; /* handshakes that ended in it */
-	bool window_busy;     /* somebody waited all the time */
-	double rate;	      /* handshakes a second */
+	int64_t spent_ns;     /* in this turn of the loop */
+	int64_t hellos_ns;    /* of first bytes */
+	int64_t one_ns;	      /* what a handshake takes, averaged */
 	int64_t next_slot_ns; /* when the next one that is turned away should come back */
 	uint64_t n_refused;
 	uv_idle_t spin; /* while somebody waits, the loop does not sleep */
@@ -229,10 +226,13 @@ void conn_start_tls(struct conn *c); /* its turn has come */
 void admit_init(struct front *f);
 void admit_end(struct front *f, void (*closed)(uv_handle_t *handle)); /* closes one handle */
 void admit_hello(struct conn *c);     /* the first bytes are there: queues, or turns away */
+bool admit_may_take(struct front *f); /* false: this turn has taken enough clients */
+/* A new client that is turned away at once: the caller closes fd. *since_ns moves on. */
+bool admit_turns_away(struct front *f, int fd, int64_t *since_ns);
 bool admit_may_step(struct front *f); /* false: this turn has done enough handshaking */
-void admit_stepped(struct front *f, int64_t ns);
+void admit_stepped(struct conn *c, int64_t ns);
 void admit_shaking(struct conn *c, bool on); /* in TLS from now on; no more */
-void admit_done(struct front *f);	     /* a handshake has ended well */
+void admit_done(struct conn *c);	     /* a handshake has ended well */
 void admit_forget(struct conn *c);	     /* the connection goes */
 void admit_turn(struct front *f);	     /* once per turn of the loop */
 
