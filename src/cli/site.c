@@ -241,36 +241,6 @@ static int node_status(struct cli *c, struct err *e)
 	return 0;
 }
 
-static int enrol(struct cli *c, struct err *e)
-{
-	struct strbuf url CLEANUP(strbuf_done) = { 0 };
-	json_t *site CLEANUP(json_freep) = NULL;
-	json_t *body CLEANUP(json_freep) = NULL;
-	json_t *answer CLEANUP(json_freep) = NULL;
-	json_t *token;
-	long long minutes = 0;
-	int rc = cli_number(c, "expires", 60, 60 * 24 * 30, &minutes, e);
-
-	if (rc == 0)
-		rc = client_find(c->client, "demarc", "/v1/sites", "sites", "site",
-				 c->positionals[0], &site, e);
-	if (rc < 0)
-		return rc;
-	strbuf_addf(&url, "/v1/sites/%s/enrolment_tokens", json_str(site, "id"));
-	body = json_pack("{s:{s:s, s:I}}", "enrolment_token", "node_name", c->positionals[1],
-			 "expires_in", (json_int_t)(minutes * 60));
-	rc = client_call(c->client, "POST", "demarc", strbuf_cstr(&url), body, &answer, e);
-	if (rc < 0)
-		return rc;
-	token = json_object_get(answer, "enrolment_token");
-	if (c->json)
-		print_json(token);
-	else
-		printf("On the node, within %lld minutes, once:\n\n  demarc-node enrol %s\n",
-		       minutes, json_str(token, "token"));
-	return 0;
-}
-
 static int status(struct cli *c, struct err *e)
 {
 	static const struct column health[] = {
@@ -326,10 +296,6 @@ static const struct cli_option set_options[] = {
 	{ "name", "NAME", "new name" },
 	{ NULL, NULL, NULL },
 };
-static const struct cli_option enrol_options[] = {
-	{ "expires", "MINUTES", "life of the token (60)" },
-	{ NULL, NULL, NULL },
-};
 static const struct cli_option event_options[] = {
 	{ "limit", "N", "how many, newest first (50)" },
 	{ NULL, NULL, NULL },
@@ -344,8 +310,6 @@ const struct command site_commands[] = {
 	{ "site set", "SITE", "Say where the nodes of a site send flow records (IPFIX)", site_set,
 	  site_options, false },
 	{ "site delete", "SITE", "Delete a site that has no nodes", site_delete, NULL, false },
-	{ "enrol", "SITE NODE", "Make a one-time token with which a node joins the site", enrol,
-	  enrol_options, false },
 	{ "events", "", "Show what happened at the sites", events, event_options, false },
 	{ NULL, NULL, NULL, NULL, NULL, false },
 };

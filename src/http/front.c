@@ -74,6 +74,16 @@ static void on_finished(struct exchange *x)
 	conn_process(c);
 }
 
+static void front_take_ctx(struct front *f)
+{
+	SSL_CTX *next = atomic_exchange(&f->next_ctx, NULL);
+
+	if (!next)
+		return;
+	SSL_CTX_free(f->ctx); /* connections hold it until they end */
+	f->ctx = next;
+}
+
 static void on_wake(uv_async_t *handle)
 {
 	struct front *f = handle->data;
@@ -87,6 +97,7 @@ static void on_wake(uv_async_t *handle)
 		finished = x->next;
 		on_finished(x);
 	}
+	front_take_ctx(f);
 	if (atomic_load(&f->stop_asked) && !f->stopping)
 		front_begin_stop(f);
 	if (atomic_load(&f->end_asked) && !f->finishing)

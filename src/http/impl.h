@@ -174,6 +174,7 @@ struct front {
 	bool has_loop, has_thread, is_open, is_told;
 	bool stopping, drained, finishing;
 	atomic_bool stop_asked, end_asked;
+	_Atomic(SSL_CTX *) next_ctx; /* of a reload; the front takes it */
 	/* under the pool's lock */
 	struct exchange_list finished;
 	struct exchange *notices; /* their workers have read from the pipe */

@@ -18,9 +18,9 @@
 
 #define PEM_MAX (64u << 10)
 #define CSR_MAX (16u << 10)
-#define CN_MAX 64	       /* RFC 5280: ub-common-name */
-#define BACKDATE_S (24 * 3600) /* a premises' clock may be behind before it has the time */
-#define MIN_SECURITY_BITS 112  /* NIST SP 800-57: RSA 2048, P-224 and better */
+#define CN_MAX 64 /* RFC 5280: ub-common-name */
+#define BACKDATE_S PKI_BACKDATE_S
+#define MIN_SECURITY_BITS 112 /* NIST SP 800-57: RSA 2048, P-224 and better */
 #define MAX_KEY_BITS                                                                               \
 	8192 /* checking a signature of a larger key costs more than a client should be able to ask for */
 

@@ -10,6 +10,9 @@
 #include "base/err.h"
 #include "base/str.h"
 
+/* Certificates begin so many seconds before they are made: a premises' clock may be behind before it has the time. */
+#define PKI_BACKDATE_S (24 * 3600)
+
 /* Makes a key and a self-signed CA certificate. Files are written 0600 (key) and 0644 (certificate), atomically. */
 WARN_UNUSED int pki_make_ca(const char *cert_file, const char *key_file, const char *cn,
 			    unsigned days, struct err *e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/impl.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -234,6 +235,38 @@ uint16_t http_server_port(const struct http_server *s)
 
 /* ---- stop: every front loses its connections; then the workers end; then the fronts do ---- */
 
+static void free_ctxs(SSL_CTX *const *all, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		SSL_CTX_free(all[i]);
+}
+
+int http_server_reload(struct http_server *s, struct err *e)
+{
+	SSL_CTX *all[HTTP_FRONTS_MAX] = { 0 };
+	unsigned n = s->c.n_fronts;
+	int rc = 0;
+
+	if (s->c.ticket_file && unlink(s->c.ticket_file) < 0 && errno != ENOENT)
+		return err_errno(e, errno, "remove %s", s->c.ticket_file);
+	for (unsigned i = 0; rc == 0 && i < n; i++) {
+		rc = tls_server_new(&s->c, &all[i], e);
+		if (rc == 0 && i == 0 && s->c.ticket_file)
+			rc = tls_tickets_load(all[i], s->c.ticket_file, e);
+		if (rc == 0 && i > 0)
+			rc = tls_share_tickets(all[0], all[i], e);
+	}
+	if (rc < 0) {
+		free_ctxs(all, n);
+		return rc;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		SSL_CTX_free(atomic_exchange(&s->fronts[i].next_ctx, all[i]));
+		front_wake(&s->fronts[i]);
+	}
+	return 0;
+}
+
 void http_server_stop(struct http_server *s, unsigned grace_ms, void (*stopped)(void *ctx), void *ctx)
 {
 	if (s->stopping)
@@ -277,6 +310,7 @@ void http_server_free(struct http_server *s)
 		close_fdp(&s->fronts[i].listen_fd);
 		close_fdp(&s->fronts[i].spare_fd);
 		SSL_CTX_free(s->fronts[i].ctx);
+		SSL_CTX_free(atomic_load(&s->fronts[i].next_ctx));
 	}
 	free(s->fronts);
 	config_done(&s->c);

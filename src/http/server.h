@@ -97,6 +97,8 @@ WARN_UNUSED int http_ws_send(struct http_ws *ws, const void *data, size_t size);
 size_t http_ws_queued_bytes(const struct http_ws *ws);
 void http_ws_close(struct http_ws *ws, uint16_t code, const char *reason);
 unsigned http_ws_front(const struct http_ws *ws); /* 0..n_fronts-1; valid in open() */
+/* Of the client's certificate, in hex. Valid in open(). */
+WARN_UNUSED bool http_ws_client_serial(const struct http_ws *ws, char *ret, size_t size);
 
 #define HTTP_FRONTS_MAX 16u
 
@@ -140,6 +142,9 @@ struct http_config {
 WARN_UNUSED int http_server_start(uv_loop_t *loop, const struct http_config *c,
 				  struct http_server **ret, struct err *e);
 uint16_t http_server_port(const struct http_server *s);
+/* Certificate, key and client CAs are read again; connections that are there keep theirs, tickets end. Any thread. On an error
+ * everything stays as it was. */
+WARN_UNUSED int http_server_reload(struct http_server *s, struct err *e);
 /* Stops accepting, lets requests in progress finish (at most grace_ms), closes all. Loop thread. */
 void http_server_stop(struct http_server *s, unsigned grace_ms, void (*stopped)(void *ctx), void *ctx);
 void http_server_free(struct http_server *s);

@@ -212,5 +212,14 @@ bool tls_client_cn(SSL *ssl, const struct http_config *c, char *ret, size_t size
 
 	if (!cert || !c->client_ca_file || SSL_get_verify_result(ssl) != X509_V_OK)
 		return false;
+	if (X509_cmp_current_time(X509_get0_notAfter(cert)) <= 0) /* a ticket outlives nothing */
+		return false;
 	return !is_refused(c, cert) && cert_cn(cert, ret, size);
+}
+
+bool tls_client_serial(SSL *ssl, char *ret, size_t size)
+{
+	X509 *cert = SSL_get0_peer_certificate(ssl);
+
+	return cert && cert_serial(cert, ret, size);
 }

@@ -18,6 +18,8 @@ WARN_UNUSED int tls_tickets_load(SSL_CTX *ctx, const char *file, struct err *e);
 /* Subject CN of the verified client certificate into the arena-less buffer. Returns false when there is none, or it has no
  * (or an over-long) CN. Asks is_revoked again: a resumed session skips the verification. */
 bool tls_client_cn(SSL *ssl, const struct http_config *c, char *ret, size_t size);
+/* Its serial number as pki_sign_client() gave it. */
+bool tls_client_serial(SSL *ssl, char *ret, size_t size);
 /* Error queue of this thread as a fault. */
 WARN_UNUSED int tls_fail(struct err *e, const char *what);
 

@@ -5,6 +5,8 @@
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 
+#include "http/tls.h"
+
 /* The node channel: upgrade, messages, close. Source: RFC 6455. Front's thread. */
 
 #define CLOSE_MS 5000 /* for our close frame to leave when the peer reads slowly */
@@ -201,6 +203,11 @@ size_t http_ws_queued_bytes(const struct http_ws *ws)
 unsigned http_ws_front(const struct http_ws *ws)
 {
 	return ws->conn->front->index;
+}
+
+bool http_ws_client_serial(const struct http_ws *ws, char *ret, size_t size)
+{
+	return tls_client_serial(ws->conn->ssl, ret, size);
 }
 
 void http_ws_close(struct http_ws *ws, uint16_t code, const char *reason)

@@ -9,11 +9,14 @@
 #include "base/str.h"
 #include "base/types.h"
 #include "base/yaml_tree.h"
+#include "link/url.h"
 
 #define PUBLIC_NAMES_MAX 32
 #define CONFIG_MAX_BYTES 65536
 #define WORKERS_MAX 64
 #define TUNNEL_ID_MAX 0xffffffu /* 24 bits: what VXLAN and Geneve have */
+#define CERT_DAYS_MAX 3650
+#define MORE_HUBS_MAX 7
 
 struct setting {
 	const char *name, *arg, *help;					/* arg NULL: takes none */
@@ -74,6 +77,31 @@ static int set_heartbeat(struct config *c, const char *value, struct err *e)
 
 	c->hub.heartbeat_s = (unsigned)n;
 	return rc;
+}
+
+static int set_cert_days(struct config *c, const char *value, struct err *e)
+{
+	uint64_t n = 0;
+	int rc = set_number("cert-days", value, 1, CERT_DAYS_MAX, &n, e);
+
+	c->hub.cert_days = (unsigned)n;
+	return rc;
+}
+
+static int add_more_hub(struct config *c, const char *value, struct err *e)
+{
+	const char **urls = (const char **)c->hub.more_hubs;
+	struct url u;
+
+	if (url_parse(str_of(value), &u, NULL) < 0)
+		return err_set(e, FAULT_BAD_REQUEST, "other-hub",
+			       "--other-hub needs a URL as https://hub.example:8443, not '%.60s'.",
+			       value);
+	if (c->hub.n_more_hubs == MORE_HUBS_MAX)
+		return err_set(e, FAULT_BAD_REQUEST, "other-hub", "More than %d other hubs.",
+			       MORE_HUBS_MAX);
+	urls[c->hub.n_more_hubs++] = arena_strdup(c->arena, value);
+	return 0;
 }
 
 static int set_workers(struct config *c, const char *value, struct err *e)
@@ -186,6 +214,9 @@ static const struct setting settings[] = {
 	  set_tenant_network_type },
 	{ "tunnel-ids", "MIN:MAX", "numbers for networks of tunnel types (default 1:16777215)",
 	  set_tunnel_ids },
+	{ "cert-days", "N", "life of a node's certificate in days (default 30)", set_cert_days },
+	{ "other-hub", "URL",
+	  "another hub of this cloud that nodes may fall back on; may be repeated", add_more_hub },
 	{ "config", "FILE", "YAML file with these settings by their long names", NULL },
 	{ "log-level", "LEVEL", "debug, info, warn or error (default info)", set_log_level },
 	{ "help", NULL, "show this text", set_help },
@@ -334,12 +365,14 @@ int config_read(int argc, char **argv, struct config *ret, struct err *e)
 				     .n_fronts = fronts_default(),
 				     .tenant_network_type = "local",
 				     .tunnel_id_min = 1,
-				     .tunnel_id_max = TUNNEL_ID_MAX } };
+				     .tunnel_id_max = TUNNEL_ID_MAX,
+				     .cert_days = 30 } };
 	int rc;
 
 	c.arena = arena_new(1 << 20);
 	c.hub.public_names = c.arena ? arena_alloc(c.arena, PUBLIC_NAMES_MAX * sizeof(char *)) : NULL;
-	rc = c.hub.public_names ?
+	c.hub.more_hubs = c.arena ? arena_alloc(c.arena, MORE_HUBS_MAX * sizeof(char *)) : NULL;
+	rc = c.hub.public_names && c.hub.more_hubs ?
 		     read_argv(&c, argc, argv, true, e) :
 		     err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the configuration");
 	if (rc == 0)

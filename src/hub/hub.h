@@ -15,6 +15,7 @@
 
 struct sessions; /* hub/session.h: connected nodes */
 struct rest;	 /* hub/rest_impl.h: routes and the workers' store connections */
+struct certs;	 /* hub/cert.h: certificates of nodes, and who is refused */
 struct auth;	 /* hub/identity/auth.h: who may use a token */
 struct module;
 
@@ -25,7 +26,10 @@ struct hub_config {
 	const char *const *public_names; /* "hub.example", "192.0.2.1": certificate SANs; the first one is in the catalog */
 	size_t n_public_names;
 	unsigned n_workers;
-	unsigned n_fronts;    /* loops that hold connections */
+	unsigned n_fronts;	      /* loops that hold connections */
+	unsigned cert_days;	      /* life of a node's certificate */
+	const char *const *more_hubs; /* URLs of other hubs, told to nodes after our own */
+	size_t n_more_hubs;
 	unsigned heartbeat_s; /* 0: by the number of nodes */
 	const char *tenant_network_type; /* of a network that does not say: "local", "vxlan", "gre", "geneve" */
 	uint32_t tunnel_id_min, tunnel_id_max; /* numbers given to networks of a tunnel type */
@@ -35,11 +39,11 @@ struct hub {
 	const struct hub_config *config; /* constant after start */
 	struct store *store;		 /* any thread opens its own db */
 	uv_loop_t *loop;		 /* main thread only: the first front's */
-	struct http_server *http;	 /* main thread only */
+	struct http_server *http;	 /* main thread only, but for a reload */
 	struct sessions *sessions;	 /* thread-safe entry points in hub/session.h */
+	struct certs *certs;		 /* thread-safe */
 	struct token_keys *token_keys;	 /* constant after start */
 	char *ca_cert, *ca_key, *server_cert, *server_key, *image_dir; /* paths; constant after start */
-	char ca_fingerprint[65];				       /* hex sha256 */
 	char *public_url;					       /* "https://name:port" */
 	struct rest *rest;					       /* constant after start */
 	struct auth *auth;					       /* thread-safe */

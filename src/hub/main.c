@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "base/log.h"
+#include "hub/cert.h"
 #include "hub/config.h"
 #include "hub/identity/auth.h"
 #include "hub/modules.h"
@@ -111,6 +112,7 @@ static int listen_on_port(struct hub *h, struct err *e)
 		.ws_path = LINK_PATH,
 		.ws_protocol = LINK_PROTOCOL,
 		.ws = &session_ws_ops,
+		.is_revoked = certs_is_refused,
 		.front_starts = session_front_starts,
 		.front_ends = session_front_ends,
 		.ws_max_message_bytes = LINK_FRAME_MAX,
@@ -137,11 +139,15 @@ static int start(struct run *run, struct err *e)
 	if (rc == 0)
 		rc = rest_new(h, hub_modules, hub_n_modules, h->config->n_workers, &h->rest, e);
 	if (rc == 0)
+		rc = certs_new(h, &h->certs, e);
+	if (rc == 0)
 		rc = sessions_new(h, &h->sessions, e);
 	if (rc == 0)
 		rc = listen_on_port(h, e);
 	if (rc == 0)
 		rc = setup_finish(h, &run->setup, http_server_port(h->http), &clouds, e);
+	if (rc == 0)
+		rc = certs_publish(h, e);
 	if (rc < 0)
 		return rc;
 	log_info("hub_started", "version=%s port=%u url=%s data_dir=%s clouds_yaml=%s first_start=%s",
@@ -165,6 +171,7 @@ static void finish(struct run *run)
 	uv_run(h->loop, UV_RUN_DEFAULT);
 	sessions_free(h->sessions);
 	rest_free(h->rest);
+	certs_free(h->certs);
 	auth_free(h->auth);
 	store_close(h->store);
 	setup_done(h, &run->setup);

@@ -267,6 +267,7 @@ static int on_open(void *ctx, struct http_ws *ws, struct str cn, struct str peer
 	list_add(f, x);
 	x->heartbeat_ms = SESSION_HEARTBEAT_MAX_MS;
 	wheel_set(&f->wheel, &x->silence, ms_of(x->opened_ns) + SESSION_HELLO_MS);
+	session_cert_open(s, x);
 	*ret_user = x;
 	return 0;
 }
@@ -308,6 +309,7 @@ static void on_close(void *ctx, struct http_ws *ws, void *user)
 	list_remove(x->front, x);
 	queue_clear(&x->control);
 	queue_clear(&x->bulk);
+	free(x->new_serial);
 	free(x);
 }
 
@@ -375,6 +377,7 @@ void session_hello_done(struct sessions *s, struct session *x, const struct hell
 	send_hub_hello(s, x, r);
 	if (!nothing_to_tell(x, r))
 		session_intent_push(s, x, r->node_revision, r->resync);
+	session_cert_up(s, x);
 }
 
 static void send_report_ack(struct sessions *s, struct session *x, uint64_t seq)
@@ -403,6 +406,10 @@ static void take_post(struct session_front *f, struct post *p)
 	case POST_CHUNK:
 		x->n_chunks--;
 		session_send_bytes(s, x, p->data, p->size, true);
+		break;
+	case POST_CERT:
+		x->cert_pending = false;
+		session_send_bytes(s, x, p->data, p->size, false);
 		break;
 	case POST_SEND:
 		session_send_bytes(s, x, p->data, p->size, false);
@@ -505,8 +512,10 @@ static void on_tick(uv_timer_t *timer)
 		push_seen(s, &f->gone, 0);
 	if (is_due(now, SESSION_SEEN_MS, &f->last_seen_ns))
 		flush_seen(f);
-	if (f->index == 0 && is_due(now, SESSION_SWEEP_MS, &s->last_sweep_ns))
+	if (f->index == 0 && is_due(now, SESSION_SWEEP_MS, &s->last_sweep_ns)) {
 		job_thread_push(&s->reader, job_new(JOB_SWEEP, 0, ""));
+		job_thread_push(&s->cert, job_new(JOB_CERT_SWEEP, 0, ""));
+	}
 }
 
 /* ---- life ---- */
@@ -583,6 +592,8 @@ int sessions_new(struct hub *h, struct sessions **ret, struct err *e)
 		rc = job_thread_start(&s->reader, s, 64, session_reader_run, e);
 	if (rc >= 0)
 		rc = job_thread_start(&s->bulk, s, 1, session_bulk_run, e);
+	if (rc >= 0)
+		rc = job_thread_start(&s->cert, s, 64, session_cert_run, e);
 	if (rc < 0) {
 		sessions_free(s);
 		return rc;
@@ -598,6 +609,7 @@ void sessions_free(struct sessions *s)
 	job_thread_stop(&s->store);
 	job_thread_stop(&s->reader);
 	job_thread_stop(&s->bulk);
+	job_thread_stop(&s->cert);
 	if (s->hub->sessions == s)
 		s->hub->sessions = NULL;
 	for (unsigned i = 0; i < HTTP_FRONTS_MAX; i++)

@@ -46,6 +46,7 @@ static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame 
 		refuse(s, x, "the node id is not that of the certificate");
 		return;
 	}
+	session_cert_hello(s, x, (*f)->node_hello);
 	if (session_hello_try(x->front->db, x->node_id, x->peer, (*f)->node_hello, &result)) {
 		session_hello_done(s, x, &result);
 		return;
@@ -115,6 +116,14 @@ static void take_goodbye(struct sessions *s, struct session *x, Demarc__V1__Fram
 	session_goodbye(s, x, "goodbye", 0);
 }
 
+static void take_cert_request(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
+{
+	const char *reason = session_cert_request(s, x, f);
+
+	if (reason)
+		refuse(s, x, reason);
+}
+
 static const struct {
 	Demarc__V1__Frame__BodyCase body;
 	bool before_hello;
@@ -128,6 +137,7 @@ static const struct {
 	{ DEMARC__V1__FRAME__BODY_REPORT, false, take_report },
 	{ DEMARC__V1__FRAME__BODY_CHUNK_REQUEST, false, take_chunk_request },
 	{ DEMARC__V1__FRAME__BODY_CALL_RESULT, false, take_call_result },
+	{ DEMARC__V1__FRAME__BODY_CERT_REQUEST, false, take_cert_request },
 };
 
 int session_take_frame(struct sessions *s, struct session *x, Demarc__V1__Frame *take)

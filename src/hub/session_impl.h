@@ -10,6 +10,7 @@
  *   store thread    hello, reports, acks, last seen: batches of writes    session_store.c, session_report.c
  *   reader thread   deltas and snapshots of intent                        session_intent.c
  *   bulk thread     chunks of image files                                 session_chunk.c
+ *   cert thread     certificates of nodes                                 session_cert.c
  *   any thread      session_wake, session_drop, session_call              session_call.c
  *
  * A session is named by its serial, which names its front too, outside of that thread: it may be gone when an answer comes, and
@@ -54,13 +55,16 @@
 /* ---- jobs: work for a thread ---- */
 
 enum job_kind {
-	JOB_HELLO,  /* store */
-	JOB_REPORT, /* store */
-	JOB_ACK,    /* store */
-	JOB_SEEN,   /* store */
-	JOB_INTENT, /* reader */
-	JOB_SWEEP,  /* reader */
-	JOB_CHUNK,  /* bulk */
+	JOB_HELLO,	  /* store */
+	JOB_REPORT,	  /* store */
+	JOB_ACK,	  /* store */
+	JOB_SEEN,	  /* store */
+	JOB_INTENT,	  /* reader */
+	JOB_SWEEP,	  /* reader */
+	JOB_CHUNK,	  /* bulk */
+	JOB_CERT_REQUEST, /* cert */
+	JOB_CERT_USED,	  /* cert */
+	JOB_CERT_SWEEP,	  /* cert */
 };
 
 struct hello_result {
@@ -80,8 +84,8 @@ struct job {
 	bool full;		   /* INTENT: send everything */
 	struct hello_result hello; /* HELLO: result */
 	int64_t now_us;		   /* wall clock when the frame came */
-	char *seen;		   /* SEEN: owned; JSON list of node ids */
-	struct err err;		   /* result of a store job */
+	char *seen;	/* owned. SEEN: node ids, a line each; CERT_USED: serial number */
+	struct err err; /* result of a store job */
 	int rc;
 };
 struct job *job_new(enum job_kind kind, uint64_t serial, const char *node_id);
@@ -112,6 +116,7 @@ enum post_kind {
 	POST_SEND,  /* bytes for the session */
 	POST_CHUNK, /* bytes, behind control frames */
 	POST_ACKED, /* report stored: ReportAck follows */
+	POST_CERT,  /* bytes: the answer to a certificate request */
 	POST_CLOSE, /* goodbye with text, retry_after_ms */
 };
 struct post {
@@ -163,6 +168,9 @@ struct session {
 	unsigned n_reports, n_chunks; /* with the threads */
 	bool hello_pending;	      /* with the store thread */
 	struct out_queue control, bulk;
+	char *new_serial;  /* owned; of a certificate that is seen for the first time */
+	bool cert_pending; /* with the certificates' thread */
+	bool trust_stale;  /* the node is to be told what to trust */
 	/* under sessions.lock */
 	struct session *next_up; /* chain of the table */
 	bool is_up;
@@ -202,7 +210,7 @@ struct sessions {
 	struct hub *hub;
 	struct session_front fronts[HTTP_FRONTS_MAX];
 	int64_t last_sweep_ns; /* first front's */
-	struct job_thread store, reader, bulk;
+	struct job_thread store, reader, bulk, cert;
 	atomic_uint n_up; /* in the table */
 
 	pthread_mutex_t lock; /* below */
@@ -248,5 +256,13 @@ void session_post_frame(struct sessions *s, uint64_t serial, enum post_kind kind
 			const Demarc__V1__Frame *f);
 void session_post_close(struct sessions *s, uint64_t serial, const char *reason,
 			uint32_t retry_after_ms);
+
+/* session_cert.c: thread of the session's front; the last one is the certificates' thread. */
+void session_cert_open(struct sessions *s, struct session *x);
+void session_cert_hello(struct sessions *s, struct session *x, const Demarc__V1__NodeHello *h);
+void session_cert_up(struct sessions *s, struct session *x);
+/* Returns why the node is refused, or NULL; takes the frame over. */
+const char *session_cert_request(struct sessions *s, struct session *x, Demarc__V1__Frame **f);
+void session_cert_run(struct job_thread *t, struct job *list);
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/types.h"
 #include "http/pki.h"
+#include "hub/cert.h"
 #include "hub/identity/token.h"
 #include "hub/rest.h"
 #include "hub/setup_clouds.h"
@@ -178,7 +179,7 @@ static int make_server_cert(struct hub *h, struct err *e)
 }
 
 /* The server's certificate follows its names; the CA, which nodes trust, stays. */
-static int check_server_cert(struct hub *h, const struct setup *s, struct err *e)
+static int check_server_cert(struct hub *h, bool first, struct err *e)
 {
 	CLEANUP(free_charp) char *want = names_text(h);
 	CLEANUP(free_charp) char *path = path_of(h, "server.names");
@@ -189,10 +190,17 @@ static int check_server_cert(struct hub *h, const struct setup *s, struct err *e
 
 	if (!want || !path)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a certificate");
-	if (!s->first && file_read(path, 65536, &have, &size, &ignored) == 0 && strcmp(have, want) == 0)
+	if (!first && file_read(path, 65536, &have, &size, &ignored) == 0 && strcmp(have, want) == 0)
 		return 0;
 	rc = make_server_cert(h, e);
 	return rc < 0 ? rc : file_write_atomic(path, 0644, str_of(want), e);
+}
+
+int setup_server_cert(struct hub *h, struct err *e)
+{
+	int rc = remove_file(h, "server.names", e); /* a crash from here on makes the next start do it */
+
+	return rc < 0 ? rc : check_server_cert(h, false, e);
 }
 
 static int make_paths(struct hub *h, struct err *e)
@@ -224,9 +232,9 @@ int setup_files(struct hub *h, struct setup *s, struct err *e)
 	if (rc == 0 && s->first)
 		rc = pki_make_ca(h->ca_cert, h->ca_key, "demarc hub CA", CERT_DAYS, e);
 	if (rc == 0)
-		rc = check_server_cert(h, s, e);
+		rc = ca_recover(h, e);
 	if (rc == 0)
-		rc = pki_fingerprint(h->ca_cert, h->ca_fingerprint, e);
+		rc = check_server_cert(h, s->first, e);
 	if (rc < 0)
 		return rc;
 	keys = path_of(h, "token-keys");

@@ -91,6 +91,10 @@ void client_lost(struct link_client *l, const char *reason)
 	}
 	l->said_hello = false;
 	intent_parts_clear(&l->parts);
+	if (l->config_stale) {
+		l->config_stale = false;
+		client_kill(l);
+	}
 	schedule_dial(l);
 	l->ops.down(l->ctx, reason);
 }
@@ -398,14 +402,62 @@ static int copy_hubs(struct link_client *l, const struct link_client_config *c, 
 		       err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the channel");
 }
 
+static void free_hubs(char **hubs, size_t n)
+{
+	for (size_t i = 0; hubs && i < n; i++)
+		free(hubs[i]);
+	free(hubs);
+}
+
+static void wipe(char *config)
+{
+	if (config)
+		explicit_bzero(config, strlen(config));
+	free(config);
+}
+
+int link_client_reload(struct link_client *l, const struct link_client_config *c, struct err *e)
+{
+	struct link_client fresh = { 0 };
+	int rc = copy_hubs(&fresh, c, e);
+
+	if (rc == 0)
+		rc = config_text(&fresh, c, e);
+	if (rc < 0) {
+		free_hubs(fresh.hubs, fresh.n_hubs);
+		return rc;
+	}
+	for (size_t i = 0; i < fresh.n_hubs; i++) /* the one in use stays the one that is asked first */
+		if (strcmp(fresh.hubs[i], l->hubs[l->hub]) == 0)
+			fresh.hub = i;
+	free_hubs(l->hubs, l->n_hubs);
+	wipe(l->config);
+	l->hubs = fresh.hubs;
+	l->n_hubs = fresh.n_hubs;
+	l->hub = fresh.hub;
+	l->config = fresh.config;
+	if (l->state == LINK_WAITING)
+		client_kill(l);
+	else
+		l->config_stale = l->child_running;
+	return 0;
+}
+
+void link_client_hang_up(struct link_client *l, const char *reason)
+{
+	if (l->state == LINK_UP || l->state == LINK_DIALLING)
+		hang_up(l, reason);
+}
+
+const char *link_client_hub(const struct link_client *l)
+{
+	return l->hubs[l->hub];
+}
+
 static void client_free(struct link_client *l)
 {
-	for (size_t i = 0; i < l->n_hubs; i++)
-		free(l->hubs[i]);
-	free(l->hubs);
-	if (l->config)
-		explicit_bzero(l->config, strlen(l->config));
-	free(l->config);
+	free_hubs(l->hubs, l->n_hubs);
+	wipe(l->config);
 	strbuf_done(&l->in);
 	intent_parts_clear(&l->parts);
 	close_fdp(&l->netlink_fd);

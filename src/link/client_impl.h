@@ -35,7 +35,8 @@ struct link_client {
 	void *ctx;
 	char **hubs;
 	size_t n_hubs, hub, n_tried;
-	char *config; /* JSON for the child, with the key */
+	char *config;	   /* JSON for the child, with the key */
+	bool config_stale; /* the child that runs has another one: it goes with its connection */
 
 	enum link_state state;
 	uint32_t gen;

@@ -7,7 +7,10 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <time.h>
 
+#include "base/clock.h"
+#include "http/pki.h"
 #include "link/link.h"
 
 struct dial_tls {
@@ -71,6 +74,22 @@ static int call_itself_node(struct dial_tls *t, struct err *e)
 		       ssl_err(e, "ALPN");
 }
 
+/*
+ * A machine without a battery starts in the past, and would find every hub's certificate not yet valid. It is at least as late as when
+ * its own certificate was made.
+ */
+static void raise_clock(struct dial_tls *t, X509 *own)
+{
+	struct tm tm;
+	time_t least;
+
+	if (ASN1_TIME_to_tm(X509_get0_notBefore(own), &tm) != 1)
+		return;
+	least = timegm(&tm) + PKI_BACKDATE_S;
+	if (clock_wall_us() / 1000000 < least)
+		X509_VERIFY_PARAM_set_time(SSL_CTX_get0_param(t->ctx), least);
+}
+
 static int use_identity(struct dial_tls *t, const struct dial_config *c, struct err *e)
 {
 	BIO *cert_bio = bio_of(c->cert_pem), *key_bio = bio_of(c->key_pem);
@@ -79,6 +98,8 @@ static int use_identity(struct dial_tls *t, const struct dial_config *c, struct 
 	bool ok = cert && key && SSL_CTX_use_certificate(t->ctx, cert) == 1 &&
 		  SSL_CTX_use_PrivateKey(t->ctx, key) == 1 && SSL_CTX_check_private_key(t->ctx) == 1;
 
+	if (ok)
+		raise_clock(t, cert);
 	X509_free(cert);
 	EVP_PKEY_free(key);
 	BIO_free(cert_bio);

@@ -12,6 +12,7 @@
 #include "http/pki.h"
 #include "link/dial.h"
 #include "link/identity.h"
+#include "link/renew.h"
 #include "link/token.h"
 
 /*
@@ -25,15 +26,17 @@
 
 /* ---- key and request ---- */
 
-static int load_csr(const struct identity_paths *p, char **ret, struct err *e)
+/* A node that comes back keeps the key in use until the answer is there. */
+static int load_csr(const struct identity_paths *p, bool again, char **ret, struct err *e)
 {
+	const char *key = again ? p->renew_key : p->key, *kept = again ? p->renew_csr : p->csr;
 	size_t size;
 	int rc;
 
-	if (access(p->key, R_OK) == 0 && access(p->csr, R_OK) == 0)
-		return file_read(p->csr, PEM_MAX, ret, &size, e);
-	rc = pki_make_csr(p->key, "demarc-node", ret, e);
-	return rc < 0 ? rc : file_write_atomic(p->csr, 0600, str_of(*ret), e);
+	if (access(key, R_OK) == 0 && access(kept, R_OK) == 0)
+		return file_read(kept, PEM_MAX, ret, &size, e);
+	rc = pki_make_csr(key, "demarc-node", ret, e);
+	return rc < 0 ? rc : file_write_atomic(kept, 0600, str_of(*ret), e);
 }
 
 /* ---- HTTP: one request, one answer, connection closed ---- */
@@ -104,24 +107,40 @@ struct exchange {
 	char *ca_pem; /* the CA that the token named, as the hub presented it */
 };
 
-static int exchange(const struct enrol_token *t, const char *url, const char *csr,
-		    struct exchange *ret, struct err *e)
+struct ask {
+	const struct enrol_token *token;
+	const char *url, *proxy, *csr;
+	const char *node_id; /* of a node that comes back; NULL: a new one */
+};
+
+static int open_hub(const struct ask *a, struct dial_tls *tls, const struct url *u,
+		    int64_t deadline, struct dial **ret, struct err *e)
+{
+	struct url proxy;
+	int rc = a->proxy ? url_parse_authority(str_of(a->proxy), &proxy, e) : 0;
+
+	return rc < 0 ? rc : dial_open(tls, u, a->proxy ? &proxy : NULL, deadline, -1, ret, e);
+}
+
+static int exchange(const struct ask *a, struct exchange *ret, struct err *e)
 {
 	CLEANUP(dial_tls_freep) struct dial_tls *tls = NULL;
 	CLEANUP(dial_closep) struct dial *d = NULL;
 	CLEANUP(strbuf_done) struct strbuf answer = { 0 };
-	CLEANUP(json_freep) json_t *o = json_pack("{s:s, s:s}", "secret", t->secret, "csr", csr);
+	CLEANUP(json_freep)
+	json_t *o = json_pack("{s:s, s:s, s:s*}", "secret", a->token->secret, "csr", a->csr,
+			      "node_id", a->node_id);
 	CLEANUP(free_charp) char *body = o ? json_text(o) : NULL;
-	struct dial_config c = { .pin_sha256 = t->ca_sha256 };
+	struct dial_config c = { .pin_sha256 = a->token->ca_sha256 };
 	int64_t deadline = clock_mono_ns() + ENROL_TIMEOUT_MS * NS_PER_MS;
 	struct url u;
-	int rc = body ? url_parse(str_of(url), &u, e) :
+	int rc = body ? url_parse(str_of(a->url), &u, e) :
 			err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the request");
 
 	if (rc == 0)
 		rc = dial_tls_new(&c, &tls, e);
 	if (rc == 0)
-		rc = dial_open(tls, &u, NULL, deadline, -1, &d, e);
+		rc = open_hub(a, tls, &u, deadline, &d, e);
 	if (rc == 0)
 		rc = dial_pinned_pem(d, &ret->ca_pem, e);
 	if (rc == 0)
@@ -134,14 +153,13 @@ static int exchange(const struct enrol_token *t, const char *url, const char *cs
 /* ---- storing ---- */
 
 /* The certificate must fit the key, or the node would be locked out with its token used up. */
-static int check_certificate(const struct identity_paths *p, const char *ca, const char *cert,
-			     struct err *e)
+static int check_certificate(const char *key_file, const char *ca, const char *cert, struct err *e)
 {
 	CLEANUP(dial_tls_freep) struct dial_tls *tls = NULL;
 	CLEANUP(free_charp) char *key = NULL;
 	struct dial_config c = { .ca_pem = str_of(ca), .cert_pem = str_of(cert) };
 	size_t size;
-	int rc = file_read(p->key, PEM_MAX, &key, &size, e);
+	int rc = file_read(key_file, PEM_MAX, &key, &size, e);
 
 	if (rc < 0)
 		return rc;
@@ -167,10 +185,41 @@ static json_t *hub_list(const json_t *answer, const char *url)
 	return list;
 }
 
-static int store(const struct identity_paths *p, const struct exchange *x, const char *url,
-		 struct err *e)
+/* What the hub says is to be trusted, when it leads to what the token named; else that alone. */
+static const char *ca_of(const struct exchange *x)
 {
-	CLEANUP(json_freep) json_t *identity = NULL;
+	const char *all = json_str(x->answer, "ca");
+
+	return all && strstr(all, x->ca_pem) ? all : x->ca_pem;
+}
+
+static char *identity_text(const struct exchange *x, const char *node_id, const char *site_id,
+			   const char *url)
+{
+	const char *trust = json_str(x->answer, "trust");
+	CLEANUP(json_freep)
+	json_t *o = json_pack("{s:s, s:s, s:s, s:o}", "node_id", node_id, "site_id", site_id,
+			      "trust", trust && strlen(trust) == 64 ? trust : "", "hub_urls",
+			      hub_list(x->answer, url));
+
+	return o ? json_text(o) : NULL;
+}
+
+/* For a node that comes back, certificate and key change together, and then count as in use. */
+static int store_certificate(const struct link_enrolment *n, const struct identity_paths *p,
+			     const char *cert, struct err *e)
+{
+	int rc;
+
+	if (!n->again)
+		return file_write_atomic(p->cert, 0600, str_of(cert), e);
+	rc = renew_store(n->state_dir, cert, e);
+	return rc < 0 ? rc : renew_confirm(n->state_dir, e);
+}
+
+static int store(const struct link_enrolment *n, const struct identity_paths *p,
+		 const struct exchange *x, const char *url, struct err *e)
+{
 	CLEANUP(free_charp) char *text = NULL;
 	const char *node_id, *site_id, *cert;
 	int rc = json_need_str(x->answer, "node_id", &node_id, e);
@@ -180,48 +229,73 @@ static int store(const struct identity_paths *p, const struct exchange *x, const
 	if (rc == 0)
 		rc = json_need_str(x->answer, "certificate", &cert, e);
 	if (rc == 0)
-		rc = check_certificate(p, x->ca_pem, cert, e);
+		rc = check_certificate(n->again ? p->renew_key : p->key, ca_of(x), cert, e);
 	if (rc < 0)
 		return err_wrap(e, "the hub's answer is not usable");
-	identity = json_pack("{s:s, s:s, s:o}", "node_id", node_id, "site_id", site_id, "hub_urls",
-			     hub_list(x->answer, url));
-	text = identity ? json_text(identity) : NULL;
+	text = identity_text(x, node_id, site_id, url);
 	if (!text)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the identity");
-	rc = file_write_atomic(p->ca, 0600, str_of(x->ca_pem), e);
+	rc = file_write_atomic(p->ca, 0600, str_of(ca_of(x)), e);
 	if (rc == 0)
-		rc = file_write_atomic(p->cert, 0600, str_of(cert), e);
+		rc = store_certificate(n, p, cert, e);
 	if (rc == 0)
 		rc = file_write_atomic(p->identity, 0600, str_of(text), e);
+	if (rc == 0 && unlink(p->renew_csr) < 0 && errno != ENOENT)
+		rc = err_errno(e, errno, "remove %s", p->renew_csr);
+	return rc;
+}
+
+/* Whether the node is enrolled, and as whom. */
+static int check_before(const struct link_enrolment *n, const struct identity_paths *p,
+			struct link_identity *id, struct err *e)
+{
+	bool is_enrolled = access(p->identity, F_OK) == 0;
+
+	if (is_enrolled && !n->again)
+		return err_set(e, FAULT_CONFLICT, NULL,
+			       "this node is enrolled already; %s says where", p->identity);
+	return is_enrolled ? link_identity_load(n->state_dir, id, e) : 0;
+}
+
+int link_enrol_as(const struct link_enrolment *n, struct err *e)
+{
+	CLEANUP(link_identity_done) struct link_identity id = { 0 };
+	CLEANUP(free_charp) char *csr = NULL;
+	struct link_enrolment as = *n;
+	struct exchange x = { 0 };
+	struct identity_paths p;
+	struct enrol_token t;
+	struct ask a = { .token = &t, .proxy = n->proxy };
+	int rc = enrol_token_parse(str_of(n->token), &t, e);
+
+	if (rc == 0)
+		rc = identity_paths(n->state_dir, &p, e);
+	if (rc == 0)
+		rc = dir_make(n->state_dir, 0700, e);
+	if (rc == 0)
+		rc = check_before(n, &p, &id, e);
+	if (rc < 0)
+		return rc;
+	as.again = *id.node_id != '\0'; /* a new disk: the token alone says which node this is */
+	a.url = n->hub_url ? n->hub_url : t.url;
+	a.node_id = as.again ? id.node_id : NULL;
+	rc = load_csr(&p, as.again, &csr, e);
+	a.csr = csr;
+	if (rc == 0)
+		rc = exchange(&a, &x, e);
+	if (rc == 0)
+		rc = store(&as, &p, &x, a.url, e);
+	json_decref(x.answer);
+	free(x.ca_pem);
+	explicit_bzero(&t, sizeof(t));
 	return rc;
 }
 
 int link_enrol(const char *state_dir, const char *token, const char *hub_url_override, struct err *e)
 {
-	CLEANUP(free_charp) char *csr = NULL;
-	struct exchange x = { 0 };
-	struct identity_paths p;
-	struct enrol_token t;
-	const char *url;
-	int rc = enrol_token_parse(str_of(token), &t, e);
+	const struct link_enrolment n = { .state_dir = state_dir,
+					  .token = token,
+					  .hub_url = hub_url_override };
 
-	if (rc == 0)
-		rc = identity_paths(state_dir, &p, e);
-	if (rc == 0)
-		rc = dir_make(state_dir, 0700, e);
-	if (rc < 0)
-		return rc;
-	if (access(p.identity, F_OK) == 0)
-		return err_set(e, FAULT_CONFLICT, NULL,
-			       "this node is enrolled already; %s says where", p.identity);
-	url = hub_url_override ? hub_url_override : t.url;
-	rc = load_csr(&p, &csr, e);
-	if (rc == 0)
-		rc = exchange(&t, url, csr, &x, e);
-	if (rc == 0)
-		rc = store(&p, &x, url, e);
-	json_decref(x.answer);
-	free(x.ca_pem);
-	explicit_bzero(&t, sizeof(t));
-	return rc;
+	return link_enrol_as(&n, e);
 }

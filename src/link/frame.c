@@ -56,6 +56,13 @@ static const struct kind_row kinds[] = {
 	{ DEMARC__V1__FRAME__BODY_CALL, false, true, "call" },
 	{ DEMARC__V1__FRAME__BODY_CALL_RESULT, true, false, "call_result" },
 	{ DEMARC__V1__FRAME__BODY_GOODBYE, true, true, "goodbye" },
+	{ DEMARC__V1__FRAME__BODY_TRUST, false, true, "trust" },
+	{ DEMARC__V1__FRAME__BODY_CERT_REQUEST, true, false, "cert_request" },
+	{ DEMARC__V1__FRAME__BODY_CERT_ISSUED, false, true, "cert_issued" },
+	{ DEMARC__V1__FRAME__BODY_STREAM_OPEN, false, true, "stream_open" },
+	{ DEMARC__V1__FRAME__BODY_STREAM_DATA, true, true, "stream_data" },
+	{ DEMARC__V1__FRAME__BODY_STREAM_WINDOW, true, true, "stream_window" },
+	{ DEMARC__V1__FRAME__BODY_STREAM_CLOSE, true, true, "stream_close" },
 };
 
 static const struct kind_row *kind_find(const Demarc__V1__Frame *f)

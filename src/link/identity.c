@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -24,6 +25,10 @@ int identity_paths(const char *state_dir, struct identity_paths *ret, struct err
 		{ ret->cert, "cert.pem" },
 		{ ret->key, "key.pem" },
 		{ ret->csr, "csr.pem" },
+		{ ret->current, "node.pem" },
+		{ ret->next, "node-next.pem" },
+		{ ret->renew_key, "renew.key" },
+		{ ret->renew_csr, "renew.csr" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -69,6 +74,7 @@ static int load(const char *state_dir, struct link_identity *id, struct err *e)
 	CLEANUP(json_freep) json_t *o = NULL;
 	CLEANUP(free_charp) char *text = NULL;
 	struct identity_paths p;
+	bool renewed;
 	size_t size;
 	int rc = identity_paths(state_dir, &p, e);
 
@@ -84,9 +90,14 @@ static int load(const char *state_dir, struct link_identity *id, struct err *e)
 		rc = load_hubs(json_object_get(o, "hub_urls"), id, e);
 	if (rc < 0)
 		return rc;
+	if (json_str(o, "trust"))
+		(void)str_copy(id->trust_digest, sizeof(id->trust_digest),
+			       str_of(json_str(o, "trust")));
+	renewed = access(p.current, R_OK) == 0;
 	id->ca_file = strdup(p.ca);
-	id->cert_file = strdup(p.cert);
-	id->key_file = strdup(p.key);
+	id->cert_file = strdup(renewed ? p.current : p.cert);
+	id->key_file = strdup(renewed ? p.current : p.key);
+	id->next_file = access(p.next, R_OK) == 0 ? strdup(p.next) : NULL;
 	return id->ca_file && id->cert_file && id->key_file ?
 		       0 :
 		       err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the identity");
@@ -112,5 +123,6 @@ void link_identity_done(struct link_identity *id)
 	free(id->ca_file);
 	free(id->cert_file);
 	free(id->key_file);
+	free(id->next_file);
 	*id = (struct link_identity){ 0 };
 }

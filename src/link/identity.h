@@ -13,6 +13,8 @@ struct identity_paths {
 	char identity[IDENTITY_PATH_SIZE]; /* JSON: node_id, site_id, hub_urls; there only once enrolment is complete */
 	char ca[IDENTITY_PATH_SIZE], cert[IDENTITY_PATH_SIZE], key[IDENTITY_PATH_SIZE],
 		csr[IDENTITY_PATH_SIZE];
+	char current[IDENTITY_PATH_SIZE], next[IDENTITY_PATH_SIZE], renew_key[IDENTITY_PATH_SIZE],
+		renew_csr[IDENTITY_PATH_SIZE]; /* link/renew.h */
 };
 /* Fault BAD_REQUEST: state_dir is too long. */
 WARN_UNUSED int identity_paths(const char *state_dir, struct identity_paths *ret, struct err *e);

@@ -50,6 +50,13 @@ WARN_UNUSED int link_client_start(uv_loop_t *loop, const struct link_client_conf
 /* Encodes and queues. -ENOTCONN while down (the caller resends after up: everything is level-triggered), -ENOBUFS
  * when 4 MiB wait, -EMSGSIZE past LINK_FRAME_MAX. */
 WARN_UNUSED int link_client_send(struct link_client *l, const Demarc__V1__Frame *f);
+/* What the next connection uses; the one that is there goes on. */
+WARN_UNUSED int link_client_reload(struct link_client *l, const struct link_client_config *c,
+				   struct err *e);
+/* Ends the connection; the next attempt follows. */
+void link_client_hang_up(struct link_client *l, const char *reason);
+/* The hub that is dialled or connected. */
+const char *link_client_hub(const struct link_client *l);
 bool link_client_is_up(const struct link_client *l);
 void link_client_stop(struct link_client *l); /* ends the child, by pid; frees */
 
@@ -72,6 +79,15 @@ int link_child_main(void);
 WARN_UNUSED int link_enrol(const char *state_dir, const char *token, const char *hub_url_override,
 			   struct err *e);
 
+/* The same with all its choices. A token may also be given as the URL that `demarc enrol` prints. */
+struct link_enrolment {
+	const char *state_dir, *token;
+	const char *hub_url; /* instead of the token's; NULL: none */
+	const char *proxy;   /* "host:port" of an HTTP CONNECT proxy; NULL: none */
+	bool again; /* the node is enrolled, and gets a certificate for the identity that it has */
+};
+WARN_UNUSED int link_enrol_as(const struct link_enrolment *n, struct err *e);
+
 /* What enrolment stored: read by the node at start. Strings belong to the struct. */
 struct link_identity {
 	char node_id[40];
@@ -79,6 +95,8 @@ struct link_identity {
 	char *hub_urls[8];
 	size_t n_hub_urls;
 	char *ca_file, *cert_file, *key_file;
+	char *next_file; /* a certificate with its key that has not been used yet; NULL: none */
+	char trust_digest[65]; /* "": none */
 };
 WARN_UNUSED int link_identity_load(const char *state_dir, struct link_identity *ret, struct err *e);
 void link_identity_done(struct link_identity *id);

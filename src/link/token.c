@@ -44,6 +44,8 @@ int enrol_token_parse(struct str text, struct enrol_token *ret, struct err *e)
 	int size = -1;
 
 	text = str_trim(text);
+	if (str_starts(text, STR("https://")))
+		(void)str_cut(text, '#', &text);
 	if (str_starts(text, PREFIX))
 		size = decode((struct str){ text.ptr + PREFIX.len, text.len - PREFIX.len }, json);
 	if (size < 0 || json_parse((struct str){ json, (size_t)size }, &o, NULL) < 0)

@@ -11,11 +11,13 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "node/calls.h"
+#include "node/cert.h"
 #include "node/report.h"
 
 /* What this release understands beyond the base of the schema; behaviour is chosen by these names. */
 static const char *const features[] = { "intent-digest", "chunk-resume", "chain-hold",
-					"trace-follow",	 "acl",		 "native" };
+					"trace-follow",	 "acl",		 "native",
+					"cert-renew" };
 
 static char *text(const char *s)
 {
@@ -70,6 +72,7 @@ static void send_hello(struct node *n)
 	h.intent_digest = digest;
 	h.inventory = &inv;
 	h.last_report_seq = reports_last_seq(n);
+	h.trust_digest = n->identity->trust_digest;
 	f.body_case = DEMARC__V1__FRAME__BODY_NODE_HELLO;
 	f.node_hello = &h;
 	if (link_client_send(n->link, &f) < 0)
@@ -131,8 +134,8 @@ static void on_up(void *ctx)
 
 static void on_down(void *ctx, const char *reason)
 {
-	(void)ctx;
 	log_limited(LOG_INFO_, "link_down", "reason=\"%s\"", reason);
+	cert_link_down(ctx);
 }
 
 static void on_hub_hello(struct node *n, const Demarc__V1__HubHello *h)
@@ -142,6 +145,7 @@ static void on_hub_hello(struct node *n, const Demarc__V1__HubHello *h)
 		 (unsigned long long)intent_revision(n->intent), h->resync);
 	reports_link_up(n, h->report_seq);
 	images_link_up(n->images);
+	cert_link_up(n);
 	node_kick(n);
 }
 
@@ -168,6 +172,17 @@ static void on_frame(void *ctx, const Demarc__V1__Frame *f)
 	case DEMARC__V1__FRAME__BODY_GOODBYE:
 		log_limited(LOG_INFO_, "hub_goodbye", "reason=\"%.200s\"", f->goodbye->reason);
 		return;
+	case DEMARC__V1__FRAME__BODY_TRUST:
+		cert_trust(n, f->trust);
+		return;
+	case DEMARC__V1__FRAME__BODY_CERT_ISSUED:
+		cert_issued(n, f->cert_issued);
+		return;
+	case DEMARC__V1__FRAME__BODY_STREAM_OPEN:
+	case DEMARC__V1__FRAME__BODY_STREAM_DATA:
+	case DEMARC__V1__FRAME__BODY_STREAM_WINDOW:
+	case DEMARC__V1__FRAME__BODY_STREAM_CLOSE:
+	case DEMARC__V1__FRAME__BODY_CERT_REQUEST:
 	case DEMARC__V1__FRAME__BODY_NODE_HELLO:
 	case DEMARC__V1__FRAME__BODY_PING:
 	case DEMARC__V1__FRAME__BODY_PONG:
@@ -181,24 +196,43 @@ static void on_frame(void *ctx, const Demarc__V1__Frame *f)
 	}
 }
 
-int channel_start(struct node *n, const struct link_identity *id, struct err *e)
+static struct link_client_config settings(const struct node *n, const char *urls[static 8])
 {
-	static const struct link_client_ops ops = { on_up, on_frame, on_down };
-	const char *urls[8];
+	const struct link_identity *id = n->identity;
 	struct link_client_config c = {
 		.hub_urls = urls,
 		.ca_file = id->ca_file,
-		.cert_file = id->cert_file,
-		.key_file = id->key_file,
+		.cert_file = n->on_next ? id->next_file : id->cert_file,
+		.key_file = n->on_next ? id->next_file : id->key_file,
 		.user = n->cfg.user,
 		.proxy = *n->cfg.proxy ? n->cfg.proxy : NULL,
 	};
 
 	if (*n->cfg.hub)
 		urls[c.n_hub_urls++] = n->cfg.hub;
-	for (size_t i = 0; !*n->cfg.hub && i < id->n_hub_urls && i < ARRAY_LEN(urls); i++)
+	for (size_t i = 0; !*n->cfg.hub && i < id->n_hub_urls && i < 8; i++)
 		urls[c.n_hub_urls++] = id->hub_urls[i];
+	return c;
+}
+
+int channel_start(struct node *n, struct link_identity *id, struct err *e)
+{
+	static const struct link_client_ops ops = { on_up, on_frame, on_down };
+	struct link_client_config c;
+	const char *urls[8];
+
+	n->identity = id;
+	n->on_next = id->next_file != NULL;
+	c = settings(n, urls);
 	return link_client_start(&n->loop, &c, &ops, n, &n->link, e);
+}
+
+int channel_reload(struct node *n, struct err *e)
+{
+	const char *urls[8];
+	struct link_client_config c = settings(n, urls);
+
+	return link_client_reload(n->link, &c, e);
 }
 
 void channel_stop(struct node *n)

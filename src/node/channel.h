@@ -7,7 +7,9 @@
 #include "node/node.h"
 
 /* Dials the hub as the identity says; cfg.hub overrides the URLs. */
-WARN_UNUSED int channel_start(struct node *n, const struct link_identity *id, struct err *e);
+WARN_UNUSED int channel_start(struct node *n, struct link_identity *id, struct err *e);
+/* The next connection uses what the identity says now. */
+WARN_UNUSED int channel_reload(struct node *n, struct err *e);
 void channel_stop(struct node *n);
 /* Sends a ChunkRequest. -ENOTCONN: no link. */
 WARN_UNUSED int channel_ask_chunk(struct node *n, const char *image_id, uint64_t offset, uint32_t size);

@@ -31,6 +31,7 @@ static const struct {
 	ROW(user, "nobody"),
 	ROW(ipfix, ""),
 	ROW(ipfix_active, ""),
+	ROW(enrol_file, ""),
 #undef ROW
 };
 

@@ -13,7 +13,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/types.h"
+#include "link/backoff.h"
+#include "node/cert.h"
 #include "node/channel.h"
 #include "node/node.h"
 
@@ -21,14 +25,15 @@
 
 static const char usage_text[] =
 	"Usage: demarc-node run [OPTION]...\n"
-	"       demarc-node enrol TOKEN [OPTION]...\n"
+	"       demarc-node enrol TOKEN|URL|FILE [--again] [OPTION]...\n"
 	"       demarc-node purge [OPTION]...\n"
 	"\n"
 	"The agent of demarc at a customer's premises: runs network functions, wires them and\n"
 	"steers traffic through them as the hub's intent says. It listens on nothing.\n"
 	"\n"
 	"  run      reconcile until SIGTERM; functions and traffic go on without the agent\n"
-	"  enrol    get this node's certificate with a one-time token\n"
+	"  enrol    get this node's certificate with a one-time token, the URL that holds it,\n"
+	"           or a zero-touch file\n"
 	"  purge    remove every container, namespace, interface, pin and mount of this node\n"
 	"\n"
 	"  --config FILE        settings in YAML; flags override them\n"
@@ -40,6 +45,8 @@ static const char usage_text[] =
 	"                       HOOK: auto (default: XDP where the NIC can), tc, xdp\n"
 	"  --hub URL            instead of the hubs that enrolment stored\n"
 	"  --proxy HOST:PORT    reach the hub through an HTTP CONNECT proxy\n"
+	"  --enrol-file FILE    run: enrol with this zero-touch file first, if not enrolled yet\n"
+	"  --again              enrol: this node is enrolled and comes back, as who it is\n"
 	"  --user NAME          user of the process that talks to the network (nobody)\n"
 	"  --runtime COMMAND    OCI runtime (runc)\n"
 	"  --ipfix ADDR[:PORT]  collectors of flow records, with commas; UDP port 4739\n"
@@ -47,17 +54,26 @@ static const char usage_text[] =
 	"  --debug              log more\n"
 	"  --help, --version\n";
 
-enum option_id { OPT_CONFIG = 256, OPT_NIC, OPT_DEBUG, OPT_HELP, OPT_VERSION, OPT_SCALAR };
+enum option_id {
+	OPT_CONFIG = 256,
+	OPT_NIC,
+	OPT_DEBUG,
+	OPT_AGAIN,
+	OPT_HELP,
+	OPT_VERSION,
+	OPT_SCALAR
+};
 
 /* Flags that set one configuration key: val is OPT_SCALAR + index of the key. */
-static const char *const scalar_keys[] = { "state_dir", "run_dir", "pin_dir",
-					   "hub",	"proxy",   "user",
-					   "runtime",	"ipfix",   "ipfix_active" };
+static const char *const scalar_keys[] = { "state_dir",	   "run_dir",	"pin_dir", "hub",
+					   "proxy",	   "user",	"runtime", "ipfix",
+					   "ipfix_active", "enrol_file" };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "nic", required_argument, NULL, OPT_NIC },
 	{ "debug", no_argument, NULL, OPT_DEBUG },
+	{ "again", no_argument, NULL, OPT_AGAIN },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "state-dir", required_argument, NULL, OPT_SCALAR },
@@ -69,6 +85,7 @@ static const struct option options[] = {
 	{ "runtime", required_argument, NULL, OPT_SCALAR + 6 },
 	{ "ipfix", required_argument, NULL, OPT_SCALAR + 7 },
 	{ "ipfix-active", required_argument, NULL, OPT_SCALAR + 8 },
+	{ "enrol-file", required_argument, NULL, OPT_SCALAR + 9 },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -76,6 +93,7 @@ struct args {
 	struct config cfg;
 	enum log_level level;
 	const char *command, *token;
+	bool again;
 };
 
 static int fail(const struct err *e)
@@ -120,6 +138,8 @@ static int parse_args(int argc, char **argv, struct args *a)
 			return usage();
 		if (opt == OPT_DEBUG)
 			a->level = LOG_DEBUG_;
+		else if (opt == OPT_AGAIN)
+			a->again = true;
 		else if (opt == OPT_NIC)
 			r = config_nic_add(&a->cfg, optarg, &e);
 		else if (opt >= OPT_SCALAR)
@@ -134,7 +154,7 @@ static int parse_args(int argc, char **argv, struct args *a)
 	return -1;
 }
 
-/* ---- run ---- */
+/* ---- signals ---- */
 
 static void on_signal(uv_signal_t *s, int signum)
 {
@@ -153,13 +173,79 @@ static void watch_signals(struct node *n)
 	(void)uv_signal_start(&n->sigint, on_signal, SIGINT);
 }
 
+/* ---- enrolment ---- */
+
+static int enrol_with(const struct args *a, const char *token, struct err *e)
+{
+	const struct link_enrolment n = {
+		.state_dir = a->cfg.state_dir,
+		.token = token,
+		.hub_url = *a->cfg.hub ? a->cfg.hub : NULL,
+		.proxy = *a->cfg.proxy ? a->cfg.proxy : NULL,
+		.again = a->again,
+	};
+
+	return link_enrol_as(&n, e);
+}
+
+static int enrol_by_file(const struct args *a, const char *path, struct err *e)
+{
+	CLEANUP(free_charp) char *token = NULL;
+	int r = enrol_file_token(path, &token, e);
+
+	if (r == 0)
+		r = enrol_with(a, token, e);
+	if (token)
+		explicit_bzero(token, strlen(token));
+	return r;
+}
+
+/* A token that will never be good again ends the waiting; a hub that is away does not. */
+static bool may_get_better(const struct err *e)
+{
+	return e->fault == FAULT_UNAVAILABLE || e->fault == FAULT_TIMEOUT ||
+	       e->fault == FAULT_PROTOCOL || e->fault == FAULT_NOT_FOUND;
+}
+
+static void pause_ms(uint32_t ms)
+{
+	const struct timespec t = { ms / 1000, (long)(ms % 1000) * NS_PER_MS };
+
+	(void)nanosleep(&t, NULL); /* a signal ends the program */
+}
+
+/* Zero touch: the machine was made elsewhere, and is switched on for the first time. Waits for its hub as long as it takes. */
+static int enrol_at_start(const struct args *a, struct err *e)
+{
+	char path[sizeof(a->cfg.state_dir) + sizeof("/identity.json")];
+	struct backoff b = { 0 };
+	uint32_t random;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "%s/identity.json", a->cfg.state_dir);
+	if (!*a->cfg.enrol_file || access(path, F_OK) == 0)
+		return 0;
+	while ((r = enrol_by_file(a, a->cfg.enrol_file, e)) < 0 && may_get_better(e)) {
+		log_limited(LOG_WARN_, "enrolment_waits", "reason=%s", LOGQ(e->msg));
+		random_bytes(&random, sizeof(random));
+		pause_ms(backoff_next_ms(&b, random, 0));
+	}
+	if (r == 0)
+		log_info("enrolled", "file=%s", LOGQ(a->cfg.enrol_file));
+	return r;
+}
+
+/* ---- run ---- */
+
 static int run(const struct args *a)
 {
 	static struct node n; /* static: large, and there is one */
 	struct link_identity id = { 0 };
 	struct err e = { 0 };
-	int r = link_identity_load(a->cfg.state_dir, &id, &e);
+	int r = enrol_at_start(a, &e);
 
+	if (r == 0)
+		r = link_identity_load(a->cfg.state_dir, &id, &e);
 	if (r < 0)
 		return fail(&e);
 	r = node_open(&n, &a->cfg, id.node_id, &e);
@@ -182,7 +268,8 @@ static int enrol(const struct args *a)
 
 	if (!a->token)
 		return usage();
-	if (link_enrol(a->cfg.state_dir, a->token, *a->cfg.hub ? a->cfg.hub : NULL, &e) < 0)
+	if ((strchr(a->token, '.') && access(a->token, F_OK) < 0 ? enrol_with :
+								   enrol_by_file)(a, a->token, &e) < 0)
 		return fail(&e);
 	(void)puts("enrolled");
 	return EXIT_SUCCESS;

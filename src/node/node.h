@@ -58,6 +58,10 @@ struct node {
 	struct exports *exports;
 	struct watching *watching; /* NULL: nobody watches packets */
 	struct link_client *link;
+	struct link_identity *identity; /* what enrolment and the hub left; NULL: no channel */
+	bool on_next;	   /* the connection uses a certificate that was not seen to work */
+	bool said_hello;   /* the hub, on this connection */
+	unsigned n_failed; /* attempts in a row without that */
 	uint64_t next_request;
 
 	uv_timer_t pass_timer, tick_timer;

@@ -42,11 +42,16 @@ static const struct route routes[] = {
 	{ HTTP_POST, "/sites/{id}/enrolment_tokens", enrol_token_create, 201, "demarc:enrolment" },
 	{ HTTP_DELETE, "/sites/{id}/enrolment_tokens/{token}", enrol_token_delete, 204,
 	  "demarc:enrolment" },
+	{ HTTP_GET, "/enrol", enrol_page, 200, "demarc:enrol", ROUTE_PUBLIC | ROUTE_NO_TX },
 	{ HTTP_POST, "/enrol", enrol_node, 201, "demarc:enrol", ROUTE_PUBLIC },
 	{ HTTP_GET, "/nodes", rest_list, 200, .resource = &node_resource },
 	{ HTTP_GET, "/nodes/{id}", rest_show, 200, .resource = &node_resource },
 	{ HTTP_PUT, "/nodes/{id}", rest_update, 200, .resource = &node_resource },
 	{ HTTP_DELETE, "/nodes/{id}", rest_delete, 204, .resource = &node_resource },
+	{ HTTP_POST, "/nodes/{id}/revoke", node_revoke, 204, "demarc:node:revoke", ROUTE_NO_BODY },
+	{ HTTP_GET, "/ca", ca_show, 200, "demarc:ca" },
+	{ HTTP_POST, "/ca/rotate", ca_start_rotation, 200, "demarc:ca", ROUTE_NO_BODY },
+	{ HTTP_POST, "/ca/retire", ca_end_rotation, 200, "demarc:ca", ROUTE_BODY_OPTIONAL },
 	{ HTTP_POST, "/nodes/{id}/trace", node_trace, 200, "demarc:trace", ROUTE_NO_TX },
 	{ HTTP_GET, "/nodes/{id}/status", node_status, 200, "demarc:node:status", ROUTE_NO_TX },
 	{ HTTP_GET, "/nodes/{id}/flows", node_flows, 200, "demarc:node:flows", ROUTE_NO_TX },
@@ -64,19 +69,13 @@ static const struct route routes[] = {
 };
 
 static const struct policy_rule policy[] = {
-	{ "demarc:health", WHO_ANYONE },
-	{ "demarc:enrol", WHO_ANYONE },
-	{ "demarc:enrolment", WHO_ADMIN },
-	{ "demarc:site:*", WHO_ADMIN },
-	{ "demarc:site:list", WHO_READER },
-	{ "demarc:site:show", WHO_READER },
-	{ "demarc:node:*", WHO_ADMIN },
-	{ "demarc:trace", WHO_ADMIN },
-	{ "demarc:metrics", WHO_ADMIN },
-	{ "demarc:binding", WHO_READER },
-	{ "demarc:chain", WHO_READER },
-	{ "demarc:event", WHO_READER },
-	{ 0 },
+	{ "demarc:health", WHO_ANYONE },    { "demarc:enrol", WHO_ANYONE },
+	{ "demarc:enrolment", WHO_ADMIN },  { "demarc:site:*", WHO_ADMIN },
+	{ "demarc:site:list", WHO_READER }, { "demarc:site:show", WHO_READER },
+	{ "demarc:node:*", WHO_ADMIN },	    { "demarc:ca", WHO_ADMIN },
+	{ "demarc:trace", WHO_ADMIN },	    { "demarc:metrics", WHO_ADMIN },
+	{ "demarc:binding", WHO_READER },   { "demarc:chain", WHO_READER },
+	{ "demarc:event", WHO_READER },	    { 0 },
 };
 
 const struct module site_module = {

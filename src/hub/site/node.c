@@ -10,6 +10,7 @@ static const struct attr attrs[] = {
 	{ "site_name", NULL, ATTR_ANY, 0 },
 	{ "state", NULL, ATTR_ANY, 0 },
 	{ "enabled", "enabled", ATTR_BOOL, ATTR_UPDATE | ATTR_FILTER },
+	{ "revoked", "revoked", ATTR_BOOL, ATTR_FILTER },
 	{ "release", "release", ATTR_STR, ATTR_FILTER | ATTR_SORT },
 	{ "features", "features", ATTR_LIST, 0 },
 	{ "inventory", "inventory", ATTR_OBJ, 0 },
@@ -66,18 +67,15 @@ static int check_update(struct req *r, const json_t *old, json_t *changes, struc
 	return rc > 0 ? err_set(e, FAULT_CONFLICT, "name", "A node named %s exists.", name) : rc;
 }
 
-static void drop_session(struct hub *h, void *arg)
-{
-	session_drop(h, arg, "revoked");
-}
-
 /* What is gone with a node: its uplinks lose their NIC, chains and tokens forget it. Servers are not lost silently. */
 static int forget(struct req *r, const char *id, struct err *e)
 {
 	static const char *const sql[] = {
 		"UPDATE port SET node_id = NULL, status = 'DOWN' WHERE node_id = ?",
 		"UPDATE sfc_port_chain SET node_id = NULL, status = NULL WHERE node_id = ?",
-		"DELETE FROM enrol_token WHERE node_id = ?",
+		"DELETE FROM enrol_token WHERE node_id = ?1 AND uses_max = 1",
+		"DELETE FROM enrol_token WHERE for_node_id = ?",
+		"DELETE FROM enrol_use WHERE node_id = ?",
 	};
 	int rc = 0;
 
@@ -86,7 +84,7 @@ static int forget(struct req *r, const char *id, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
-/* Deletion revokes: a certificate whose node is not there is refused at its next hello, and the connection it has is closed. */
+/* Deletion revokes: the certificate is refused in the next handshake, and the connection is closed. */
 static int deleting(struct req *r, const json_t *row, struct err *e)
 {
 	const char *id = json_str(row, "id");
@@ -98,8 +96,11 @@ static int deleting(struct req *r, const json_t *row, struct err *e)
 			       json_str(row, "name"), (long long)n);
 	if (rc >= 0)
 		rc = forget(r, id, e);
-	if (rc >= 0 && req_after_commit(r, drop_session, arena_strdup(r->arena, id)) < 0)
-		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
+	if (rc >= 0)
+		rc = node_refuse(r, id, e);
+	if (rc >= 0)
+		rc = audit(r->db, NULL, "node_deleted", NULL, e, "%s deleted the node %s",
+			   audit_who(r), json_str(row, "name"));
 	return rc < 0 ? rc : 0;
 }
 
@@ -111,7 +112,11 @@ static int expand(struct req *r, json_t *row, struct err *e)
 			     json_str(row, "site_id"));
 
 	json_object_set_new(row, "site_name", site ? json_string(site) : json_null());
-	json_object_set_new(row, "state", json_string(up ? "up" : seen ? "down" : "enrolled"));
+	json_object_set_new(row, "state",
+			    json_string(json_is_true(json_object_get(row, "revoked")) ? "revoked" :
+					up					      ? "up" :
+					seen					      ? "down" :
+											"enrolled"));
 	json_object_set_new(row, "in_step",
 			    json_boolean(json_int(row, "intent_revision", 0) ==
 					 json_int(row, "acked_revision", -1)));

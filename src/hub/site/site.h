@@ -12,6 +12,21 @@ int enrol_token_create(struct req *r, struct err *e);
 int enrol_token_list(struct req *r, struct err *e);
 int enrol_token_delete(struct req *r, struct err *e);
 int enrol_node(struct req *r, struct err *e);
+int enrol_page(struct req *r, struct err *e);
+/* revoke.c */
+int node_revoke(struct req *r, struct err *e);
+/* The node, or the certificates that it has, are refused from the commit on; the node may come back. */
+WARN_UNUSED int node_refuse(struct req *r, const char *node_id, struct err *e);
+WARN_UNUSED int node_refuse_serials(struct req *r, const char *node_id, struct err *e);
+WARN_UNUSED int node_allow(struct req *r, const char *node_id, struct err *e);
+/* ca_routes.c */
+int ca_show(struct req *r, struct err *e);
+int ca_start_rotation(struct req *r, struct err *e);
+int ca_end_rotation(struct req *r, struct err *e);
+/* audit.c: an event of the hub's own, in the open transaction. node_id and resource may be NULL. */
+WARN_UNUSED int audit(struct db *db, const char *node_id, const char *kind, const char *resource,
+		      struct err *e, const char *fmt, ...) PRINTF_LIKE(6, 7);
+const char *audit_who(const struct req *r);
 /* binding.c */
 int binding_of_port(struct req *r, struct err *e);
 int bindings_of_server(struct req *r, struct err *e);
