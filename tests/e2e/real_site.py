@@ -187,13 +187,13 @@ class RealNode:
 class RealSite:
     """Namespaces, hub and node. While it lives, the thread that made it is in the hub's namespace."""
 
-    def __init__(self, build, folder):
+    def __init__(self, build, folder, **node):
         tag = uuid.uuid4().hex[:6]
         self.build, self.folder = build, str(folder)
         self.ns = {name: f"dmc{tag}-{name}" for name in ("hub", "site", "lan", "wan")}
         self.hub = Hub(build, os.path.join(self.folder, "hub"), os.path.join(self.folder, "hub.log"),
                        ["--listen", "0.0.0.0", "--public-name", HUB_ADDR])
-        self.node = RealNode(build, self.folder, self.ns["site"], f"/sys/fs/bpf/demarc-chaos-{tag}")
+        self.node = RealNode(build, self.folder, self.ns["site"], f"/sys/fs/bpf/demarc-chaos-{tag}", **node)
         self.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)  # the path would name wherever the thread is then
 
     def wire(self, a, dev_a, b, dev_b):
@@ -305,8 +305,9 @@ class RealSite:
 
 
 @contextlib.contextmanager
-def real_site(build, folder):
-    site = RealSite(build, folder)
+def real_site(build, folder, **node):
+    """`node`: more arguments of RealNode."""
+    site = RealSite(build, folder, **node)
     try:
         yield site.up()
     finally:
