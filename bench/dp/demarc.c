@@ -6,9 +6,10 @@
  *
  *   net N
  *   port IFINDEX net=N [mac=M] [security] [uplink [xdp]] [nopeer] [xdpout] [native] [addr=CIDR]... [sg=ID]... [acl=ID]
- *        [meter=ID] [half_open=N]      more half-open connections towards the port than that: SYN cookies
+ *        [nat=ID] [meter=ID] [half_open=N]      more half-open connections towards the port than that: SYN cookies
  *   acl ID rules=N                    N rules, of which the last permits everything
  *   sg ID rules=N                     N rules each way, of which the last lets everything in and out
+ *   nat ID to=A                       a list whose one rule gives every source this address
  *   meter ID bps=N                    a policer
  *   tunnel IFINDEX net=N type=TYPE id=N local=A remote=A underlay=IFINDEX smac=M dmac=M
  *   chain N src=IFINDEX dst=IFINDEX hops=[KIND@]IN:OUT,... mode=move|keep
@@ -133,6 +134,16 @@ static int port_acl(struct dp_port *p, struct str text, struct err *e)
 	return r;
 }
 
+static int port_nat(struct dp_port *p, struct str text, struct err *e)
+{
+	uint64_t id;
+	int r = number_of(text, "nat", DP_NAT_LISTS_MAX, &id, e);
+
+	if (!r)
+		p->nat = (uint16_t)id;
+	return r;
+}
+
 static int port_meter(struct dp_port *p, struct str text, struct err *e)
 {
 	uint64_t id;
@@ -159,11 +170,8 @@ static int port_word(struct dp_port *p, struct str word, struct err *e)
 		const char *key;
 		int (*set)(struct dp_port *p, struct str text, struct err *e);
 	} keys[] = {
-		{ "addr", port_addr },
-		{ "sg", port_sg },
-		{ "acl", port_acl },
-		{ "meter", port_meter },
-		{ "half_open", port_half_open },
+		{ "addr", port_addr }, { "sg", port_sg },	{ "acl", port_acl },
+		{ "nat", port_nat },   { "meter", port_meter }, { "half_open", port_half_open },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
@@ -297,6 +305,17 @@ static int do_acl(struct bench *b, const struct words *w, struct err *e)
 		rules[i] = other_acl_rule(i);
 	rules[n - 1] = (struct dp_acl_rule){ .id = (uint32_t)n, .family = IP_V4 };
 	return dp_acl_set(b->dp, (uint32_t)id, rules, n, e);
+}
+
+static int do_nat(struct bench *b, const struct words *w, struct err *e)
+{
+	struct dp_nat_rule rule = { .id = 1 };
+	uint64_t id;
+	int r = number_of(w->v[0], "nat", DP_NAT_LISTS_MAX, &id, e);
+
+	if (!r && ip_parse(value_of(w, "to"), &rule.to))
+		r = err_set(e, FAULT_BAD_REQUEST, "to", "not an address");
+	return r ? r : dp_nat_set(b->dp, (uint32_t)id, &rule, 1, e);
 }
 
 static int do_meter(struct bench *b, const struct words *w, struct err *e)
@@ -502,17 +521,12 @@ static const struct {
 	int (*run)(struct bench *b, const struct words *w, struct err *e);
 	void (*print)(struct bench *b);
 } verbs[] = {
-	{ "net", do_net, NULL },
-	{ "port", do_port, NULL },
-	{ "sg", do_sg, NULL },
-	{ "acl", do_acl, NULL },
-	{ "meter", do_meter, NULL },
-	{ "chain", do_chain, NULL },
-	{ "tunnel", do_tunnel, NULL },
-	{ "remove", do_remove, NULL },
-	{ "drops", NULL, print_drops },
-	{ "maps", NULL, print_maps },
-	{ "memory", NULL, print_memory },
+	{ "net", do_net, NULL },       { "port", do_port, NULL },
+	{ "sg", do_sg, NULL },	       { "acl", do_acl, NULL },
+	{ "nat", do_nat, NULL },       { "meter", do_meter, NULL },
+	{ "chain", do_chain, NULL },   { "tunnel", do_tunnel, NULL },
+	{ "remove", do_remove, NULL }, { "drops", NULL, print_drops },
+	{ "maps", NULL, print_maps },  { "memory", NULL, print_memory },
 };
 
 static void answer(struct bench *b, struct str line)

@@ -17,6 +17,7 @@ import time
 MAC_A, MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 MAC_P0, MAC_P1 = "02:00:00:00:01:00", "02:00:00:00:01:01"
 IP_A, IP_B = "10.0.1.1", "10.0.2.1"
+IP_NAT = "10.0.2.254"
 P0, P1 = 101, 102  # ifindexes of the switch's ports
 SOURCE_CPU, OTHER_CPU = "0", "1"
 PIN_ROOT = "/sys/fs/bpf/demarc-bench"
@@ -73,6 +74,7 @@ class Lab:
         self.daemons = []  # process ids whose time counts
         self.pins = os.path.join(PIN_ROOT, name)
         self.dmac = MAC_B
+        self.known_as = IP_A  # a's address, as b sees it
         self.first = 0  # next flow that was never seen
 
     # ---- namespaces and links
@@ -191,7 +193,7 @@ class Lab:
     def source(self, *more, flows=1, first=0, count=0, ms=400, backwards=False, tcp=None, size=60, tool="source"):
         here, dev, dmac = ("b", "h1", MAC_P1 if self.dmac == MAC_P0 else MAC_A) if backwards else ("a", "h0", self.dmac)
         argv = ["taskset", "-c", SOURCE_CPU, TOOL, tool, "--dev", dev, "--smac", MAC_B if backwards else MAC_A, "--dmac", dmac,
-                "--saddr", IP_B if backwards else IP_A, "--daddr", IP_A if backwards else IP_B, "--flows", str(flows), "--first", str(first),
+                "--saddr", IP_B if backwards else IP_A, "--daddr", self.known_as if backwards else IP_B, "--flows", str(flows), "--first", str(first),
                 "--size", str(size), "--meter", ",".join(map(str, self.softirq + self.daemons)), "--sink", f"{self.pins}/arrived"]
         argv += ["--count", str(count)] if count else ["--seconds", str(ms)]
         argv += ["--backwards"] if backwards else []

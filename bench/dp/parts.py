@@ -10,8 +10,8 @@ import time
 
 from lab import IP_A, IP_B, OTHER_CPU, P0, P1, SOURCE_CPU, STREAM, TOOL, Failed, wait_for
 from rows import Group, log, us, us_both, us_of
-from systems import (Bridge, BridgeChain, BridgeVxlan, Conntrack, Demarc, DemarcAll, DemarcChain, DemarcNative, DemarcNic, DemarcTunnel, DemarcUplink,
-                     Direct, Floor, FloorChain, Nft, OVS_CT, Ovs, OvsChain, TapBridge, TapDemarc, TapFloor, TapSourceBridge, TapSourceDemarc,
+from systems import (Bridge, BridgeChain, BridgeVxlan, Conntrack, Demarc, DemarcAll, DemarcChain, DemarcNat, DemarcNative, DemarcNic, DemarcTunnel, DemarcUplink,
+                     Direct, Floor, FloorChain, Nft, NftNat, OVS_CT, Ovs, OvsChain, TapBridge, TapDemarc, TapFloor, TapSourceBridge, TapSourceDemarc,
                      TapSourceFloor, ovs_best)
 
 DATA = (0x18, 1001, 5001)  # a segment of a connection that establish(tcp=True) made
@@ -69,6 +69,35 @@ def established(b):
         b.report.ratio(f"established-{kind}-ovs", what, raw, "demarc", "ovs", 0.3, title=f"OVS, conntrack, {b.ovs()}")
         b.report.ratio(f"established-{kind}-ovs-kept", what, raw, "demarc", "ovs-kept", 0.3, goal="<= 0.3 x",
                        title=f"OVS, conntrack, {b.ovs()}, sending what it dropped not counted")
+
+
+def nat(b):
+    """The source is translated."""
+    for tcp in (False, True):
+        kind = "tcp" if tcp else "udp"
+        makers = {"floor": lambda name: Floor(name, "tc_nat_peer"), "nft": NftNat, "plain": Demarc, "demarc": DemarcNat}
+        with Group(makers) as g:
+            g.each(prepared(1, tcp))
+            raw = g.rounds(b.rounds, us(ms=b.ms, tcp=DATA if tcp else None))
+        what = f"established {kind.upper()} flow, tc: source translated, anti-spoof, stateful group, analytics"
+        b.report.ratio(f"nat-{kind}-floor", what, raw, "demarc", "floor", 1.25, title="floor (lookup, count, source and checksums, redirect_peer)")
+        b.report.ratio(f"nat-{kind}-nft", what, raw, "demarc", "nft", 0.7, title="nftables, stateful, 10 rules, snat")
+        b.report.ratio(f"nat-{kind}-plain", what, raw, "demarc", "plain", 1.3, title="the same without translation")
+    makers = {"direct": Direct, "nft": NftNat, "demarc": lambda name: DemarcNat(name, flows=1 << 22)}
+    n = 50000 if b.quick else 150000
+    Conntrack.room_for(1 << 21)
+
+    def first(_, lab):
+        where = {"flows": n, "first": lab.first, "count": n}
+        lab.first += n
+        return core_us(lab.source(**where))
+
+    with Group(makers) as g:
+        g.each(prepared())
+        firsts = g.rounds(min(b.rounds, 4), first)
+    cost = {name: [v - d for v, d in zip(values, firsts["direct"])] for name, values in firsts.items() if name != "direct"}
+    b.report.ratio("nat-first", "first packet of a flow with its source translated, the source's own cost taken off", cost, "demarc", "nft", 1,
+                   title="nftables, snat")
 
 
 def xdp(b):
@@ -439,5 +468,5 @@ def everything(b):
                    "floor chain", 2, title="the same containers, bare redirect_peer between them")
 
 
-PARTS = {"established": established, "xdp": xdp, "rules": rules, "flows": flows, "new": new_flows, "tcp": tcp_bulk, "taps": taps, "rtt": rtt,
+PARTS = {"established": established, "nat": nat, "xdp": xdp, "rules": rules, "flows": flows, "new": new_flows, "tcp": tcp_bulk, "taps": taps, "rtt": rtt,
          "encap": encap, "native": native, "chains": chains, "insert": insert, "flood": flood, "everything": everything}

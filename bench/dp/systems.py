@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from lab import IP_A, IP_B, MAC_A, MAC_B, MAC_P1, OTHER_CPU, P0, P1, PIN_ROOT, SOURCE_CPU, TOOL, Failed, Lab, run, wait_for
+from lab import IP_A, IP_B, IP_NAT, MAC_A, MAC_B, MAC_P1, OTHER_CPU, P0, P1, PIN_ROOT, SOURCE_CPU, TOOL, Failed, Lab, run, wait_for
 
 BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 P2, MAC_C, MAC_P2 = 103, "02:00:00:00:00:0c", "02:00:00:00:01:02"  # where a flood comes in
@@ -122,6 +122,19 @@ class Nft(Flood, Lab):
         text += "chain forward { type filter hook forward priority 0; policy drop;\nct state established,related accept\nct state invalid drop\n"
         text += "ip saddr . udp dport @others drop\n" if named_set else "".join(map(cls.rule, range(n)))
         return text + 'iifname { "p0", "p2" } ct state new meta l4proto { tcp, udp } accept\n}\n}\n'
+
+
+class NftNat(Nft):
+    """a is behind the router's address."""
+
+    def __init__(self, name="nft-nat"):
+        super().__init__(name)
+        self.known_as = IP_NAT
+
+    @classmethod
+    def ruleset(cls, rules, named_set):
+        return super().ruleset(rules, named_set) + ("table ip nat {\nchain postrouting { type nat hook postrouting priority srcnat;\n"
+                                                    f'oifname "p1" snat to {IP_NAT}\n}}\n}}\n')
 
 
 class Tap:
@@ -246,6 +259,16 @@ class Demarc(Flood, Lab):
             pass  # it has ended, and said why; its pins go with those of a run that was killed
         finally:
             super().close()
+
+
+class DemarcNat(Demarc):
+    """a is behind an address of b's port."""
+
+    def ports(self):
+        self.known_as = IP_NAT
+        self.say(f"nat 1 to={IP_NAT}")
+        self.say(f"port {P0} net=1 mac={MAC_A} {self.p0_flags} {self.policy} addr={IP_A}/32")
+        self.say(f"port {P1} net=1 mac={MAC_B} {self.policy} addr={IP_B}/32 nat=1")
 
 
 class DemarcNic(Demarc):

@@ -29,7 +29,7 @@ static struct lab lab;
 static struct tport s, u;
 static bool v6;
 
-static void protect(const struct dp_limits *l)
+static void protect(const struct dp_limits *l, uint16_t nat)
 {
 	struct dp_port p = { .ifindex = { s.host },
 			     .net = 1,
@@ -37,7 +37,8 @@ static void protect(const struct dp_limits *l)
 			     .n_addrs = 2,
 			     .n_sgs = 1,
 			     .sgs = { SG_S },
-			     .limits = *l };
+			     .limits = *l,
+			     .nat = nat };
 
 	memcpy(p.mac.b, mac_s, 6);
 	p.addrs[0] = (struct dp_addr){ cidr_of("10.0.0.1/24"), p.mac, true };
@@ -176,7 +177,7 @@ static void test_cookie(void **state)
 	struct flow_rec r;
 	uint32_t cookie;
 
-	protect(&(struct dp_limits){ .half_open = 4, .syn_cookies = true });
+	protect(&(struct dp_limits){ .half_open = 4, .syn_cookies = true }, 0);
 	for (v6 = false;; v6 = true) {
 		flood(v6 ? 0 : 4);
 		tport_drain(&s);
@@ -220,8 +221,8 @@ static void test_cookie(void **state)
 		assert_refused(client(NULL, 1, TCP_ACK, 70011, cookie + 22), CT_INVALID);
 		assert_refused(server(NULL, 1, TCP_ACK, 90921, 70011, 5), CT_INVALID);
 		/* Also when the flow is evaluated again, and to its end. */
-		protect(&(struct dp_limits){ .half_open = v6 ? 4 : 5, .syn_cookies = true });
-		protect(&(struct dp_limits){ .half_open = 4, .syn_cookies = true });
+		protect(&(struct dp_limits){ .half_open = v6 ? 4 : 5, .syn_cookies = true }, 0);
+		protect(&(struct dp_limits){ .half_open = 4, .syn_cookies = true }, 0);
 		OK(dp_sg_set(lab.dp, 77, NULL, 0, NULL, 0, &lab_err));
 		assert_int_equal(server(&got, 1, TCP_ACK | TCP_FIN, 921, 70011), TC_ACT_REDIRECT);
 		expect(&got, false, (struct seg){ 1, TCP_ACK | TCP_FIN, cookie + 21, 70011 }, 20);
@@ -245,7 +246,7 @@ static void test_refused(void **state)
 	struct flow_rec r;
 	uint32_t cookie;
 
-	protect(&(struct dp_limits){ .half_open = 1, .syn_cookies = true });
+	protect(&(struct dp_limits){ .half_open = 1, .syn_cookies = true }, 0);
 	for (v6 = false;; v6 = true) {
 		flood(v6 ? 0 : 1);
 		assert_int_equal(client(&got, 1, TCP_SYN, 5, 0, 0, 0, syn_opts), TC_ACT_REDIRECT);
@@ -262,7 +263,7 @@ static void test_refused(void **state)
 
 static void test_half_open(void **state)
 {
-	protect(&(struct dp_limits){ .half_open = 4 });
+	protect(&(struct dp_limits){ .half_open = 4 }, 0);
 	for (v6 = false;; v6 = true) {
 		flood(v6 ? 0 : 4);
 		assert_refused(client(NULL, 1, TCP_SYN, 1), HALF_OPEN);
@@ -279,7 +280,7 @@ static void test_half_open(void **state)
 		break;
 	}
 	/* Without a limit all pass. */
-	protect(&(struct dp_limits){ 0 });
+	protect(&(struct dp_limits){ 0 }, 0);
 	assert_int_equal(client(NULL, 3, TCP_SYN, 1), TC_ACT_REDIRECT);
 	assert_int_equal(lab_entries(&lab, "limits"), 0);
 	assert_not_dropped(&lab);
@@ -298,7 +299,7 @@ static int from_port(int who, uint8_t proto, uint16_t port)
 
 static void test_one_source(void **state)
 {
-	protect(&(struct dp_limits){ .source_half_open = 3 });
+	protect(&(struct dp_limits){ .source_half_open = 3 }, 0);
 	for (v6 = false;; v6 = true) {
 		for (uint16_t i = 0; i < 3; i++)
 			assert_int_equal(from_port(1, 6, 1000 + i), TC_ACT_REDIRECT);
@@ -315,7 +316,7 @@ static void test_rate(void **state)
 {
 	int passed = 0, dropped = 0;
 
-	protect(&(struct dp_limits){ .source_rate = 10 });
+	protect(&(struct dp_limits){ .source_rate = 10 }, 0);
 	for (v6 = false;; v6 = true) {
 		for (uint16_t i = 0; i < 40; i++)
 			passed += from_port(1, i & 1 ? 6 : 17, 1000 + i) == TC_ACT_REDIRECT;
@@ -337,7 +338,7 @@ static void test_flood(void **state)
 	uint64_t before;
 
 	v6 = false;
-	protect(&(struct dp_limits){ .half_open = 64, .syn_cookies = true });
+	protect(&(struct dp_limits){ .half_open = 64, .syn_cookies = true }, 0);
 	assert_int_equal(client(NULL, 1, TCP_SYN, 1, 0, 0, 60000), TC_ACT_REDIRECT);
 	assert_int_equal(server(NULL, 1, TCP_SYN | TCP_ACK, 1, 2, 0, 60000), TC_ACT_REDIRECT);
 	assert_int_equal(client(NULL, 1, TCP_ACK, 2, 2, 0, 60000), TC_ACT_REDIRECT);
@@ -470,7 +471,7 @@ static void test_real_stacks(void **state)
 
 	tport_make(&c, CLIENT, mac, -1, "eth0");
 	lab_port(&lab, &c, 1, 0, 0, "10.0.0.3/24", "fd00::3/64", NULL);
-	protect(&(struct dp_limits){ .half_open = 1, .syn_cookies = true });
+	protect(&(struct dp_limits){ .half_open = 1, .syn_cookies = true }, 0);
 	address(&s, 1);
 	address(&c, 3);
 	for (int i = 0; i < 4; i++) {
@@ -525,15 +526,28 @@ static void ended(pid_t pid)
 	assert_int_equal(status, 0);
 }
 
-/* Offloaded segments, scaled windows, both directions at once: nothing that a real stack sends is invalid. */
-static void test_bulk(void **state)
+static bool is_from(int fd, const char *text)
+{
+	struct sockaddr_storage a, wanted;
+	socklen_t n = sizeof(a);
+
+	address_of(text, &wanted);
+	assert_int_equal(getpeername(fd, (struct sockaddr *)&a, &n), 0);
+	if (a.ss_family == AF_INET)
+		return ((struct sockaddr_in *)&a)->sin_addr.s_addr ==
+		       ((struct sockaddr_in *)&wanted)->sin_addr.s_addr;
+	return !memcmp(&((struct sockaddr_in6 *)&a)->sin6_addr,
+		       &((struct sockaddr_in6 *)&wanted)->sin6_addr, 16);
+}
+
+/* Both ways at once, from a client that the server knows by these addresses. */
+static void bulk(const char *from4, const char *from6)
 {
 	static const uint8_t mac[6] = { 2, 0, 0, 0, 4, 0xc };
 	struct tport c;
 
 	tport_make(&c, CLIENT, mac, -1, "eth0");
-	lab_port(&lab, &c, 1, 0, 0, "10.0.0.3/24", "fd00::3/64", NULL);
-	protect(&(struct dp_limits){ 0 });
+	lab_port(&lab, &c, 1, 0, 0, "10.0.0.3/24", "fd00::3/64", "10.0.0.77/24", "fd00::77/64", NULL);
 	address(&s, 1);
 	address(&c, 3);
 	for (int i = 0; i < 2; i++) {
@@ -547,6 +561,7 @@ static void test_bulk(void **state)
 		assert_int_equal(connect(fd, (struct sockaddr *)&a, n), 0);
 		got = accept(l, NULL, NULL);
 		assert_true(got >= 0);
+		assert_true(is_from(got, i ? from6 : from4));
 		pid[0] = sender(fd, 256);
 		pid[1] = sender(got, 8); /* read when the other is through */
 		assert_int_equal(received(got), 256 << 18);
@@ -560,6 +575,23 @@ static void test_bulk(void **state)
 	link_del(CLIENT);
 	tport_free(&c);
 	assert_int_equal(lab_dropped(&lab, DROP_CT_INVALID), 0);
+}
+
+/* Offloaded segments, scaled windows: nothing that a real stack sends is invalid. */
+static void test_bulk(void **state)
+{
+	protect(&(struct dp_limits){ 0 }, 0);
+	bulk("10.0.0.3", "fd00::3");
+}
+
+/* The same from behind a translation: segments are cut and checksums completed after it. */
+static void test_bulk_translated(void **state)
+{
+	struct dp_nat_rule r[2] = { { .to = ip_of("10.0.0.77") }, { .to = ip_of("fd00::77") } };
+
+	OK(dp_nat_set(lab.dp, 1, r, 2, &lab_err));
+	protect(&(struct dp_limits){ 0 }, 1);
+	bulk("10.0.0.77", "fd00::77");
 }
 
 static void test_settings(void **state)
@@ -581,6 +613,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_real_stacks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bulk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bulk_translated, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
 	};
 
