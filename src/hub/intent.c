@@ -198,19 +198,54 @@ static int merge_row(struct intent_build *b, struct db_rows *q, void *ctx, struc
 	return deleted ? 0 : change_add(b, &m->changes, kind, id, NULL, 0);
 }
 
-/* Both sides are sorted by kind and id: one pass. */
-static int merge_with_stored(struct intent_build *b, struct merge *m, struct err *e)
+/* Every object that parts can make. Kinds in their order: the built objects are sorted by kind, too. */
+static const struct {
+	const char *kind;
+	unsigned part;
+} kinds[] = {
+	{ "acl", INTENT_ACLS },
+	{ "acl_part", INTENT_ACLS },
+	{ "address_group", INTENT_ADDRESSES },
+	{ "chain", INTENT_CHAINS },
+	{ "network", INTENT_NETWORKS },
+	{ "port", INTENT_PORTS },
+	{ "security_group", INTENT_GROUPS },
+	{ "server", INTENT_SERVERS },
+	{ "telemetry", INTENT_TELEMETRY },
+};
+
+static int merge_all(struct intent_build *b, struct merge *m, struct err *e)
 {
 	struct db_rows *q = NULL;
 	int rc = db_query(b->db, &q, e,
 			  "SELECT kind, id, deleted, body FROM intent_object WHERE node_id = ? ORDER BY kind, id",
 			  "s", b->node_id);
 
-	if (rc < 0)
-		return rc;
+	return rc < 0 ? rc : intent_each(b, q, merge_row, m, e);
+}
+
+static int merge_kind(struct intent_build *b, struct merge *m, const char *kind, struct err *e)
+{
+	struct db_rows *q = NULL;
+	int rc = db_query(b->db, &q, e,
+			  "SELECT kind, id, deleted, body FROM intent_object WHERE node_id = ? AND kind = ? ORDER BY id",
+			  "ss", b->node_id, kind);
+
+	return rc < 0 ? rc : intent_each(b, q, merge_row, m, e);
+}
+
+/* Both sides are sorted by kind and id: one pass. */
+static int merge_with_stored(struct intent_build *b, struct merge *m, unsigned parts, struct err *e)
+{
+	int rc = 0;
+
 	if (b->objects.n)
 		qsort(b->objects.items, b->objects.n, sizeof(void *), object_cmp);
-	rc = intent_each(b, q, merge_row, m, e);
+	if (parts == INTENT_ALL)
+		rc = merge_all(b, m, e);
+	for (size_t i = 0; rc >= 0 && parts != INTENT_ALL && i < ARRAY_LEN(kinds); i++)
+		if (kinds[i].part & parts)
+			rc = merge_kind(b, m, kinds[i].kind, e);
 	for (; rc >= 0 && m->next < b->objects.n; m->next++)
 		rc = compare_one(b, b->objects.items[m->next], NULL, 0, &m->changes, e);
 	return rc;
@@ -234,44 +269,72 @@ static int store_changes(struct intent_build *b, const struct intent_vec *change
 	return rc < 0 ? rc : 0;
 }
 
-static int build_all(struct intent_build *b, struct err *e)
+static int build_parts(struct intent_build *b, unsigned parts, struct err *e)
 {
-	static int (*const parts[])(struct intent_build *, struct err *) = {
-		intent_build_networks, intent_build_ports,     intent_build_groups,
-		intent_build_servers,  intent_build_chains,    intent_build_address_groups,
-		intent_build_acls,     intent_build_telemetry,
+	static const struct {
+		unsigned part;
+		int (*build)(struct intent_build *, struct err *);
+	} rows[] = {
+		{ INTENT_NETWORKS, intent_build_networks },
+		{ INTENT_PORTS, intent_build_ports },
+		{ INTENT_GROUPS, intent_build_groups },
+		{ INTENT_SERVERS, intent_build_servers },
+		{ INTENT_CHAINS, intent_build_chains },
+		{ INTENT_ADDRESSES, intent_build_address_groups },
+		{ INTENT_ACLS, intent_build_acls },
+		{ INTENT_TELEMETRY, intent_build_telemetry },
 	};
 
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		int rc = parts[i](b, e);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		int rc = rows[i].part & parts ? rows[i].build(b, e) : 0;
 		if (rc < 0)
 			return rc == -ENOMEM ? intent_no_memory(e) : rc;
 	}
 	return 0;
 }
 
-int intent_compile(struct db *db, const char *node_id, struct err *e)
+/* 0: the node was deleted in this transaction, and its intent went with it. */
+static int node_load(struct intent_build *b, int64_t *ret_revision, struct err *e)
+{
+	CLEANUP(db_donep) struct db_rows *q = NULL;
+	int rc = db_query(b->db, &q, e, "SELECT site_id, intent_revision FROM node WHERE id = ?",
+			  "s", b->node_id);
+
+	if (rc >= 0)
+		rc = db_step(q, e);
+	if (rc != 1)
+		return rc;
+	b->site_id = intent_text(b, q, 0);
+	*ret_revision = db_int(q, 1);
+	return b->site_id ? 1 : intent_no_memory(e);
+}
+
+int intent_compile_parts(struct db *db, const char *node_id, unsigned parts, struct err *e)
 {
 	CLEANUP(arena_freep) struct arena *arena = arena_new(INTENT_ARENA_MAX);
 	struct intent_build b = { .db = db, .arena = arena, .node_id = node_id };
 	struct merge m = { 0 };
-	int64_t revision;
+	int64_t revision = 0;
 	int rc;
 
 	if (!arena)
 		return intent_no_memory(e);
-	rc = db_get_text(db, arena, &b.site_id, e, "SELECT site_id FROM node WHERE id = ?", "s",
-			 node_id);
-	if (rc <= 0)
-		return rc; /* deleted in this transaction: its intent went with it */
-	rc = db_get_int(db, &revision, e, "SELECT intent_revision FROM node WHERE id = ?", "s", node_id);
+	rc = node_load(&b, &revision, e);
 	if (rc <= 0)
 		return rc;
-	rc = build_all(&b, e);
+	/* A node that never had an intent has no other parts either. */
+	if (revision == 0)
+		parts = INTENT_ALL;
+	rc = build_parts(&b, parts, e);
 	if (rc >= 0)
-		rc = merge_with_stored(&b, &m, e);
+		rc = merge_with_stored(&b, &m, parts, e);
 	if (rc < 0 || m.changes.n == 0)
 		return rc < 0 ? rc : 0;
 	rc = store_changes(&b, &m.changes, revision + 1, e);
 	return rc < 0 ? rc : 1;
+}
+
+int intent_compile(struct db *db, const char *node_id, struct err *e)
+{
+	return intent_compile_parts(db, node_id, INTENT_ALL, e);
 }

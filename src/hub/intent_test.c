@@ -487,6 +487,50 @@ static void unknown_node_is_nothing(void **state)
 	assert_int_equal(intent_compile(f->db, "no such node", &e), 0);
 }
 
+/* What a part leaves is what the whole would have made of it. */
+static void a_part_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct err e;
+
+	assert_int_equal(compile(f), 1);
+	sql(f, "UPDATE security_group_rule SET port_range_max = 90 WHERE id = 'r1'");
+	sql(f, "UPDATE port SET mac_address = 'fa:16:3e:00:00:99' WHERE id = 'p1'");
+	assert_int_equal(db_begin(f->db, DB_WRITE, &e), 0);
+	assert_int_equal(intent_compile_parts(f->db, NODE, INTENT_GROUPS | INTENT_ADDRESSES, &e), 1);
+	assert_int_equal(intent_compile_parts(f->db, NODE, INTENT_GROUPS | INTENT_ADDRESSES, &e), 0);
+	assert_int_equal(db_commit(f->db, &e), 0);
+	assert_int_equal(number(f, "SELECT count(*) FROM intent_object WHERE version = 2"), 1);
+	assert_int_equal(number(f, "SELECT version FROM intent_object WHERE id = 'g1'"), 2);
+	assert_int_equal(compile(f), 1); /* the port */
+	assert_int_equal(number(f, "SELECT count(*) FROM intent_object WHERE version = 3"), 1);
+	/* What is gone leaves a tombstone, and what is not asked for stays. */
+	sql(f, "DELETE FROM port_security_group WHERE port_id = 'p1'");
+	assert_int_equal(db_begin(f->db, DB_WRITE, &e), 0);
+	assert_int_equal(intent_compile_parts(f->db, NODE, INTENT_GROUPS, &e), 1);
+	assert_int_equal(db_commit(f->db, &e), 0);
+	assert_int_equal(number(f, "SELECT count(*) FROM intent_object WHERE deleted = 1"), 2);
+	assert_int_equal(
+		number(f, "SELECT count(*) FROM intent_object WHERE deleted = 1 AND kind = 'security_group'"),
+		2);
+}
+
+/* Each kind of object belongs to a part: or a partial compilation would never see it. */
+static void every_kind_has_a_part(void **state)
+{
+	struct fixture *f = *state;
+	struct err e;
+
+	for (unsigned part = 1; part < INTENT_ALL; part <<= 1) {
+		assert_int_equal(db_begin(f->db, DB_WRITE, &e), 0);
+		sql(f, "UPDATE node SET intent_revision = 1 WHERE id = '" NODE
+		       "' AND intent_revision = 0");
+		assert_true(intent_compile_parts(f->db, NODE, part, &e) >= 0);
+		assert_int_equal(db_commit(f->db, &e), 0);
+	}
+	assert_int_equal(compile(f), 0);
+}
+
 static void collect(void *ctx, const char *node_id)
 {
 	strbuf_addf(ctx, "%s ", node_id);
@@ -526,6 +570,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(only_what_differs_gets_a_version, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_gone_leaves_a_tombstone, setup, teardown),
 		cmocka_unit_test_setup_teardown(unknown_node_is_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_part_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(every_kind_has_a_part, setup, teardown),
 		cmocka_unit_test_setup_teardown(which_nodes, setup, teardown),
 	};
 

@@ -227,6 +227,8 @@ size_t req_query_all(const struct req *r, const char *name, const char **ret, si
 void req_reply(struct req *r, json_t *take);
 /* The node's intent is compiled again before the commit, and its session is woken after it. Repeats cost nothing. */
 void req_touch_node(struct req *r, const char *node_id);
+/* The same for a change that can concern some parts of the intent only (enum intent_parts, hub/session.h). */
+void req_touch_node_parts(struct req *r, const char *node_id, unsigned parts);
 /* Runs fn(arg) after a successful commit, on the worker (files to unlink, sessions to close). */
 WARN_UNUSED int req_after_commit(struct req *r, void (*fn)(struct hub *h, void *arg), void *arg);
 /* For handlers that commit more than once (NO_TX routes): what the pipeline does at the end, in the middle. */

@@ -190,9 +190,11 @@ WARN_UNUSED int policy_check(const struct req *r, const struct route_entry *entr
 /* ---- the pipeline (rest_pipeline.c) ---- */
 
 struct touched_node {
-	struct touched_node *next;
+	struct touched_node *next, *next_hash;
 	const char *id;
+	unsigned parts; /* enum intent_parts */
 };
+#define TOUCHED_BUCKETS 1024u /* power of two; a change may concern every node there is */
 struct after_commit {
 	struct after_commit *next;
 	void (*fn)(struct hub *h, void *arg);
@@ -202,7 +204,7 @@ struct req_impl {
 	struct query query;
 	size_t n_params;
 	struct req_path_param params[REQ_PARAMS_MAX];
-	struct touched_node *touched;
+	struct touched_node *touched, **touched_hash; /* hash: NULL before the first */
 	struct after_commit *after, **after_end;
 	const struct route_entry *entry;
 	const char *allow; /* of a 405 */

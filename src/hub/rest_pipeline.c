@@ -45,23 +45,48 @@ void req_reply(struct req *r, json_t *take)
 	r->reply = take;
 }
 
-void req_touch_node(struct req *r, const char *node_id)
+static struct touched_node **touched_bucket(struct req *r, const char *node_id)
 {
 	struct req_impl *i = req_impl(r);
-	struct touched_node *t;
+	uint32_t h = 2166136261u; /* FNV-1a */
+
+	if (!i->touched_hash)
+		i->touched_hash = arena_alloc(r->arena, TOUCHED_BUCKETS * sizeof(*i->touched_hash));
+	for (; *node_id; node_id++)
+		h = (h ^ (uint8_t)*node_id) * 16777619u;
+	return i->touched_hash ? &i->touched_hash[h & (TOUCHED_BUCKETS - 1)] : NULL;
+}
+
+void req_touch_node_parts(struct req *r, const char *node_id, unsigned parts)
+{
+	struct req_impl *i = req_impl(r);
+	struct touched_node *t, **bucket;
 
 	if (!node_id || !*node_id)
 		return;
-	for (t = i->touched; t; t = t->next)
-		if (strcmp(t->id, node_id) == 0)
-			return;
+	bucket = touched_bucket(r, node_id);
+	if (!bucket)
+		return; /* the arena remembers; the pipeline fails the request */
+	for (t = *bucket; t && strcmp(t->id, node_id) != 0;)
+		t = t->next_hash;
+	if (t) {
+		t->parts |= parts;
+		return;
+	}
 	t = ARENA_NEW(r->arena, struct touched_node);
 	if (!t)
-		return; /* the arena remembers; the pipeline fails the request */
-	t->id = arena_strdup(r->arena, node_id);
-	t->next = i->touched;
+		return;
+	*t = (struct touched_node){ .next = i->touched,
+				    .next_hash = *bucket,
+				    .id = arena_strdup(r->arena, node_id),
+				    .parts = parts };
 	if (t->id)
-		i->touched = t;
+		i->touched = *bucket = t;
+}
+
+void req_touch_node(struct req *r, const char *node_id)
+{
+	req_touch_node_parts(r, node_id, INTENT_ALL);
 }
 
 int req_after_commit(struct req *r, void (*fn)(struct hub *h, void *arg), void *arg)
@@ -87,7 +112,7 @@ static int compile_touched(struct req *r, struct err *e)
 	if (intent_nodes_of_overlays(r->db, touch, r, e) < 0)
 		return -e->num;
 	for (struct touched_node *t = req_impl(r)->touched; t; t = t->next) {
-		int rc = intent_compile(r->db, t->id, e);
+		int rc = intent_compile_parts(r->db, t->id, t->parts, e);
 
 		if (rc < 0)
 			return err_wrap(e, "intent of node %s", t->id);
@@ -110,6 +135,7 @@ int req_commit(struct req *r, struct err *e)
 	if (rc < 0)
 		return rc;
 	i->touched = NULL;
+	i->touched_hash = NULL;
 	i->after = NULL;
 	i->after_end = &i->after;
 	for (; touched; touched = touched->next)

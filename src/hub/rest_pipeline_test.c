@@ -56,9 +56,10 @@ static void happened(const char *what, const char *id)
 	snprintf(world.order + len, sizeof(world.order) - len, "%s%s:%s", len ? " " : "", what, id);
 }
 
-int intent_compile(struct db *db, const char *node_id, struct err *e)
+int intent_compile_parts(struct db *db, const char *node_id, unsigned parts, struct err *e)
 {
 	assert_true(db_in_tx(db));
+	assert_int_equal(parts, INTENT_ALL); /* once in part, once in whole: in whole */
 	happened("compile", node_id);
 	return world.compile_result < 0 ? err_set(e, FAULT_CONFLICT, NULL, "cannot compile") : 1;
 }
@@ -86,7 +87,7 @@ static void after(struct hub *h, void *arg)
 
 static int box_created(struct req *r, json_t *row, struct err *e)
 {
-	req_touch_node(r, json_str(row, "node"));
+	req_touch_node_parts(r, json_str(row, "node"), INTENT_GROUPS);
 	req_touch_node(r, json_str(row, "node"));
 	if (strcmp(json_str(row, "name"), "bad") == 0)
 		return err_set(e, FAULT_CONFLICT, "box.name", "a bad box");

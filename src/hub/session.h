@@ -28,8 +28,22 @@ extern const struct http_ws_ops session_ws_ops;
 WARN_UNUSED int session_front_starts(void *ctx, unsigned front, uv_loop_t *loop, struct err *e);
 void session_front_ends(void *ctx, unsigned front);
 
+/* Kinds of objects that are compiled together; a change names those that it can concern. */
+enum intent_parts {
+	INTENT_NETWORKS = 1,
+	INTENT_PORTS = 2,
+	INTENT_GROUPS = 4,
+	INTENT_SERVERS = 8,
+	INTENT_CHAINS = 16,
+	INTENT_ADDRESSES = 32,
+	INTENT_ACLS = 64,
+	INTENT_TELEMETRY = 128,
+	INTENT_ALL = 255,
+};
 /* Worker threads: compile one node's intent inside the open write transaction. Returns 1 when something changed, 0 when not. */
 WARN_UNUSED int intent_compile(struct db *db, const char *node_id, struct err *e);
+/* Those parts of it alone: for changes that concern thousands of nodes. */
+WARN_UNUSED int intent_compile_parts(struct db *db, const char *node_id, unsigned parts, struct err *e);
 /* Nodes on networks whose tunnel ends changed in this transaction; forgets that they did. Before intent_compile(). */
 WARN_UNUSED int intent_nodes_of_overlays(struct db *db, void (*fn)(void *ctx, const char *node_id),
 					 void *ctx, struct err *e);

@@ -195,19 +195,20 @@ static void sweep(struct job_thread *t)
 static void run_intent(struct job_thread *t, const struct job *j)
 {
 	struct err e;
-	int rc = db_begin(t->db, DB_READ, &e);
 
-	if (rc >= 0) {
-		rc = tell(t, j, &e);
-		db_rollback(t->db);
-	}
-	if (rc < 0)
+	if (tell(t, j, &e) < 0)
 		log_limited(LOG_WARN_, "session_intent_failed", "node=%s reason=%s", j->node_id,
 			    LOGQ(e.msg));
 }
 
+/* One read transaction for all that waits: what it sees was committed before the jobs came. */
 void session_reader_run(struct job_thread *t, struct job *list)
 {
+	struct err e;
+	int rc = db_begin(t->db, DB_READ, &e);
+
+	if (rc < 0)
+		log_limited(LOG_WARN_, "session_intent_failed", "reason=%s", LOGQ(e.msg));
 	for (struct job *j = list, *next; j; j = next) {
 		next = j->next;
 		if (j->kind == JOB_SWEEP)
@@ -216,4 +217,5 @@ void session_reader_run(struct job_thread *t, struct job *list)
 			run_intent(t, j);
 		job_free(j);
 	}
+	db_rollback(t->db);
 }

@@ -92,9 +92,15 @@ int net_touch_network(struct req *r, const char *network_id, struct err *e)
 	return intent_nodes_of_network(r->db, network_id, net_touch, r, e);
 }
 
+/* Rules may name address groups that the node did not need before. */
+static void touch_groups(void *req, const char *node_id)
+{
+	req_touch_node_parts(req, node_id, INTENT_GROUPS | INTENT_ADDRESSES);
+}
+
 int net_touch_group(struct req *r, const char *group_id, struct err *e)
 {
-	return intent_nodes_of_group(r->db, group_id, net_touch, r, e);
+	return intent_nodes_of_group(r->db, group_id, touch_groups, r, e);
 }
 
 int net_touch_remote(struct req *r, const char *group_id, struct err *e)
