@@ -710,9 +710,7 @@ __noinline int stage_store(ctx_t *ctx)
 	if (p->trace || p->unrecorded)
 		return STAGE_NEXT;
 	p->rec_flags |= p->nat.flags;
-	v = record_build(p);
-	if (v)
-		return v;
+	record_build(p);
 	p->rec.gen = p->gen;
 	record_finish(p, &p->rec);
 	p->stored = 1;
@@ -721,12 +719,13 @@ __noinline int stage_store(ctx_t *ctx)
 			return p->nat.flags ? -DROP_NAT_FULL : STAGE_NEXT;
 		__sync_fetch_and_add(&dp_globals.n_made, 1);
 	}
-	if (partner_waits(p))
+	if (partner_waits(p)) {
 		p->rec.conn |= CONN_LONE;
-	else
+	} else {
 		v = partner_put(p);
-	if (v)
-		return v;
+		if (v)
+			return v;
+	}
 	record_put(p);
 	if (p->nat.flags && !p->known)
 		flow_opens(&p->key, &p->rec);

@@ -136,6 +136,10 @@ __noinline int stage_l2(ctx_t *ctx)
 	if (!q)
 		return -DROP_NO_OUTPUT;
 	p->out_flags = q->flags;
+	p->out_encap = q->encap;
+	mac_copy(p->out_port_mac, q->mac);
+	p->meters_of[1] = q->meter_to;
+	p->mirrors_of[1] = q->mirror;
 	p->nat_out = q->nat;
 	if (q->flags & PORT_ADMIN_DOWN)
 		return -DROP_OUT_DOWN;

@@ -93,30 +93,27 @@ static __always_inline int send_back(ctx_t *ctx, struct pkt *p)
 }
 
 /* Builds p->rec from what the stages decided about a frame with an output port. */
-static __always_inline int record_build(struct pkt *p)
+static __always_inline void record_build(struct pkt *p)
 {
 	struct flow_rec *r = &p->rec;
-	struct port_rec *q = bpf_map_lookup_elem(&ports, &p->outk);
 	__u16 flags = p->rec_flags;
 
-	if (!q)
-		return -DROP_NO_OUTPUT;
 	/* Out of a tunnel the kernel takes the frame for the outer protocol until a device has received it again. */
-	if (!((q->flags & (PORT_UPLINK | PORT_NO_PEER)) || (p->port_flags & PORT_TUNNEL)))
+	if (!((p->out_flags & (PORT_UPLINK | PORT_NO_PEER)) || (p->port_flags & PORT_TUNNEL)))
 		flags |= FLOW_PEER;
-	if (q->flags & PORT_TUNNEL) {
+	if (p->out_flags & PORT_TUNNEL) {
 		flags = (flags & ~FLOW_PEER) | FLOW_ENCAP;
-		p->encap = q->encap;
+		p->encap = p->out_encap;
 	}
 	if (p->set_mac && !mac_same(p->mac, p->dmac))
 		flags |= FLOW_SET_DMAC;
-	if (mac_same(p->set_mac ? p->mac : p->dmac, q->mac))
+	if (mac_same(p->set_mac ? p->mac : p->dmac, p->out_port_mac))
 		flags |= FLOW_TO_HOST;
 	if (p->out_vlan)
 		flags |= FLOW_PUSH_VLAN;
 	if (p->key.proto == PROTO_TCP)
 		flags |= FLOW_TCP;
-	if ((p->port_flags & PORT_XDP) && (q->flags & PORT_XDP_OUT) && !(p->out_vlan & VLAN_STACK))
+	if ((p->port_flags & PORT_XDP) && (p->out_flags & PORT_XDP_OUT) && !(p->out_vlan & VLAN_STACK))
 		flags |= FLOW_XDP;
 	__builtin_memset(r, 0, sizeof(*r));
 	r->last = p->jiffies;
@@ -132,20 +129,17 @@ static __always_inline int record_build(struct pkt *p)
 	r->fact = p->fact;
 	for (int i = 0; i < FLOW_METERS; i++)
 		r->meters[i] = p->meters[i];
-	return STAGE_NEXT;
 }
 
 /* Frames without a record: non-IP unicast, neighbour discovery, ICMP errors. */
 __noinline int stage_send(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
-	int v;
 
 	if (!p)
 		return -DROP_INTERNAL;
-	v = p->stored ? STAGE_NEXT : record_build(p);
-	if (v)
-		return v;
+	if (!p->stored)
+		record_build(p);
 	TRACE2(p, OUT_PORT, p->out, p->out_vlan);
 	p->act = TC_ACT_REDIRECT;
 	if (p->trace)

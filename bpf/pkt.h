@@ -113,17 +113,21 @@ struct pkt {
 	__u8 guards;	 /* of the port */
 	__u8 unrecorded; /* no record is made */
 	__u8 dhcp_type;
-	__u32 dhcp_lease;     /* s */
-	__u16 out_flags;      /* of the output port */
-	__u8 native_firewall; /* one is on the way */
-	__u8 cookie;	      /* enum cookie_step */
-	__u8 liberal, strict; /* settings of connection tracking */
-	__u8 midway;	      /* no connection, and not the start of one */
-	__u8 related;	      /* announced by a control connection */
-	__u8 counted;	      /* as half open */
-	__u16 peer_win;	      /* what the client said */
-	__u32 seq_add;	      /* of the record */
-	__u8 stateful;	      /* some firewall is: what is invalid is dropped */
+	__u32 dhcp_lease; /* s */
+	__u16 out_flags;  /* of the output port */
+	__u16 out_encap;
+	__u8 out_port_mac[6];
+	__u16 meters_of[2], mirrors_of[2]; /* of the ingress port, of the output port; 0: none */
+	__u8 marks;			   /* of the ingress port: PORT_DSCP_SET | value */
+	__u8 native_firewall;		   /* one is on the way */
+	__u8 cookie;			   /* enum cookie_step */
+	__u8 liberal, strict;		   /* settings of connection tracking */
+	__u8 midway;			   /* no connection, and not the start of one */
+	__u8 related;			   /* announced by a control connection */
+	__u8 counted;			   /* as half open */
+	__u16 peer_win;			   /* what the client said */
+	__u32 seq_add;			   /* of the record */
+	__u8 stateful;			   /* some firewall is: what is invalid is dropped */
 
 	/* stage_flow: the record as it was */
 	__u8 absent; /* there is none: somebody looked */

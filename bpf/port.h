@@ -5,6 +5,7 @@
 /* The ingress port, and what an unsecured one teaches us: who is behind it. */
 
 #include "maps_def.h"
+#include "spoof.h"
 
 #define MOVE_HOLD_NS                                                                               \
 	10000000ULL /* a flapping MAC invalidates the records at most 100 times a second */
@@ -43,6 +44,9 @@ __noinline int stage_port(ctx_t *ctx)
 	p->net = port->net;
 	p->port_flags = port->flags;
 	p->guards = port->guards;
+	p->meters_of[0] = port->meter_from;
+	p->mirrors_of[0] = port->mirror;
+	p->marks = port->dscp;
 	p->nat_in = port->nat;
 	p->view = p->key;
 	TRACE3(p, PORT_OK, p->in.ifindex, p->net, p->port_flags);
@@ -53,6 +57,9 @@ __noinline int stage_port(ctx_t *ctx)
 		TRACE0(p, PORT_HOST);
 		return STAGE_DONE;
 	}
+	if (port->flags & PORT_SECURITY)
+		return port_spoof(ctx, port);
+	TRACE0(p, SPOOF_OFF);
 	return STAGE_NEXT;
 }
 

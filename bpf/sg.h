@@ -73,16 +73,10 @@ static __always_inline int sg_exempt(struct pkt *p)
 __noinline int stage_sg(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
-	struct port_rec *q;
-	int secured;
 
 	if (!p)
 		return -DROP_INTERNAL;
-	q = bpf_map_lookup_elem(&ports, &p->outk);
-	if (!q)
-		return -DROP_NO_OUTPUT;
-	secured = (p->port_flags & PORT_SECURITY) || (q->flags & PORT_SECURITY);
-	if (!secured) {
+	if (!((p->port_flags | p->out_flags) & PORT_SECURITY)) {
 		TRACE0(p, SG_OFF);
 		return STAGE_NEXT;
 	}

@@ -159,21 +159,14 @@ static __always_inline int spoof_ipv6(ctx_t *ctx, struct pkt *p, struct port_rec
 	return STAGE_NEXT;
 }
 
-__noinline int stage_spoof(ctx_t *ctx)
+/* The end of stage_port(). */
+__noinline int port_spoof(ctx_t *ctx, struct port_rec *port)
 {
 	struct pkt *p = stage_begin(ctx);
-	struct port_rec *port;
 	int v;
 
-	if (!p)
+	if (!p || !port)
 		return -DROP_INTERNAL;
-	if (!(p->port_flags & PORT_SECURITY)) {
-		TRACE0(p, SPOOF_OFF);
-		return STAGE_NEXT;
-	}
-	port = bpf_map_lookup_elem(&ports, &p->in);
-	if (!port)
-		return -DROP_NO_PORT;
 	if (!port_has_mac(port, p->smac))
 		return -DROP_SPOOF_MAC;
 	if (p->kind == PKT_ARP)

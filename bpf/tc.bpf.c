@@ -106,43 +106,52 @@ __noinline int packet_drop(ctx_t *ctx, __u32 reason)
 			return v;                                                                  \
 	} while (0)
 
+/* What most packets need not go through. */
+#define RUN_IF(condition, stage)                                                                   \
+	do {                                                                                       \
+		if (condition)                                                                     \
+			RUN(stage);                                                                \
+	} while (0)
+
 /* What is steered and tracked: IP unicast. */
 static __always_inline int run_ip(ctx_t *ctx)
 {
+	struct pkt *p = pkt_get();
 	int v;
 
+	if (!p)
+		return -DROP_INTERNAL;
 	RUN(stage_flow);
-	RUN(stage_nat_in);
+	RUN_IF(p->nat_in || p->nat.flags, stage_nat_in);
 	RUN(stage_classify);
 	RUN(stage_chain);
-	RUN(stage_nat_route);
+	RUN_IF(p->nat.flags, stage_nat_route);
 	RUN(stage_l2);
 	return STAGE_NEXT;
 }
 
 static __always_inline int run_record(ctx_t *ctx)
 {
-	struct pkt *p;
+	struct pkt *p = pkt_get();
 	int v;
 
-	RUN(stage_nat_out);
+	if (!p)
+		return -DROP_INTERNAL;
+	RUN_IF(p->nat_out || p->nat.flags, stage_nat_out);
 	RUN(stage_conntrack);
-	RUN(stage_acl);
-	RUN(stage_native);
+	RUN_IF((p->port_flags & PORT_ACL_FROM) || (p->out_flags & PORT_ACL_TO), stage_acl);
+	RUN_IF(p->n_natives, stage_native);
 	RUN(stage_sg);
-	RUN(stage_limits);
+	RUN_IF(p->out_flags & PORT_LIMITED, stage_limits);
 	RUN(stage_qos);
 	RUN(stage_store);
-	p = pkt_get();
-	if (p && (p->rec_flags & FLOW_HELPER))
+	if (p->rec_flags & FLOW_HELPER)
 		helper_run(ctx, p->net);
-	p = pkt_get();
-	if (p && p->cookie)
-		RUN(stage_cookie);
+	RUN_IF(p->cookie, stage_cookie);
 	return STAGE_NEXT;
 }
 
-/* The stages in order. p is looked up again after each, since the verifier forgets it. */
+/* The stages in order. */
 static __always_inline int run_stages(ctx_t *ctx, int parsed)
 {
 	struct pkt *p;
@@ -157,13 +166,12 @@ static __always_inline int run_stages(ctx_t *ctx, int parsed)
 		return -DROP_INTERNAL;
 	p->absent = !!(parsed & SLOW_ABSENT);
 	RUN(stage_port);
-	RUN(stage_spoof);
 	p = pkt_get();
 	if (!p)
 		return -DROP_INTERNAL;
 	if (p->guards || is_dhcp(p))
 		RUN(stage_guard);
-	RUN(stage_learn);
+	RUN_IF(!(p->port_flags & PORT_SECURITY), stage_learn);
 	p = pkt_get();
 	if (!p)
 		return -DROP_INTERNAL;

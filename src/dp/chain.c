@@ -506,9 +506,10 @@ int dp_path_collect(struct dp *dp, struct dp_path_info *ret, size_t max, struct 
 			continue;
 		(void)dp_get(dp, M_PATH_FLOWS, &id, &flows);
 		current = dp->chains[rec.chain].path == id;
-		/* Counted when the grace was over, not before: dp_age() does not walk each time. */
+		/* The count may be old, dp_age() does not walk each time; not so old that it is of before. */
 		if (!current && !(uint32_t)flows &&
-		    (int64_t)(dp->aged_ns - rec.replaced_ns) > PATH_GRACE_NS) {
+		    kernel_ns() - rec.replaced_ns > (uint64_t)PATH_GRACE_NS &&
+		    (int64_t)(dp->aged_ns - rec.replaced_ns) > PATH_GRACE_NS - 2 * COUNT_FRESH_NS) {
 			path_free(dp, id);
 			path_forget_ports(dp, id);
 			continue;
