@@ -131,6 +131,37 @@ static int pairs_fill(struct intent_build *b, struct db_rows *q, int col, Demarc
 	return 0;
 }
 
+static int words_fill(struct intent_build *b, struct db_rows *q, int col, size_t *n, char ***words)
+{
+	CLEANUP(json_freep) json_t *list = db_json(q, col);
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+		if (INTENT_APPEND(b, *n, *words, intent_dup(b, json_string_value(v))) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+static int limits_fill(struct intent_build *b, struct db_rows *q, int col, Demarc__V1__Port *p)
+{
+	CLEANUP(json_freep) json_t *limits = db_json(q, col);
+	Demarc__V1__ConnectionLimits *l;
+
+	if (json_object_size(limits) == 0)
+		return 0;
+	l = ARENA_NEW(b->arena, Demarc__V1__ConnectionLimits);
+	if (!l)
+		return -ENOMEM;
+	demarc__v1__connection_limits__init(l);
+	l->half_open = (uint32_t)json_int(limits, "half_open", 0);
+	l->source_half_open = (uint32_t)json_int(limits, "source_half_open", 0);
+	l->source_rate = (uint32_t)json_int(limits, "source_rate", 0);
+	l->syn_cookies = json_bool(limits, "syn_cookies", false);
+	p->connection_limits = l;
+	return 0;
+}
+
 static int port_row(struct intent_build *b, struct db_rows *q, void *ctx, struct err *e)
 {
 	Demarc__V1__Object *o = intent_object_add(b, "port", db_text(q, 0));
@@ -149,7 +180,10 @@ static int port_row(struct intent_build *b, struct db_rows *q, void *ctx, struct
 	p->server_id = str_starts(owner, STR("compute:")) ? intent_text(b, q, 5) : intent_dup(b, "");
 	p->uplink = str_eq_c(owner, "network:uplink");
 	p->port_security = db_int(q, 7) != 0;
-	if (pairs_fill(b, q, 8, p) < 0)
+	p->storm_pps = (uint64_t)db_int(q, 11);
+	if (pairs_fill(b, q, 8, p) < 0 || limits_fill(b, q, 12, p) < 0 ||
+	    words_fill(b, q, 9, &p->n_guards, &p->guards) < 0 ||
+	    words_fill(b, q, 10, &p->n_helpers, &p->helpers) < 0)
 		return -ENOMEM;
 	o->body_case = DEMARC__V1__OBJECT__BODY_PORT;
 	o->port = p;
@@ -195,7 +229,7 @@ int intent_build_ports(struct intent_build *b, struct err *e)
 	int rc = db_query(
 		b->db, &q, e,
 		"SELECT id, name, network_id, mac_address, admin_state_up, device_id, device_owner, "
-		"port_security_enabled, allowed_address_pairs FROM port WHERE node_id = ? ORDER BY id",
+		"port_security_enabled, allowed_address_pairs, guards, helpers, storm_pps, connection_limits FROM port WHERE node_id = ? ORDER BY id",
 		"s", b->node_id);
 
 	if (rc >= 0)

@@ -32,6 +32,7 @@ static const struct {
 	ROW(ipfix, ""),
 	ROW(ipfix_active, ""),
 	ROW(enrol_file, ""),
+	ROW(max_flows, ""),
 #undef ROW
 };
 
@@ -143,6 +144,57 @@ static int load_nics(yaml_document_t *doc, const yaml_node_t *map, struct config
 	return 0;
 }
 
+static int flag(const char *key, const char *value, bool *ret, struct err *e)
+{
+	static const char *const words[] = { "no", "yes", "false", "true" };
+
+	for (size_t i = 0; value && i < ARRAY_LEN(words); i++)
+		if (strcmp(words[i], value) == 0) {
+			*ret = i & 1;
+			return 0;
+		}
+	return err_set(e, FAULT_BAD_REQUEST, key, "is yes or no");
+}
+
+static int conntrack_set(struct dp_ct *ct, const char *key, const char *value, struct err *e)
+{
+	uint64_t seconds;
+
+	if (strcmp(key, "tcp_liberal") == 0)
+		return flag(key, value, &ct->tcp_liberal, e);
+	if (strcmp(key, "tcp_strict") == 0)
+		return flag(key, value, &ct->tcp_strict, e);
+	for (size_t i = 0; i < DP_CT_STATES; i++) {
+		const char *state = dp_ct_state_name(i);
+
+		if (!state || strcmp(state, key) != 0)
+			continue;
+		if (!value || str_to_u64(str_of(value), DP_CT_TIMEOUT_MAX_S, &seconds) < 0 ||
+		    seconds < 1)
+			return err_set(e, FAULT_BAD_REQUEST, key, "is seconds, 1 to %d",
+				       DP_CT_TIMEOUT_MAX_S);
+		ct->timeout_s[i] = (uint32_t)seconds;
+		return 0;
+	}
+	return err_set(e, FAULT_BAD_REQUEST, key, "neither a setting nor a state of connections");
+}
+
+static int load_conntrack(yaml_document_t *doc, const yaml_node_t *map, struct config *c, struct err *e)
+{
+	if (map->type != YAML_MAPPING_NODE)
+		return err_set(e, FAULT_BAD_REQUEST, "conntrack", "not a mapping");
+	for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
+		const char *key = scalar(yaml_document_get_node(doc, p->key));
+		const char *value = scalar(yaml_document_get_node(doc, p->value));
+
+		if (!key)
+			return err_set(e, FAULT_BAD_REQUEST, "conntrack", "a key that is not a word");
+		if (conntrack_set(&c->conntrack, key, value, e) < 0)
+			return err_in(e, "conntrack");
+	}
+	return 0;
+}
+
 static int load_pair(yaml_document_t *doc, const yaml_node_t *key, const yaml_node_t *value,
 		     struct config *c, struct err *e)
 {
@@ -152,6 +204,8 @@ static int load_pair(yaml_document_t *doc, const yaml_node_t *key, const yaml_no
 		return err_set(e, FAULT_BAD_REQUEST, NULL, "a key that is not a word");
 	if (strcmp(k, "nics") == 0)
 		return load_nics(doc, value, c, e);
+	if (strcmp(k, "conntrack") == 0)
+		return load_conntrack(doc, value, c, e);
 	if (!scalar(value))
 		return err_set(e, FAULT_BAD_REQUEST, k, "not a plain value");
 	return config_set(c, k, scalar(value), e);

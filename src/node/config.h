@@ -32,13 +32,15 @@ struct config {
 	char ipfix[256];      /* collectors: "192.0.2.1:4739,[2001:db8::1]" */
 	char ipfix_active[8]; /* seconds; "": default */
 	char enrol_file[256]; /* zero-touch file; "": none */
+	char max_flows[12];   /* records of the flow table when it is made; "": default */
+	struct dp_ct conntrack;
 	size_t n_nics;
 	struct config_nic nics[CONFIG_NICS_MAX];
 };
 
 void config_default(struct config *c);
-/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, ipfix, ipfix_active, enrol_file,
- * nics: {lan: "eth1,tc"}. Every
+/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, ipfix, ipfix_active, enrol_file, max_flows,
+ * nics: {lan: "eth1,tc"}, conntrack: {tcp_liberal: yes, tcp_strict: yes, ESTABLISHED: 3600}: idle seconds by state. Every
  * unknown key and wrong type is an error with its line. */
 WARN_UNUSED int config_load(const char *path, struct config *c, struct err *e);
 /* One "name=device" or "name=device,hook" as of --nic; hook: auto, tc or xdp. */

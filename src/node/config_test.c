@@ -5,10 +5,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Needs those four. */
 #include <cmocka.h>
+
+#include "base/cleanup.h"
 
 static void nics(void **state)
 {
@@ -53,11 +57,69 @@ static void wrong_nics(void **state)
 	}
 }
 
+static int load(const char *text, struct config *c, struct err *e)
+{
+	char path[] = "/tmp/demarc-config-XXXXXX";
+	int fd = mkstemp(path), r;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+	config_default(c);
+	r = config_load(path, c, e);
+	unlink(path);
+	return r;
+}
+
+static void test_connection_tracking_is_set(void **state)
+{
+	struct config c;
+	struct err e = { 0 };
+
+	assert_int_equal(load("conntrack:\n  tcp_strict: yes\n  ESTABLISHED: 3600\nmax_flows: 1000\n",
+			      &c, &e),
+			 0);
+	assert_true(c.conntrack.tcp_strict);
+	assert_false(c.conntrack.tcp_liberal);
+	assert_string_equal(c.max_flows, "1000");
+	for (size_t i = 0; i < DP_CT_STATES; i++)
+		if (dp_ct_state_name(i) && strcmp(dp_ct_state_name(i), "ESTABLISHED") == 0)
+			assert_int_equal(c.conntrack.timeout_s[i], 3600);
+		else
+			assert_int_equal(c.conntrack.timeout_s[i], 0);
+}
+
+static void test_what_is_wrong_is_named(void **state)
+{
+	static const struct {
+		const char *text, *field;
+	} rows[] = {
+		{ "conntrack: 5\n", "conntrack" },
+		{ "conntrack: {ESTABLISHED: 0}\n", "conntrack.ESTABLISHED" },
+		{ "conntrack: {ESTABLISHED: 99999999}\n", "conntrack.ESTABLISHED" },
+		{ "conntrack: {NOSUCH: 5}\n", "conntrack.NOSUCH" },
+		{ "conntrack: {tcp_strict: 7}\n", "conntrack.tcp_strict" },
+		{ "max_flows: [1]\n", "max_flows" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct config c;
+		struct err e = { 0 };
+
+		assert_true(load(rows[i].text, &c, &e) < 0);
+		if (strcmp(e.field, rows[i].field) != 0)
+			print_message("%s: %s: %s\n", rows[i].text, e.field, e.msg);
+		assert_string_equal(e.field, rows[i].field);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nics),
 		cmocka_unit_test(wrong_nics),
+		cmocka_unit_test(test_connection_tracking_is_set),
+		cmocka_unit_test(test_what_is_wrong_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

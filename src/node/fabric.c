@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "node/chains.h"
+#include "node/guard.h"
 #include "node/native.h"
 #include "node/overlay.h"
 #include "node/policy.h"
@@ -118,6 +119,7 @@ static void set_uplink(struct node *n, const char *id, uint16_t net, const Demar
 	nic_hook(n, pb->physical_network, nic);
 	if (port) {
 		policy_port(n, port->port, &p);
+		n->fabric->incomplete |= !guard_port(n, port->id, port->port, &p);
 		n->fabric->incomplete |= !qos_port(n, port->id, port->port, &p);
 	}
 	if (dp_port_set(n->dp, &p, &e) < 0)
@@ -235,6 +237,7 @@ static void set_port(struct node *n, const char *id, const Demarc__V1__Port *p)
 			     (config_wants_xdp(&n->cfg) ? DP_PORT_XDP_OUT : 0));
 	add_addrs(p, &d);
 	policy_port(n, p, &d);
+	n->fabric->incomplete |= !guard_port(n, id, p, &d);
 	n->fabric->incomplete |= d.ifindex.num >= DP_PSEUDO_PORT ? !native_port(n, id, p, &d) :
 								   !qos_port(n, id, p, &d);
 	if (dp_port_set(n->dp, &d, &e) < 0)

@@ -51,6 +51,7 @@ static const char usage_text[] =
 	"  --runtime COMMAND    OCI runtime (runc)\n"
 	"  --ipfix ADDR[:PORT]  collectors of flow records, with commas; UDP port 4739\n"
 	"  --ipfix-active S     report a living flow each S seconds (60)\n"
+	"  --max-flows N        room for so many flow records, when there is no table yet\n"
 	"  --debug              log more\n"
 	"  --help, --version\n";
 
@@ -65,9 +66,9 @@ enum option_id {
 };
 
 /* Flags that set one configuration key: val is OPT_SCALAR + index of the key. */
-static const char *const scalar_keys[] = { "state_dir",	   "run_dir",	"pin_dir", "hub",
-					   "proxy",	   "user",	"runtime", "ipfix",
-					   "ipfix_active", "enrol_file" };
+static const char *const scalar_keys[] = { "state_dir",	   "run_dir",	 "pin_dir",  "hub",
+					   "proxy",	   "user",	 "runtime",  "ipfix",
+					   "ipfix_active", "enrol_file", "max_flows" };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, OPT_CONFIG },
@@ -86,6 +87,7 @@ static const struct option options[] = {
 	{ "ipfix", required_argument, NULL, OPT_SCALAR + 7 },
 	{ "ipfix-active", required_argument, NULL, OPT_SCALAR + 8 },
 	{ "enrol-file", required_argument, NULL, OPT_SCALAR + 9 },
+	{ "max-flows", required_argument, NULL, OPT_SCALAR + 10 },
 	{ NULL, 0, NULL, 0 },
 };
 

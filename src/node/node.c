@@ -26,6 +26,7 @@
 #include "node/server.h"
 
 #define TICK_MS 1000
+#define MAX_FLOWS (64 << 20) /* 16 GB of records */
 #define FULL_PASS_TICKS                                                                            \
 	30 /* ticks between passes that write everything, whether or not anything changed */
 
@@ -276,10 +277,17 @@ static int open_kernel(struct node *n, struct err *e)
 {
 	char pin_dir[PATH_MAX];
 	struct dp_config dc = { .pin_dir = pin_dir };
+	uint64_t max_flows = 0;
 	int r;
 
+	if (*n->cfg.max_flows && str_to_u64(str_of(n->cfg.max_flows), MAX_FLOWS, &max_flows) < 0)
+		return err_set(e, FAULT_BAD_REQUEST, "max_flows", "'%s' is not a number up to %d",
+			       n->cfg.max_flows, MAX_FLOWS);
+	dc.max_flows = (uint32_t)max_flows;
 	node_pin_dir(&n->cfg, n->id, pin_dir, sizeof(pin_dir));
 	r = dp_open(&dc, &n->dp, e);
+	if (r == 0)
+		r = dp_ct_set(n->dp, &n->cfg.conntrack, e);
 	if (r == 0)
 		r = nl_open(&n->nl, e);
 	if (r == 0)

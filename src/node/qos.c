@@ -2,6 +2,7 @@
 #include "node/qos.h"
 
 #include "base/log.h"
+#include "node/guard.h"
 #include "node/native.h"
 
 #define KILO 1000
@@ -57,6 +58,8 @@ static bool keep_meter(void *ctx, const char *id)
 	struct node *n = ctx;
 	const Demarc__V1__Port *p = intent_port(n->intent, id);
 
+	if (guard_keeps_meter(n, id))
+		return true;
 	return p && (is_limited(p) || native_kind_of_port(n, id) == DP_NATIVE_POLICER);
 }
 

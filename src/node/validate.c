@@ -30,6 +30,7 @@
 #define HOPS_MAX 16
 #define PAIRS_MAX 16
 #define CLASSIFIERS_MAX 16
+#define WORDS_MAX 16
 #define RATE_MAX (1ULL << 42) /* of any unit: more than the API can name */
 #define MTU_MIN 68	      /* RFC 791 */
 #define MTU_MAX 9216
@@ -233,16 +234,19 @@ static int port(const Demarc__V1__Port *p, struct err *e)
 {
 	struct mac m;
 
-	FIRST_ERROR(text(p->name, NAME_MAX_BYTES, "name", e) || need_id(p->network_id, "network_id", e) ||
-		    optional_id(p->server_id, "server_id", e) ||
-		    count(p->n_fixed_ips, VNIC_ADDRS_MAX, "fixed_ips", e) ||
-		    count(p->n_allowed_address_pairs, ADDRESS_PAIRS_MAX - VNIC_ADDRS_MAX,
-			  "allowed_address_pairs", e) ||
-		    count(p->n_security_group_ids, PORT_SGS_MAX, "security_group_ids", e) ||
-		    ids(p->acl_in_ids, p->n_acl_in_ids, PORT_ACLS_MAX, "acl_in_ids", e) ||
-		    ids(p->acl_out_ids, p->n_acl_out_ids, PORT_ACLS_MAX, "acl_out_ids", e) ||
-		    limit(p->limit_from, "limit_from", e) || limit(p->limit_to, "limit_to", e) ||
-		    at_most(p->dscp, 63, "dscp", e));
+	FIRST_ERROR(
+		text(p->name, NAME_MAX_BYTES, "name", e) || need_id(p->network_id, "network_id", e) ||
+		optional_id(p->server_id, "server_id", e) ||
+		count(p->n_fixed_ips, VNIC_ADDRS_MAX, "fixed_ips", e) ||
+		count(p->n_allowed_address_pairs, ADDRESS_PAIRS_MAX - VNIC_ADDRS_MAX,
+		      "allowed_address_pairs", e) ||
+		count(p->n_security_group_ids, PORT_SGS_MAX, "security_group_ids", e) ||
+		ids(p->acl_in_ids, p->n_acl_in_ids, PORT_ACLS_MAX, "acl_in_ids", e) ||
+		ids(p->acl_out_ids, p->n_acl_out_ids, PORT_ACLS_MAX, "acl_out_ids", e) ||
+		limit(p->limit_from, "limit_from", e) || limit(p->limit_to, "limit_to", e) ||
+		count(p->n_guards, WORDS_MAX, "guards", e) ||
+		count(p->n_helpers, WORDS_MAX, "helpers", e) ||
+		at_most(p->storm_pps, RATE_MAX, "storm_pps", e) || at_most(p->dscp, 63, "dscp", e));
 	if (mac_parse(str_of(p->mac), &m) < 0 ? !p->uplink || *p->mac :
 						mac_is_multicast(m) || mac_is_zero(m))
 		return bad(e, "mac", "a unicast MAC address", p->mac);

@@ -7,6 +7,7 @@
 #include "hub/chain/chain.h"
 #include "hub/network/fixed_ip.h"
 #include "hub/network/port_address.h"
+#include "hub/network/port_guard.h"
 #include "hub/network/qos.h"
 #include "hub/network/security_group.h"
 
@@ -38,6 +39,7 @@ static const struct attr attrs[] = {
 	{ "extra_dhcp_opts", "extra_dhcp_opts", ATTR_LIST, ATTR_RW | ATTR_NULLABLE, .max = 16 },
 	{ "dns_name", "dns_name", ATTR_STR, ATTR_RW | ATTR_FILTER, .max = 63, .dflt = "\"\"" },
 	{ "dns_assignment", NULL, ATTR_ANY, 0 },
+	PORT_GUARD_ATTRS,
 	{ "binding:host_id", NULL, ATTR_STR, ATTR_RW | ATTR_ADMIN | ATTR_ADMIN_SEE | ATTR_NULLABLE },
 	{ "binding:vnic_type", "vnic_type", ATTR_ENUM, ATTR_RW | ATTR_FILTER, .choices = vnic_types,
 	  .dflt = "\"normal\"" },
@@ -244,6 +246,8 @@ static int check_create(struct req *r, json_t *row, struct err *e)
 	if (rc == 0)
 		rc = qos_check(r, row, e);
 	if (rc == 0)
+		rc = port_guard_check(r, row, e);
+	if (rc == 0)
 		rc = check_dhcp_opts(r, row, e);
 	if (rc == 0)
 		rc = port_pairs_check(r, json_object_get(row, "allowed_address_pairs"),
@@ -409,6 +413,8 @@ static int check_update(struct req *r, const json_t *old, json_t *changes, struc
 		rc = check_dns_name(r, changes, e);
 	if (rc == 0)
 		rc = qos_check(r, changes, e);
+	if (rc == 0)
+		rc = port_guard_check(r, changes, e);
 	if (rc == 0)
 		rc = check_dhcp_opts(r, changes, e);
 	if (rc == 0)
