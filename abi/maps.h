@@ -31,7 +31,8 @@ struct dp_globals {
 	__u32 expects_until;	       /* seconds of jiffies; later nothing is expected */
 	__u32 policy_slot, policy_vec; /* last numbers given out */
 	__u32 n_tunnels;	       /* other than 0: look for tunnels */
-	__u32 spare[13];
+	__u32 chained;		       /* there was a classifier or a chain's port: look for them */
+	__u32 spare[12];
 	/* Written by every new connection: lines of their own. */
 	__u64 next4, next6;
 	__u64 n_made;				 /* connections */

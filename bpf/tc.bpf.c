@@ -123,8 +123,8 @@ static __always_inline int run_ip(ctx_t *ctx)
 		return -DROP_INTERNAL;
 	RUN(stage_flow);
 	RUN_IF(p->nat_in || p->nat.flags, stage_nat_in);
-	RUN(stage_classify);
-	RUN(stage_chain);
+	RUN_IF(dp_globals.chained, stage_classify);
+	RUN_IF(dp_globals.chained, stage_chain);
 	RUN_IF(p->nat.flags, stage_nat_route);
 	RUN(stage_l2);
 	return STAGE_NEXT;

@@ -52,6 +52,8 @@ static const char *libbpf_last(void)
 
 int dp_put(struct dp *dp, enum dp_map m, const void *key, const void *value, struct err *e)
 {
+	if (m == M_PORT_CHAIN || m == M_PORT_CLASS)
+		__atomic_store_n(&dp->g->chained, 1, __ATOMIC_SEQ_CST);
 	if (bpf_map_update_elem(dp->map[m], key, value, BPF_ANY)) {
 		if (errno == E2BIG)
 			return err_set(e, FAULT_QUOTA, NULL, "the datapath's table `%s` is full",
@@ -286,6 +288,13 @@ static int load(struct dp *dp, struct err *e)
 	return r ? r : xdp_open(dp, dp->skel->obj, dp->skel->maps.bss, e);
 }
 
+static bool dp_has_keys(struct dp *dp, enum dp_map m)
+{
+	struct port_key first;
+
+	return !bpf_map_get_next_key(dp->map[m], NULL, &first);
+}
+
 static int map_memory(struct dp *dp, struct err *e)
 {
 	void *p = mmap(NULL, ABI_CHAINS * sizeof(union chain_ptr), PROT_READ | PROT_WRITE,
@@ -301,6 +310,8 @@ static int map_memory(struct dp *dp, struct err *e)
 	dp->g->slots4 = bpf_map__max_entries(map_of(dp, M_CONNS4));
 	dp->g->slots6 = bpf_map__max_entries(map_of(dp, M_CONNS6));
 	dp->g->trace_token = 0; /* a trace died with its process */
+	if (dp_has_keys(dp, M_PORT_CHAIN) || dp_has_keys(dp, M_PORT_CLASS))
+		dp->g->chained = 1; /* an older release does not say */
 	return 0;
 }
 
