@@ -18,6 +18,8 @@
 
 #define LINGER_MS                                                                                  \
 	5000 /* how long what a refused client still sends is taken and dropped, so that it can read why */
+#define LINGER_STOP_MS                                                                             \
+	300 /* the same when the server stops: most clients are idle and will not say anything */
 #define READ_BURST 16 /* records per turn: one fast sender must not keep the loop from the others */
 #define IDLE_BUFFER_BYTES 4096 /* larger buffers are given back when empty */
 
@@ -204,7 +206,7 @@ static void shut(struct conn *c)
 	}
 	c->state = CONN_LINGER;
 	c->want_write_to_read = false;
-	conn_set_deadline(c, LINGER_MS);
+	conn_set_deadline(c, c->front->stopping ? LINGER_STOP_MS : LINGER_MS);
 }
 
 static void reply_done(struct conn *c)

@@ -656,6 +656,23 @@ static void idle_connection_makes_room(void **state)
 	finish();
 }
 
+/* So do those that never said anything. */
+static void silent_connection_makes_room(void **state)
+{
+	struct http_config c = config();
+	struct test_client silent;
+
+	c.n_conns = 1;
+	start_with(&c);
+	test_client_close(&client);
+	test_client_connect(&silent, http_server_port(server.server));
+	assert_true(test_client_open(&client, http_server_port(server.server), NULL, NULL, NULL));
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, "{\"hello\": 1}");
+	test_client_close(&silent);
+	finish();
+}
+
 static void slow_uploads_leave_workers_free(void **state)
 {
 	struct test_client uploads[3];
@@ -958,6 +975,7 @@ int main(void)
 		cmocka_unit_test(slow_clients_are_timed_out),
 		cmocka_unit_test(full_queue_and_full_house),
 		cmocka_unit_test(idle_connection_makes_room),
+		cmocka_unit_test(silent_connection_makes_room),
 		cmocka_unit_test(slow_uploads_leave_workers_free),
 		cmocka_unit_test(stop_lets_requests_finish),
 		cmocka_unit_test(stop_does_not_wait_forever),

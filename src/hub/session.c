@@ -369,7 +369,7 @@ void session_hello_done(struct sessions *s, struct session *x, const struct hell
 	x->hello_pending = false;
 	old = table_replace(s, x, r->resync ? 0 : r->node_revision);
 	if (old) /* on another front, perhaps */
-		session_post_close(s, old, "replaced by a newer connection of the same node", 5000);
+		sessions_post(s, post_new(POST_REPLACED, old));
 	if (x->state == SESSION_NEW)
 		log_info("node_connected", "node=%s peer=%s revision=%llu resync=%d", x->node_id,
 			 x->peer, (unsigned long long)r->node_revision, r->resync);
@@ -417,6 +417,9 @@ static void take_post(struct session_front *f, struct post *p)
 	case POST_ACKED:
 		x->n_reports--;
 		send_report_ack(s, x, p->report_seq);
+		break;
+	case POST_REPLACED:
+		session_goodbye(s, x, "replaced by a newer connection of the same node", 5000);
 		break;
 	case POST_CLOSE:
 		log_limited(LOG_WARN_, "session_closed", "node=%s peer=%s reason=%s", x->node_id,

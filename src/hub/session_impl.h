@@ -112,12 +112,13 @@ void job_thread_stop(struct job_thread *t); /* waits for what runs, frees what w
 /* ---- posts: results for a front ---- */
 
 enum post_kind {
-	POST_HELLO, /* hello is checked */
-	POST_SEND,  /* bytes for the session */
-	POST_CHUNK, /* bytes, behind control frames */
-	POST_ACKED, /* report stored: ReportAck follows */
-	POST_CERT,  /* bytes: the answer to a certificate request */
-	POST_CLOSE, /* goodbye with text, retry_after_ms */
+	POST_HELLO,    /* hello is checked */
+	POST_SEND,     /* bytes for the session */
+	POST_CHUNK,    /* bytes, behind control frames */
+	POST_ACKED,    /* report stored: ReportAck follows */
+	POST_CERT,     /* bytes: the answer to a certificate request */
+	POST_CLOSE,    /* goodbye with text, retry_after_ms */
+	POST_REPLACED, /* a newer connection of the same node, on whichever front, is up */
 };
 struct post {
 	struct post *next;

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hostile clients at the hub's door. Whatever they do, a real node is answered within twice the normal time, and the hub's memory
+stays bounded. What a node may say once it is in is in test_channel.py; half-open handshakes and full houses are in
+src/http/server_test.c, where limits can be small."""
+
+import os
+import re
+import signal
+import ssl
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import wait_for
+from test_channel import PING, Identity, Raw, add_node, answers, make_ca, node_hello, sql
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FLOOR_S = 0.025  # what the scheduler alone may cost when attacker, hub and test share two processors
+MEMORY_MAX_KB = 160 << 10  # what an attack may make the hub grow by; an ASan build needs three times of what others do
+
+
+def resident_kb(hub):
+    with open(f"/proc/{hub.process.pid}/status", encoding="ascii") as f:
+        return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1])
+
+
+class Node:
+    """A real node's session, by hand, and how long its heartbeats take."""
+
+    def __init__(self, hub, identity):
+        self.peer = Raw(hub, identity)
+        self.peer.send(node_hello(identity.node_id))
+        self.peer.recv()
+
+    def latency_s(self, n=80):
+        took = []
+        for _ in range(n):
+            begin = time.monotonic()
+            self.peer.send(PING)
+            assert self.peer.recv()[1][:1] == b"\x6a"
+            took.append(time.monotonic() - begin)
+        return statistics.median(took)
+
+
+@pytest.fixture
+def connect(hub):
+    """connect(identity) -> Node, closed at the end: a hub that stops waits for those that stay."""
+    made = []
+
+    def make(identity):
+        made.append(Node(hub, identity))
+        return made[-1]
+
+    yield make
+    for node in made:
+        node.peer.close()
+
+
+@pytest.fixture
+def identity(hub, tmp_path):
+    return Identity(str(tmp_path), hub.file("ca"), add_node(hub))
+
+
+@pytest.fixture
+def attack(hub):
+    """attack(kind, *arguments): under way when it returns; ended with the test."""
+    running = []
+
+    def begin(kind, *arguments):
+        process = subprocess.Popen([sys.executable, os.path.join(HERE, "attacker.py"), kind, str(hub.port), *arguments],
+                                   stdout=subprocess.PIPE, text=True, cwd=HERE)
+        running.append(process)
+        assert process.stdout.readline() == "ready\n"
+
+    yield begin
+    for process in running:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("kind", ["garbage", "slowloris", "handshakes", "idle"])
+def test_real_nodes_are_served_meanwhile(hub, identity, connect, attack, kind):
+    node = connect(identity)
+    normal, before = node.latency_s(), resident_kb(hub)
+    attack(kind)
+    during = node.latency_s()
+    connect(identity)  # a newcomer gets in
+    answers(hub)
+    assert during <= max(2 * normal, FLOOR_S), f"{during * 1000:.1f} ms, normally {normal * 1000:.1f}"
+    assert resident_kb(hub) - before < MEMORY_MAX_KB
+
+
+def test_tiny_messages_by_the_hundred_thousand(hub, identity, connect, attack, tmp_path):
+    """A node that pings and never reads: its answers wait up to a limit, then it is told goodbye."""
+    hub.allow_log("session_closed", "goodbye_unsent", "session_silent")
+    hostile = Identity(str(tmp_path), hub.file("ca"), add_node(hub))
+    node = connect(identity)
+    normal, before = node.latency_s(), resident_kb(hub)
+    attack("tiny", hostile.cert, hostile.key, hostile.node_id)
+    during = node.latency_s()
+    assert during <= max(2 * normal, FLOOR_S), f"{during * 1000:.1f} ms, normally {normal * 1000:.1f}"
+    assert resident_kb(hub) - before < MEMORY_MAX_KB
+    answers(hub)
+
+
+@pytest.mark.parametrize("size", [1 << 20 | 1, 1 << 40, (1 << 63) - 1])
+def test_frames_that_claim_too_much(hub, identity, size):
+    """The head alone is enough: nothing of it is waited for, nor allocated."""
+    peer = Raw(hub, identity)
+    before = resident_kb(hub)
+    peer.sock.sendall(bytes([0x82, 0xFF]) + size.to_bytes(8, "big") + bytes(4))
+    opcode, payload = peer.recv()
+    peer.close()
+    assert opcode == 8 and int.from_bytes(payload[:2], "big") == 1009
+    assert resident_kb(hub) - before < 8 << 10
+    answers(hub)
+
+
+def refused(hub, identity):
+    """The handshake fails; TLS 1.3 tells the client when it reads."""
+    try:
+        peer = Raw(hub, identity)
+    except (ssl.SSLError, ConnectionError):
+        return True
+    peer.close()
+    return False
+
+
+def test_certificate_of_another_ca(hub, identity, tmp_path):
+    stranger = Identity(str(tmp_path), make_ca(str(tmp_path)), identity.node_id)  # claims a node that exists
+    assert refused(hub, stranger)
+    assert not refused(hub, Identity(str(tmp_path), hub.file("ca"), identity.node_id))
+
+
+def test_expired_certificate(hub, identity, tmp_path):
+    csr, cert = str(tmp_path / f"{identity.node_id}.csr"), str(tmp_path / "old.pem")
+    ca = hub.file("ca")
+    (tmp_path / "index.txt").write_text("")
+    (tmp_path / "ca.cnf").write_text(
+        f"[ca]\ndefault_ca=d\n[d]\ndatabase={tmp_path}/index.txt\nnew_certs_dir={tmp_path}\ndefault_md=sha256\n"
+        f"rand_serial=yes\npolicy=p\nx509_extensions=x\n[p]\ncommonName=supplied\n[x]\nextendedKeyUsage=clientAuth\n")
+    subprocess.run(["openssl", "ca", "-batch", "-notext", "-config", str(tmp_path / "ca.cnf"), "-cert", ca + ".crt", "-keyfile",
+                    ca + ".key", "-in", csr, "-out", cert, "-startdate", "20200101000000Z", "-enddate", "20210101000000Z"],
+                   check=True, capture_output=True)
+    identity.cert = cert
+    assert refused(hub, identity)
+
+
+def test_revoked_node(hub, identity, connect):
+    """Closed at its hello at the latest, whatever ticket it has."""
+    hub.allow_log("session_closed", "session_refused")
+    node = connect(identity)
+    sql(hub, "UPDATE node SET revoked = 1 WHERE id = ?", identity.node_id)
+    node.peer.close()
+
+    def is_out():
+        try:
+            peer = Raw(hub, identity)
+            peer.send(node_hello(identity.node_id))
+            opcode, payload = peer.recv()
+            peer.close()
+        except (ssl.SSLError, ConnectionError):
+            return True
+        return opcode == 8 or payload[:2] == b"\x92\x03"  # field 50, goodbye
+
+    wait_for(is_out, "the revoked node being refused")
