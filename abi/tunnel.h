@@ -22,7 +22,8 @@
 	X(NVGRE, "nvgre", "IP protocol 47, virtual subnet and flow id in the key; RFC 7637")       \
 	X(GENEVE, "geneve", "UDP port 6081; RFC 8926")                                             \
 	X(MPLS_UDP, "mpls_udp", "UDP port 6635, label stack; RFC 7510, RFC 4448")                  \
-	X(MPLS_GRE, "mpls_gre", "IP protocol 47, label stack; RFC 4023, RFC 4448")
+	X(MPLS_GRE, "mpls_gre", "IP protocol 47, label stack; RFC 4023, RFC 4448")                 \
+	X(MPLS, "mpls", "EtherType 0x8847, label stack, no IP header; RFC 3032, RFC 4448")
 
 enum tunnel_type {
 	TUNNEL_NONE,
@@ -39,7 +40,7 @@ enum tunnel_type {
 
 struct tunnel_key {
 	__u8 type;
-	__u8 family; /* of the outer addresses */
+	__u8 family; /* of the outer addresses; 0: MPLS over Ethernet, they are MACs */
 	__u16 vlan;  /* of the underlay */
 	__u32 id;    /* VNI, GRE key, virtual subnet, bottom label */
 	__u32 local[4], remote[4];
@@ -63,7 +64,7 @@ struct encap_rec {
 	__u16 vlan;    /* of the underlay */
 	__u16 size;    /* of hdr */
 	__u16 mtu;     /* of an inner IP packet */
-	__u8 family;   /* of the outer header */
+	__u8 family;   /* of the outer header; 0: there is no IP in it */
 	__u8 flags;    /* enum encap_flag */
 	__u16 sum;     /* IPv4 header without length, TOS and checksum; not folded in */
 	__u16 pad;

@@ -49,6 +49,35 @@ __noinline int ecn_mark(ctx_t *ctx)
 	return ctx_store(ctx, 15, b + 3, 1);
 }
 
+/*
+ * Makes the kernel take the frame for `type` (network order). bpf_skb_adjust_room() shrinks nothing but IP, and segments are cut by what the
+ * kernel takes a packet for; no helper says so directly. But taking a tag out of a frame makes the kernel read what follows
+ * it (vlan_set_encap_proto()): so a tag goes in, the type is written behind it, and it comes out again.
+ */
+__noinline int call_it(ctx_t *ctx, __u32 type)
+{
+	__u16 tag = bpf_htons(VLAN_TPID_CUSTOMER), is = (__u16)type;
+
+	/* The first one goes into the frame when the second one is put beside it. */
+	if (bpf_skb_vlan_push(ctx, tag, 1) < 0 || bpf_skb_vlan_push(ctx, tag, 1) < 0)
+		return -1;
+	if (ctx_store(ctx, 16, &is, 2) < 0 || bpf_skb_vlan_pop(ctx) < 0 || bpf_skb_vlan_pop(ctx) < 0)
+		return -1;
+	return ctx->protocol == is ? 0 : -1;
+}
+
+/* A segmentation offload packet of IPv6 out of an IPv4 tunnel, or the other way round. */
+static __always_inline int set_inner(ctx_t *ctx)
+{
+	__u16 type;
+
+	if (!ctx->gso_size)
+		return 0;
+	if (ctx_load(ctx, 12, &type, 2) < 0)
+		return -1;
+	return ctx->protocol == type ? 0 : call_it(ctx, type);
+}
+
 /* Removes `size` bytes in front. The kernel wants a whole outer IP header to be left: small frames are longer for a moment. */
 static __always_inline int strip(ctx_t *ctx, __u32 size)
 {
@@ -120,7 +149,9 @@ __noinline int decap(ctx_t *ctx)
 	if (ctx->vlan_present && bpf_skb_vlan_pop(ctx) < 0)
 		return -DROP_REDIRECT;
 	ctx->cb[2] = 0;
-	if (strip(ctx, t->inner) < 0)
+	if (t->proto == PROTO_MPLS && call_it(ctx, bpf_htons(ETHERTYPE_IPV4)) < 0)
+		return -DROP_REDIRECT;
+	if (strip(ctx, t->inner) < 0 || set_inner(ctx) < 0)
 		return -DROP_REDIRECT;
 	if (mark)
 		ecn_mark(ctx);

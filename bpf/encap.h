@@ -48,6 +48,8 @@ static __always_inline void encap_patch(__u8 *b, const struct encap_rec *e, __u3
 {
 	__u32 l4 = ENCAP_IP + 20;
 
+	if (!e->family)
+		return;
 	if (!(e->flags & ENCAP_TOS))
 		tos &= 3;
 	if (total > 0xffff)
@@ -69,13 +71,16 @@ static __always_inline void encap_patch(__u8 *b, const struct encap_rec *e, __u3
 	}
 }
 
-/* Room of `size` bytes in front. A segmentation offload packet has to know what it is from now on. */
+/*
+ * Room of `size` bytes in front. A segmentation offload packet has to know what it is from now on. Without an outer IP header there is
+ * nothing to know: the kernel copies all that is before the inner one in front of each segment, as a long MAC header.
+ */
 static __always_inline int encap_room(ctx_t *ctx, const struct encap_rec *e, __u32 size)
 {
 	__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L2(ETH_SIZE) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
 	__u8 eth[ETH_SIZE];
 
-	if (!ctx->gso_size)
+	if (!ctx->gso_size || !e->family)
 		return (int)bpf_skb_change_head(ctx, size, 0);
 	flags |= e->family == 4 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
 	flags |= e->flags & ENCAP_UDP ? BPF_F_ADJ_ROOM_ENCAP_L4_UDP : BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
@@ -106,6 +111,8 @@ __noinline int encap_send(ctx_t *ctx, __u32 slot, __u32 entropy)
 	if (!p || !e || !e->ifindex)
 		return -DROP_NO_OUTPUT;
 	if (!ctx->gso_size && ctx->len - ETH_SIZE > e->mtu)
+		return -DROP_MTU;
+	if (!e->family && ctx->gso_size + 40u > e->mtu) /* nobody would make its segments smaller */
 		return -DROP_MTU;
 	size = e->size;
 	if (size < ABI_ENCAP_MIN || size > ABI_ENCAP_MAX)

@@ -11,6 +11,22 @@
 #include "pkt.h"
 
 #define PROTO_GRE 47
+#define PROTO_MPLS 137 /* of t->proto only: MPLS directly over Ethernet */
+#define ETHERTYPE_MPLS 0x8847
+
+/* RFC 3032 section 5: the ends are the neighbours. */
+static __always_inline int tunnel_ether(ctx_t *c, struct tunnel_frame *t)
+{
+	__u8 b[12];
+
+	if (ctx_load(c, 0, b, sizeof(b)) < 0)
+		return 1;
+	__builtin_memcpy(t->key.local, b, 6);
+	__builtin_memcpy(t->key.remote, b + 6, 6);
+	t->proto = PROTO_MPLS;
+	t->l4 = ETH_SIZE;
+	return 0;
+}
 
 /* RFC 791 without options and fragments, or RFC 8200 without extension headers: what tunnels send. */
 static __always_inline int tunnel_outer(ctx_t *c, struct tunnel_frame *t)
@@ -43,7 +59,7 @@ static __always_inline int tunnel_outer(ctx_t *c, struct tunnel_frame *t)
 		if (load16(b + 4) + l4 > ctx_len(c))
 			return 1;
 	} else {
-		return 1;
+		return load16(b) == ETHERTYPE_MPLS ? tunnel_ether(c, t) : 1;
 	}
 	t->l4 = (__u16)l4;
 	return t->proto == PROTO_UDP || t->proto == PROTO_GRE ? 0 : 1;
@@ -174,6 +190,8 @@ static __always_inline int tunnel_udp(ctx_t *c, struct tunnel_frame *t)
 /* After tunnel_outer(): which tunnel, and where its frame begins. */
 static __always_inline int tunnel_inner(ctx_t *c, struct tunnel_frame *t)
 {
+	if (t->proto == PROTO_MPLS)
+		return tunnel_labels(c, t->l4, TUNNEL_MPLS, t);
 	return t->proto == PROTO_UDP ? tunnel_udp(c, t) : tunnel_gre(c, t);
 }
 

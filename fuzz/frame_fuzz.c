@@ -44,7 +44,10 @@ static void check_tunnel(ctx_t *c)
 	FUZZ_CHECK(v == 0 || v == 1);
 	if (v)
 		return;
-	FUZZ_CHECK(t.l4 == ETH_SIZE + (t.key.family == 4 ? 20 : 40) && t.l4 <= c->len);
+	FUZZ_CHECK(t.l4 == ETH_SIZE + (t.key.family == 4 ? 20 :
+				       t.key.family == 6 ? 40 :
+							   0) &&
+		   t.l4 <= c->len);
 	v = tunnel_inner(c, &t);
 	FUZZ_CHECK(v == 0 || v == 1 || v == -DROP_TUNNEL);
 	if (v)
@@ -53,7 +56,8 @@ static void check_tunnel(ctx_t *c)
 	FUZZ_CHECK(t.inner >= t.l4 + 4u && t.inner <= t.l4 + 16u + 256);
 	if (t.key.type == TUNNEL_VXLAN_GPE)
 		FUZZ_CHECK(t.path & 0xff);
-	if (t.key.type == TUNNEL_MPLS_UDP || t.key.type == TUNNEL_MPLS_GRE)
+	FUZZ_CHECK((t.key.type == TUNNEL_MPLS) == !t.key.family);
+	if (t.key.type == TUNNEL_MPLS_UDP || t.key.type == TUNNEL_MPLS_GRE || t.key.type == TUNNEL_MPLS)
 		FUZZ_CHECK(t.key.id <= 0xfffff && (c->data[t.inner - 2] & 1) && c->data[t.inner - 1]);
 	else if (t.key.type != TUNNEL_GRE)
 		FUZZ_CHECK(t.key.id <= 0xffffff);

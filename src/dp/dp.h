@@ -176,6 +176,7 @@ enum dp_tunnel_type {
 	DP_TUNNEL_GENEVE,
 	DP_TUNNEL_MPLS_UDP,
 	DP_TUNNEL_MPLS_GRE,
+	DP_TUNNEL_MPLS, /* over Ethernet: the ends are `smac` and `dmac`; the addresses must be there, and are not sent */
 };
 
 /* A port of a network whose frames travel to one far end. Frames between tunnels of one network are not forwarded. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "qinq.h"
 
 #define PROTO_UDP 17
 #define PROTO_GRE 47
@@ -115,6 +116,16 @@ static void put_geneve(struct out *o, uint32_t vni)
 	put32(o, vni << 8);
 }
 
+/* RFC 3032 section 5. The VLAN tag is part of the header here: segments of a large packet get it with the labels. */
+static void put_mpls(struct out *o, const struct dp_tunnel *t)
+{
+	if (t->underlay_vlan.id) {
+		put16(o, VLAN_TPID_CUSTOMER);
+		put16(o, t->underlay_vlan.id);
+	}
+	put16(o, 0x8847);
+}
+
 /* RFC 3032 section 2.1: label, traffic class 0, bottom bit, TTL. The one given by `id` is at the bottom. */
 static void put_labels(struct out *o, const struct dp_tunnel *t)
 {
@@ -150,6 +161,9 @@ static void put_body(struct out *o, const struct dp_tunnel *t)
 		put32(o, 0x00008847); /* RFC 4023 section 3 */
 		put_labels(o, t);
 		break;
+	case DP_TUNNEL_MPLS:
+		put_labels(o, t);
+		break;
 	case DP_TUNNEL_NONE:
 		break;
 	}
@@ -162,7 +176,7 @@ static bool is_gre(enum dp_tunnel_type t)
 
 static bool is_mpls(enum dp_tunnel_type t)
 {
-	return t == DP_TUNNEL_MPLS_UDP || t == DP_TUNNEL_MPLS_GRE;
+	return t == DP_TUNNEL_MPLS_UDP || t == DP_TUNNEL_MPLS_GRE || t == DP_TUNNEL_MPLS;
 }
 
 static int bad(struct err *e, const char *field, const char *what)
@@ -232,10 +246,34 @@ static uint16_t sum_of(const uint8_t *b, size_t n)
 	return (uint16_t)sum;
 }
 
+static void put_ip(struct out *o, const struct dp_tunnel *t)
+{
+	uint8_t proto = is_gre(t->type) ? PROTO_GRE : PROTO_UDP;
+	bool v6 = t->local.family == IP_V6;
+
+	put16(o, v6 ? 0x86dd : 0x0800);
+	if (v6)
+		put_ipv6(o, t, proto);
+	else
+		put_ipv4(o, t, proto);
+}
+
+/* What is filled in at each packet. */
+static void encap_ip(const struct dp_tunnel *t, struct encap_rec *ret)
+{
+	ret->vlan = t->underlay_vlan.id;
+	ret->family = t->local.family;
+	ret->flags = is_gre(t->type) ? ENCAP_GRE : ENCAP_UDP;
+	if (!t->tos)
+		ret->flags |= ENCAP_TOS;
+	if (ret->family == IP_V4)
+		ret->sum = sum_of(ret->hdr + ENCAP_IP, 20);
+}
+
 int encap_build(const struct dp_tunnel *t, struct encap_rec *ret, struct err *e)
 {
 	struct out o = { .b = ret->hdr };
-	bool v6 = t->local.family == IP_V6;
+	size_t tag = 0;
 	int r = check(t, e);
 
 	if (r)
@@ -243,22 +281,18 @@ int encap_build(const struct dp_tunnel *t, struct encap_rec *ret, struct err *e)
 	memset(ret, 0, sizeof(*ret));
 	put(&o, t->dmac.b, 6);
 	put(&o, t->smac.b, 6);
-	put16(&o, v6 ? 0x86dd : 0x0800);
-	if (v6)
-		put_ipv6(&o, t, is_gre(t->type) ? PROTO_GRE : PROTO_UDP);
-	else
-		put_ipv4(&o, t, is_gre(t->type) ? PROTO_GRE : PROTO_UDP);
+	if (t->type == DP_TUNNEL_MPLS) {
+		put_mpls(&o, t);
+		tag = o.len - ENCAP_IP; /* does not count against the MTU */
+	} else {
+		put_ip(&o, t);
+	}
 	put_body(&o, t);
 	ret->ifindex = (__u32)t->underlay.num;
-	ret->vlan = t->underlay_vlan.id;
 	ret->size = (__u16)o.len;
-	ret->mtu = (__u16)(t->underlay_mtu - (o.len - ENCAP_IP) - ENCAP_IP);
-	ret->family = t->local.family;
-	ret->flags = is_gre(t->type) ? ENCAP_GRE : ENCAP_UDP;
-	if (!t->tos)
-		ret->flags |= ENCAP_TOS;
-	if (!v6)
-		ret->sum = sum_of(ret->hdr + ENCAP_IP, 20);
+	ret->mtu = (__u16)(t->underlay_mtu - (o.len - tag - ENCAP_IP) - ENCAP_IP);
+	if (t->type != DP_TUNNEL_MPLS)
+		encap_ip(t, ret);
 	return 0;
 }
 
@@ -269,6 +303,12 @@ void encap_key(const struct dp_tunnel *t, struct tunnel_key *ret)
 	ret->family = t->local.family;
 	ret->vlan = t->underlay_vlan.id;
 	ret->id = t->id;
+	if (t->type == DP_TUNNEL_MPLS) {
+		ret->family = 0;
+		memcpy(ret->local, t->smac.b, 6);
+		memcpy(ret->remote, t->dmac.b, 6);
+		return;
+	}
 	memcpy(ret->local, t->local.b, 16);
 	memcpy(ret->remote, t->remote.b, 16);
 }

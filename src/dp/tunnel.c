@@ -56,10 +56,13 @@ static bool same_header(struct dp *dp, __u16 slot, const struct encap_rec *now)
 
 static int vtep_put(struct dp *dp, const struct dp_tunnel *t, struct err *e)
 {
-	struct addr_key k = { .family = t->local.family };
+	struct addr_key k = { 0 };
+	struct tunnel_key end;
 	__u32 one = 1;
 
-	ip_words(&t->local, k.ip);
+	encap_key(t, &end);
+	k.family = end.family;
+	memcpy(k.ip, end.local, sizeof(k.ip));
 	return dp_put(dp, M_VTEPS, &k, &one, e);
 }
 
@@ -172,7 +175,7 @@ int tunnel_sweep(struct dp *dp, struct err *e)
 		at = (struct port_key){ .ifindex = rec.port };
 		if (dp_get(dp, M_PORTS, &at, &p)) {
 			dp_unset(dp, M_TUNNELS, k);
-			k->family = 0;
+			k->type = TUNNEL_NONE;
 		}
 	}
 	for (int i = 0; i < n_vteps; i++) {
@@ -182,7 +185,8 @@ int tunnel_sweep(struct dp *dp, struct err *e)
 		for (int j = 0; j < n_tunnels && !live; j++) {
 			struct tunnel_key *k = (struct tunnel_key *)keys + j;
 
-			live = k->family == v->family && !memcmp(k->local, v->ip, sizeof(v->ip));
+			live = k->type != TUNNEL_NONE && k->family == v->family &&
+			       !memcmp(k->local, v->ip, sizeof(v->ip));
 		}
 		if (!live)
 			dp_unset(dp, M_VTEPS, v);

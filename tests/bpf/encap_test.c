@@ -82,7 +82,7 @@ static struct dp_tunnel tunnel_of(enum dp_tunnel_type type, bool v6)
 		t.nsh_index = 254;
 		memset(t.nsh_context, 0xab, 16);
 	}
-	if (type == DP_TUNNEL_MPLS_UDP || type == DP_TUNNEL_MPLS_GRE) {
+	if (type >= DP_TUNNEL_MPLS_UDP) {
 		t.n_labels = 1;
 		t.labels[0] = 1000;
 	}
@@ -132,6 +132,8 @@ static size_t header_size(enum dp_tunnel_type t, bool v6)
 				       [DP_TUNNEL_GENEVE] = 16,	 [DP_TUNNEL_MPLS_UDP] = 16,
 				       [DP_TUNNEL_MPLS_GRE] = 12 };
 
+	if (t == DP_TUNNEL_MPLS)
+		return 14 + 8;
 	return 14u + (v6 ? 40 : 20) + body[t];
 }
 
@@ -139,6 +141,9 @@ static void expect_outer(const struct frame *out, size_t head, bool v6, uint8_t 
 {
 	assert_memory_equal(out->b, mac_nic, 6);
 	assert_memory_equal(out->b + 6, mac_host, 6);
+	assert_true(out->len > head);
+	if (out->b[12] == 0x88)
+		return;
 	if (v6) {
 		assert_int_equal((out->b[14] << 8 | out->b[15]) >> 4 & 0xff, tos);
 		assert_int_equal(out->b[18] << 8 | out->b[19], out->len - 54);
@@ -153,7 +158,6 @@ static void expect_outer(const struct frame *out, size_t head, bool v6, uint8_t 
 		assert_true(udp[0] >= 0xc0); /* RFC 6335: the dynamic range */
 		assert_int_equal(udp[4] << 8 | udp[5], out->len - (v6 ? 54 : 34));
 	}
-	assert_true(out->len > head);
 }
 
 /* What the far end would send: the same header with the ends exchanged. */
@@ -165,6 +169,11 @@ static struct frame answer(const struct frame *out, size_t head, const struct fr
 
 	memcpy(f.b, mac_host, 6);
 	memcpy(f.b + 6, mac_nic, 6);
+	if (f.b[12] == 0x88) {
+		memcpy(f.b + head, in->b, in->len);
+		f.len = head + in->len;
+		return f;
+	}
 	memcpy(addr, f.b + at, n);
 	memcpy(f.b + at, f.b + at + n, n);
 	memcpy(f.b + at + n, addr, n);
@@ -197,7 +206,7 @@ static void round_trip(enum dp_tunnel_type type, bool v6, bool in6)
 
 static void test_types(void **state)
 {
-	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type <= DP_TUNNEL_MPLS_GRE; type++)
+	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type <= DP_TUNNEL_MPLS; type++)
 		for (int v6 = 0; v6 < 2; v6++) {
 			struct dp_tunnel t = tunnel_of(type, v6);
 
@@ -229,6 +238,41 @@ static void test_broadcast(void **state)
 		assert_int_equal(got.len, arp.len);
 		assert_memory_equal(got.b, arp.b, arp.len);
 	}
+	assert_not_dropped(&lab);
+}
+
+/* Who asks for a fixed IP from behind a tunnel is answered there, by the datapath itself. */
+static void test_answers(void **state)
+{
+	static const enum dp_tunnel_type types[] = { DP_TUNNEL_VXLAN, DP_TUNNEL_GRE, DP_TUNNEL_MPLS };
+	static const uint8_t group[6] = { 0x33, 0x33, 0xff, 0, 0, 0x11 };
+
+	lab_port(&lab, &a, NET, 0, 0, "10.0.0.11/24", "fd00::11/64", NULL);
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		for (int v6 = 0; v6 < 2; v6++) {
+			struct dp_tunnel t = tunnel_of(types[i], v6);
+			size_t head = header_size(t.type, v6);
+			struct frame up = inner(false, true, 40, 0), out, wire, ask, got;
+
+			OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+			assert_true(lab_passes(&a, &up, &nic, &out));
+			frame_arp(&ask, mac_far, bcast, 1, mac_far, "10.0.0.22", "10.0.0.11");
+			wire = answer(&out, head, &ask, v6);
+			assert_true(lab_passes(&nic, &wire, &nic, &got));
+			expect_outer(&got, head, v6, 0);
+			frame_arp(&ask, mac_a, mac_far, 2, mac_a, "10.0.0.11", "10.0.0.22");
+			memcpy(ask.b + 32, mac_far, 6); /* the target: who asked */
+			assert_int_equal(got.len, head + ask.len);
+			assert_memory_equal(got.b + head, ask.b, ask.len);
+			frame_nd(&ask, mac_far, group, "fd00::22", "ff02::1:ff00:11", 135,
+				 "fd00::11", mac_far);
+			wire = answer(&out, head, &ask, v6);
+			assert_true(lab_passes(&nic, &wire, &nic, &got));
+			assert_memory_equal(got.b + head, mac_far, 6);
+			assert_memory_equal(got.b + head + 6, mac_a, 6);
+			assert_int_equal(got.b[head + 54], 136);
+			OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+		}
 	assert_not_dropped(&lab);
 }
 
@@ -381,6 +425,10 @@ static void test_refused(void **state)
 		{ "RFC 2890: another key", DP_TUNNEL_GRE, 7, 0, DROP_TUNNEL_UNKNOWN },
 		{ "RFC 3032: TTL 0", DP_TUNNEL_MPLS_UDP, 11, 0, DROP_TUNNEL },
 		{ "RFC 3032: another label", DP_TUNNEL_MPLS_UDP, 13, 0xff, DROP_TUNNEL_UNKNOWN },
+		{ "RFC 3032: TTL 0", DP_TUNNEL_MPLS, 3, 0, DROP_TUNNEL },
+		{ "RFC 3032: no bottom of the stack", DP_TUNNEL_MPLS, 6, 0x20, DROP_TUNNEL },
+		{ "RFC 3032: another label", DP_TUNNEL_MPLS, 5, 0xff, DROP_TUNNEL_UNKNOWN },
+		{ "another neighbour", DP_TUNNEL_MPLS, -3, 0x77, DROP_TUNNEL_UNKNOWN },
 	};
 
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++)
@@ -388,7 +436,7 @@ static void test_refused(void **state)
 			struct dp_tunnel t = tunnel_of(row[i].type, v6);
 			struct frame up = inner(false, true, 40, 0), out, wire,
 				     down = inner(false, false, 40, 0);
-			size_t l4 = v6 ? 54 : 34;
+			size_t l4 = t.type == DP_TUNNEL_MPLS ? 14 : v6 ? 54 : 34;
 
 			OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 			assert_true(lab_passes(&a, &up, &nic, &out));
@@ -564,6 +612,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_types, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broadcast, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nsh, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ecn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mtu, setup, teardown),

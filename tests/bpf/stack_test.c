@@ -6,6 +6,7 @@
  *
  *   wired:    a --- network 1 --- [eth0 router eth1] --- network 2 --- b
  *   steered:  a --- network 1 --- [bridge] --- [bridge] --- network 1 --- b
+ *   tunnels:  a --- network 1 --- [w0] ========= [w1] --- network 2 --- b
  */
 
 #include "lab.h"
@@ -322,11 +323,70 @@ static void test_steered(void **state)
 	assert_true(in.tx_bytes > 1 << 20); /* the stream did go through the bridge */
 }
 
+/* ---- tunnels between two interfaces of this node ---- */
+
+#define W0 70100
+#define W1 70101
+
+static void tunnel(int index, int from, int to, enum dp_tunnel_type type, bool v6)
+{
+	struct dp_tunnel t = { .port = { DP_PSEUDO_PORT + index },
+			       .net = (uint16_t)index,
+			       .type = type,
+			       .id = 4242,
+			       .underlay = { from },
+			       .underlay_vlan = { v6 ? 5 : 0 },
+			       .underlay_mtu = 1500,
+			       .smac = { { 2, 0, 0, 0, 9, (uint8_t)from } },
+			       .dmac = { { 2, 0, 0, 0, 9, (uint8_t)to } },
+			       .nsh_path = 7,
+			       .nsh_index = 255 };
+	char addr[32];
+
+	snprintf(addr, sizeof(addr), v6 ? "2001:db8::%d" : "192.0.2.%d", from & 255);
+	t.local = ip_of(addr);
+	snprintf(addr, sizeof(addr), v6 ? "2001:db8::%d" : "192.0.2.%d", to & 255);
+	t.remote = ip_of(addr);
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+}
+
+/* Segmentation offload packets go in whole and come out whole, whatever is in front of them. */
+static void test_tunnels(void **state)
+{
+	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0"), w0 = { .host = W0 },
+		     w1 = { .host = W1 };
+	struct transfer t;
+
+	addresses(a, "eth0", 1, 2);
+	addresses(b, "eth0", 1, 3);
+	lab_ip("link add w0 index 70100 address 02:00:00:00:09:d4 type veth peer w1 index 70101 address 02:00:00:00:09:d5");
+	lab_ip("link set w0 up");
+	lab_ip("link set w1 up");
+	lab_port(&lab, a, 1, 0, 0, "10.0.1.2/24", "fd00:1::2/64", NULL);
+	lab_port(&lab, b, 2, 0, 0, "10.0.1.3/24", "fd00:1::3/64", NULL);
+	lab_uplink(&lab, &w0, 8, 0);
+	lab_uplink(&lab, &w1, 9, 0);
+	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type <= DP_TUNNEL_MPLS; type++)
+		for (int v6 = 0; v6 < 2; v6++) {
+			tunnel(1, W0, W1, type, v6);
+			tunnel(2, W1, W0, type, v6);
+			for (int i = 0; i < 2; i++) {
+				transfer_start(&t, a, b, i ? "fd00:1::3" : "10.0.1.3");
+				transfer_wait(&t);
+			}
+		}
+	assert_int_equal(lab_dropped(&lab, DROP_TUNNEL), 0);
+	assert_int_equal(lab_dropped(&lab, DROP_TUNNEL_UNKNOWN), 0);
+	assert_int_equal(lab_dropped(&lab, DROP_MTU), 0);
+	link_del(W0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_wired, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_steered, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tunnels, setup, teardown),
 	};
 
 	lab_need_root();

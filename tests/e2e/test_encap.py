@@ -15,7 +15,7 @@ load_contrib("mpls")
 from scapy.contrib.mpls import MPLS  # noqa: E402  after load_contrib()
 
 BUILD = pathlib.Path(os.environ["DEMARC_BUILD"])
-TYPES = ["vxlan", "vxlan_gpe", "gre", "nvgre", "geneve", "mpls_udp", "mpls_gre"]
+TYPES = ["vxlan", "vxlan_gpe", "gre", "nvgre", "geneve", "mpls_udp", "mpls_gre", "mpls"]
 ID = 4242
 
 
@@ -44,13 +44,14 @@ def tshark(file, *fields):
 def test_tshark(pcap):
     assert shutil.which("tshark"), "tshark is in packaging/packages.txt, group test"
     want = {"vxlan": "udp:vxlan:eth", "vxlan_gpe": "udp:nsh:eth", "gre": "gre:eth", "nvgre": "gre:eth", "geneve": "udp:geneve:eth",
-            "mpls_udp": "udp:mpls:eth", "mpls_gre": "gre:mpls:eth"}
+            "mpls_udp": "udp:mpls:eth", "mpls_gre": "gre:mpls:eth", "mpls": "mpls:eth"}
     rows = tshark(pcap, "vxlan.vni", "geneve.vni", "gre.key", "mpls.label", "nsh.spi", "nsh.si")
     assert len(rows) == len(kinds()) + 1
     for (kind, outer, inner), row in zip(kinds(), rows):
         protocols, malformed, checksums, vni, geneve, key, labels, spi, index = row
         ip = {4: "ip", 6: "ipv6"}
-        assert protocols.startswith(f"eth:ethertype:{ip[outer]}:{want[kind]}"), (kind, protocols)
+        around = "" if kind == "mpls" else f"{ip[outer]}:"
+        assert protocols.startswith(f"eth:ethertype:{around}{want[kind]}"), (kind, protocols)
         assert protocols.endswith(f"{ip[inner]}:udp:data"), (kind, protocols)
         assert not malformed
         assert "0" not in checksums.split(","), f"{kind}: bad IPv4 checksum"
@@ -72,7 +73,7 @@ def test_tshark(pcap):
 @pytest.mark.timeout(120)
 def test_scapy(pcap):
     for (kind, outer, inner), frame in zip(kinds(), rdpcap(str(pcap))):
-        ip = frame[IP] if outer == 4 else frame[IPv6]
+        ip = frame[Ether] if kind == "mpls" else frame[IP] if outer == 4 else frame[IPv6]
         if kind in ("vxlan", "geneve"):
             head = frame[VXLAN if kind == "vxlan" else GENEVE]
             assert head.vni == ID
@@ -81,7 +82,7 @@ def test_scapy(pcap):
             assert frame[GRE].proto == 0x6558 and frame[GRE].key_present
             payload = Ether(bytes(frame[GRE].payload))
         elif kind.startswith("mpls"):
-            raw = bytes(ip.payload)[8 if kind == "mpls_udp" else 4:]
+            raw = bytes(ip.payload)[{"mpls_udp": 8, "mpls_gre": 4, "mpls": 0}[kind]:]
             top, bottom = MPLS(raw[:4]), MPLS(raw[4:8])
             assert (top.label, top.s, bottom.label, bottom.s) == (1000, 0, ID, 1)
             payload = Ether(raw[8:])
@@ -90,7 +91,7 @@ def test_scapy(pcap):
             assert raw[3] == 4 and raw[8 + 3] == 3  # GPE: NSH; NSH: Ethernet
             payload = Ether(raw[8 + 24:])
         assert payload.haslayer(IP if inner == 4 else IPv6), kind
-        if outer == 4:
+        if outer == 4 and kind != "mpls":
             built = IP(bytes(ip))
             sent, built.chksum = built.chksum, None
             assert IP(bytes(built)).chksum == sent, f"{kind}: checksum"
