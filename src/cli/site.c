@@ -40,6 +40,11 @@ static const struct column node_fields[] = {
 	{ "certificate until", "certificate_expires_at" },
 	{ NULL, NULL },
 };
+static const struct column nic_columns[] = {
+	{ "NIC", "name" },  { "DEVICE", "device" },	{ "DRIVER", "driver" },
+	{ "HOOK", "hook" }, { "FEATURES", "features" }, { "WHY NOT XDP", "reason" },
+	{ NULL, NULL },
+};
 static const struct column event_columns[] = {
 	{ "TIME", "time" },	    { "SEVERITY", "severity" }, { "KIND", "kind" },
 	{ "RESOURCE", "resource" }, { "TEXT", "text" },		{ NULL, NULL },
@@ -62,18 +67,22 @@ static int list(struct cli *c, const char *path, const char *plural, const struc
 	return 0;
 }
 
+/* more: prints what is no field; may be NULL. */
 static int show(struct cli *c, const char *path, const char *plural, const char *singular,
-		const struct column *fields, struct err *e)
+		const struct column *fields, void (*more)(const json_t *row), struct err *e)
 {
 	json_t *row CLEANUP(json_freep) = NULL;
 	int rc = client_find(c->client, "demarc", path, plural, singular, c->positionals[0], &row, e);
 
 	if (rc < 0)
 		return rc;
-	if (c->json)
+	if (c->json) {
 		print_json(row);
-	else
-		print_fields(row, fields);
+		return 0;
+	}
+	print_fields(row, fields);
+	if (more)
+		more(row);
 	return 0;
 }
 
@@ -100,7 +109,7 @@ static int site_list(struct cli *c, struct err *e)
 
 static int site_show(struct cli *c, struct err *e)
 {
-	return show(c, "/v1/sites", "sites", "site", site_columns, e);
+	return show(c, "/v1/sites", "sites", "site", site_columns, NULL, e);
 }
 
 static int site_create(struct cli *c, struct err *e)
@@ -132,9 +141,19 @@ static int node_list(struct cli *c, struct err *e)
 	return list(c, "/v1/nodes", "nodes", node_columns, e);
 }
 
+static void show_nics(const json_t *row)
+{
+	const json_t *nics = json_object_get(json_object_get(row, "status"), "nics");
+
+	if (json_array_size(nics) == 0)
+		return;
+	putchar('\n');
+	print_table(nics, nic_columns);
+}
+
 static int node_show(struct cli *c, struct err *e)
 {
-	return show(c, "/v1/nodes", "nodes", "node", node_fields, e);
+	return show(c, "/v1/nodes", "nodes", "node", node_fields, show_nics, e);
 }
 
 static int node_delete(struct cli *c, struct err *e)

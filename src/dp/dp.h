@@ -145,9 +145,9 @@ enum dp_nic_hint {
 };
 
 struct dp_nic {
-	char driver[32];       /* "": it does not say */
-	bool hardware;	       /* on a bus */
-	bool known;	       /* the kernel tells the following two (6.3 and later) */
+	char driver[32]; /* "": it does not say */
+	bool hardware;	 /* on a bus */
+	bool known; /* the kernel tells the following two (6.3 and later); else they are what could be tried */
 	uint32_t xdp_features; /* enum dp_nic_feature */
 	uint32_t hints;	       /* enum dp_nic_hint */
 	bool xdp;	       /* the XDP program is attached */

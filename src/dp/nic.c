@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/bpf.h>
 #include <linux/ethtool.h>
 #include <linux/genetlink.h>
 #include <linux/sockios.h>
@@ -10,6 +11,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+
+#include <bpf/bpf.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -161,16 +164,19 @@ static void probe_features(ifindex nic, struct dp_nic *ret)
 	(void)mnl_socket_close(s);
 }
 
-int nic_probe(ifindex nic, struct dp_nic *ret, struct err *e)
-{
-	int r;
+/* ---- kernels that do not tell ---- */
 
-	memset(ret, 0, sizeof(*ret));
-	r = probe_driver(nic, ret);
-	if (r)
-		return err_errno(e, r, "driver of interface %d", nic.num);
-	probe_features(nic, ret);
-	return 0;
+bool nic_offloads(ifindex nic)
+{
+	const struct bpf_insn pass[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	DECLARE_LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_ifindex = (__u32)nic.num);
+	CLEANUP(close_fdp)
+	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "probe", "GPL", pass, ARRAY_LEN(pass), &opts);
+
+	return fd >= 0;
 }
 
 /*
@@ -192,9 +198,32 @@ static bool driver_sends(const char *driver)
 	return false;
 }
 
+/* Without the family: the driver's name, and for a device on a bus whether it takes a program of its own. */
+static void guess_features(ifindex nic, struct dp_nic *ret)
+{
+	if (driver_sends(ret->driver))
+		ret->xdp_features |= DP_NIC_XDP_OUT;
+	if (ret->hardware && nic_offloads(nic))
+		ret->xdp_features |= DP_NIC_XDP_HW;
+}
+
+int nic_probe(ifindex nic, struct dp_nic *ret, struct err *e)
+{
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = probe_driver(nic, ret);
+	if (r)
+		return err_errno(e, r, "driver of interface %d", nic.num);
+	probe_features(nic, ret);
+	if (!ret->known)
+		guess_features(nic, ret);
+	return 0;
+}
+
 bool nic_takes_xdp(const struct dp_nic *n)
 {
-	return n->known ? n->xdp_features & DP_NIC_XDP_OUT : driver_sends(n->driver);
+	return n->xdp_features & DP_NIC_XDP_OUT;
 }
 
 int dp_take_xdp(ifindex inside)

@@ -214,6 +214,7 @@ int dp_nic_hook(struct dp *dp, ifindex nic, enum dp_hook want, struct dp_nic *re
 	if (!why) {
 		r = xdp_attach(dp, nic.num);
 		ret->xdp = !r;
+		ret->xdp_features |= ret->xdp ? DP_NIC_XDP : 0U; /* older kernels do not say so before */
 		why = !r			   ? "" :
 		      r == -EBUSY		   ? "another XDP program is attached to it" :
 		      r == -EOPNOTSUPP		   ? "its driver has no XDP" :

@@ -19,6 +19,9 @@
 #define EVENT_RESOURCE_MAX 128
 #define EVENT_TEXT_MAX 1024
 #define REPORT_COUNTERS_MAX 256
+#define REPORT_NICS_MAX 64
+#define NIC_FEATURES_MAX 32
+#define NIC_TEXT_MAX 128
 
 /* ---- events ---- */
 
@@ -97,6 +100,58 @@ static int events_store(struct db *db, const char *node_id, const Demarc__V1__Re
 
 /* ---- the node's own figures ---- */
 
+static int nic_check(const Demarc__V1__NicStatus *v, struct err *e)
+{
+	const char *const texts[] = { v->name, v->device, v->driver, v->hook, v->reason };
+
+	if (v->n_features > NIC_FEATURES_MAX)
+		return err_set(e, FAULT_BAD_REQUEST, "node.nics.features",
+			       "node.nics.features: more than %d", NIC_FEATURES_MAX);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		if (strlen(texts[i]) > NIC_TEXT_MAX)
+			return err_set(e, FAULT_BAD_REQUEST, "node.nics",
+				       "node.nics: a text is longer than %d bytes", NIC_TEXT_MAX);
+	for (size_t i = 0; i < v->n_features; i++)
+		if (strlen(v->features[i]) > NIC_TEXT_MAX)
+			return err_set(e, FAULT_BAD_REQUEST, "node.nics.features",
+				       "node.nics.features: a text is longer than %d bytes",
+				       NIC_TEXT_MAX);
+	return 0;
+}
+
+static int nics_check(const Demarc__V1__NodeStatus *n, struct err *e)
+{
+	int rc = 0;
+
+	if (n->n_nics > REPORT_NICS_MAX)
+		return err_set(e, FAULT_BAD_REQUEST, "node.nics", "node.nics: more than %d",
+			       REPORT_NICS_MAX);
+	for (size_t i = 0; rc == 0 && i < n->n_nics; i++)
+		rc = nic_check(n->nics[i], e);
+	return rc;
+}
+
+static json_t *nics_json(const Demarc__V1__NodeStatus *n)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < n->n_nics; i++) {
+		const Demarc__V1__NicStatus *v = n->nics[i];
+		json_t *o = json_object(), *features = json_array();
+
+		for (size_t k = 0; k < v->n_features; k++)
+			json_array_append_new(features, json_string(v->features[k]));
+		json_object_set_new(o, "name", json_string(v->name));
+		json_object_set_new(o, "device", json_string(v->device));
+		json_object_set_new(o, "driver", json_string(v->driver));
+		json_object_set_new(o, "hook", json_string(v->hook));
+		json_object_set_new(o, "reason", json_string(v->reason));
+		json_object_set_new(o, "features", features);
+		json_array_append_new(all, o);
+	}
+	return all;
+}
+
 static json_t *status_json(const Demarc__V1__NodeStatus *n)
 {
 	json_t *o = json_object(), *drops = json_object(), *counters = json_object();
@@ -112,6 +167,7 @@ static json_t *status_json(const Demarc__V1__NodeStatus *n)
 	json_object_set_new(o, "uptime_s", json_integer((json_int_t)n->uptime_s));
 	json_object_set_new(o, "drops", drops);
 	json_object_set_new(o, "counters", counters);
+	json_object_set_new(o, "nics", nics_json(n));
 	return o;
 }
 
@@ -130,7 +186,7 @@ static int seq_store(struct db *db, const char *node_id, const Demarc__V1__Repor
 
 static int parts_apply(struct db *db, const char *node_id, const Demarc__V1__Report *r, struct err *e)
 {
-	int rc = 0;
+	int rc = r->node ? nics_check(r->node, e) : 0;
 
 	for (size_t i = 0; rc >= 0 && i < r->n_ports; i++)
 		rc = port_report(db, node_id, r->ports[i], e);

@@ -375,6 +375,7 @@ static bool send_report(struct node *n, Demarc__V1__Report *rep)
 	Demarc__V1__NodeStatus node;
 	Demarc__V1__Counter drops[DROPS_MAX], *ptrs[DROPS_MAX];
 	Demarc__V1__Counter counters[COUNTERS_MAX], *counter_ptrs[COUNTERS_MAX];
+	struct status_nics nics;
 	struct reports *r = n->reports;
 
 	if (clock_mono_ns() >= r->node_status_ns) {
@@ -386,6 +387,8 @@ static bool send_report(struct node *n, Demarc__V1__Report *rep)
 		for (size_t i = 0; i < node.n_counters; i++)
 			counter_ptrs[i] = &counters[i];
 		node.counters = counter_ptrs;
+		node.n_nics = status_nics(n, &nics);
+		node.nics = nics.ptr;
 		rep->node = &node;
 		r->node_status_ns = clock_mono_ns() + NODE_STATUS_NS;
 	}

@@ -244,3 +244,50 @@ size_t status_counters(struct node *n, Demarc__V1__Counter *ret, size_t max)
 	}
 	return len;
 }
+
+/* ---- NICs ---- */
+
+static size_t nic_features(const struct dp_nic *nic, char *ret[static STATUS_NIC_FEATURES_MAX])
+{
+	const struct {
+		const char *name;
+		uint32_t on;
+	} rows[] = {
+		{ "xdp", nic->xdp_features & DP_NIC_XDP },
+		{ "xdp-out", nic->xdp_features & DP_NIC_XDP_OUT },
+		{ "xdp-offload", nic->xdp_features & DP_NIC_XDP_HW },
+		{ "hint-timestamp", nic->hints & DP_NIC_HINT_TIMESTAMP },
+		{ "hint-hash", nic->hints & DP_NIC_HINT_HASH },
+		{ "hint-vlan", nic->hints & DP_NIC_HINT_VLAN },
+	};
+	size_t n = 0;
+
+	_Static_assert(ARRAY_LEN(rows) <= STATUS_NIC_FEATURES_MAX, "room for every feature");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (rows[i].on)
+			ret[n++] = text(rows[i].name);
+	return n;
+}
+
+size_t status_nics(struct node *n, struct status_nics *ret)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < n->cfg.n_nics; i++) {
+		const struct dp_nic *nic = fabric_nic(n, i);
+		Demarc__V1__NicStatus *m = &ret->row[len];
+
+		if (!nic)
+			continue;
+		demarc__v1__nic_status__init(m);
+		m->name = n->cfg.nics[i].name;
+		m->device = n->cfg.nics[i].device;
+		m->driver = text(nic->driver);
+		m->hook = text(nic->xdp ? "xdp" : "tc");
+		m->reason = text(nic->reason);
+		m->features = ret->features[len];
+		m->n_features = nic_features(nic, m->features);
+		ret->ptr[len++] = m;
+	}
+	return len;
+}

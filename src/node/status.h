@@ -17,4 +17,12 @@ void status_each(struct node *n, status_fn fn, void *ctx);
 size_t status_counters(struct node *n, Demarc__V1__Counter *ret, size_t max);
 size_t status_node(struct node *n, Demarc__V1__NodeStatus *ret, Demarc__V1__Counter *drops, size_t max);
 
+#define STATUS_NIC_FEATURES_MAX 8
+struct status_nics {
+	Demarc__V1__NicStatus row[CONFIG_NICS_MAX], *ptr[CONFIG_NICS_MAX];
+	char *features[CONFIG_NICS_MAX][STATUS_NIC_FEATURES_MAX];
+};
+/* The NICs that were asked for so far, into ret->ptr; borrows from n. Returns how many. */
+size_t status_nics(struct node *n, struct status_nics *ret);
+
 #endif

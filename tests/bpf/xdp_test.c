@@ -26,6 +26,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "dp/nic.h"
 #include "dp/observe.h"
 
 static const uint8_t mac_x[6] = { 2, 0, 0, 0, 0, 0xa }, mac_y[6] = { 2, 0, 0, 0, 0, 0xb },
@@ -480,6 +481,7 @@ static void test_choice(void **state)
 	ports(0, 0);
 	assert_string_equal(nic.driver, "veth");
 	assert_false(nic.hardware);
+	assert_int_equal(nic_offloads((ifindex){ U }), (nic.xdp_features & DP_NIC_XDP_HW) != 0);
 	hook(&u, DP_HOOK_AUTO); /* a veth is no NIC */
 	assert_false(nic.xdp);
 	assert_true(*nic.reason);

@@ -424,6 +424,20 @@ def test_chain_insert_holds_until_healthy(site):
     assert 0 < site.chains[cid]["build_us"] < 50_000
 
 
+def test_nics_are_reported(site):
+    site.start()
+    seen, report = [], site.on_report
+    site.on_report = lambda m, r: (seen.append(m), report(m, r))
+    net, _ = site.network("10.5.0.0/24", physical_network="lan")
+    site.apply(net, site.port(net[1], uplink=True))
+    nics = wait_for("the NIC", lambda: next((m["node"]["nics"] for m in reversed(seen) if m.get("node") and m["node"]["nics"]), None))
+    assert [(n["name"], n["device"], n["driver"], n["hook"]) for n in nics] == [("lan", "niclan", "veth", "tc")], "wan is in no network"
+    assert "not a device on a bus" in nics[0]["reason"]
+    if tuple(int(n) for n in os.uname().release.split(".")[:2]) >= (6, 3):  # the kernel tells
+        assert {"xdp", "hint-timestamp", "hint-hash"} <= set(nics[0]["features"]) and "xdp-offload" not in nics[0]["features"]
+    assert "nic_hook nic=lan device=niclan driver=veth hook=tc offload=0" in site.logged()
+
+
 @pytest.mark.parametrize("probe", ["", "exec:/bin/true", "tcp:8080"])
 def test_agent_restart_leaves_the_path_alone(site, probe):
     site.start()

@@ -3,6 +3,8 @@
 
 import base64
 import json
+import os
+import re
 import subprocess
 import uuid
 
@@ -222,6 +224,33 @@ def test_binding_is_unknown_after_a_change(shared_hub, node, port):
     assert binding(shared_hub, port)["verified"] is None
     node.report(ports=[port_status(node, port)])
     assert binding(shared_hub, port)["verified"] is True
+
+
+def test_nics_are_shown(build, shared_hub, node):
+    def show():
+        argv = [os.path.join(build, "src/cli/demarc"), "node", "show", node.name]
+        return subprocess.run(argv, env=shared_hub.env(), capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "WHY NOT XDP" not in show(), "nothing was reported yet"
+    nics = [{"name": "lan", "device": "eth1", "driver": "ice", "hook": "xdp", "features": ["xdp", "xdp-out", "hint-vlan"]},
+            {"name": "wan", "device": "eth2", "driver": "r8169", "hook": "tc", "reason": "its driver has no XDP"}]
+    node.report(node={"nics": nics})
+    got = shared_hub.get(f"{V1}/nodes/{node.name}", 200).json()["node"]["status"]["nics"]
+    assert got == [{"reason": "", "features": [], **n} for n in nics]
+    assert re.search(r"^NIC +DEVICE +DRIVER +HOOK +FEATURES +WHY NOT XDP$", show(), re.M)
+    assert re.search(r"^lan +eth1 +ice +xdp +xdp, xdp-out, hint-vlan +-$", show(), re.M)
+    assert re.search(r"^wan +eth2 +r8169 +tc +- +its driver has no XDP$", show(), re.M)
+    node.report(node={"nics": nics[:1]})
+    assert not re.search("^wan", show(), re.M), "a NIC that is gone is not shown"
+
+
+def test_report_of_too_much_about_nics(shared_hub, node):
+    shared_hub.allow_log("report_dropped")
+    node.report(node={"nics": [{"name": "lan"}]})
+    before = shared_hub.get(f"{V1}/nodes/{node.name}", 200).json()["node"]["status"]
+    for nics in [{"name": "n"}] * 65, [{"name": "n", "reason": "x" * 129}], [{"features": ["x"] * 33}], [{"features": ["x" * 129]}]:
+        node.report(node={"nics": nics})
+        assert shared_hub.get(f"{V1}/nodes/{node.name}", 200).json()["node"]["status"] == before
+    assert re.search(r"report_dropped node=\S+ reason=.*node\.nics: more than 64", shared_hub.log())
 
 
 def test_report_of_a_foreign_port(shared_hub, node):
