@@ -7,9 +7,9 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
-const struct command *const command_groups[] = { site_commands, enrol_commands, node_commands,
-						 port_commands, chain_commands, trace_commands,
-						 flow_commands };
+const struct command *const command_groups[] = { site_commands,	 enrol_commands, stream_commands,
+						 node_commands,	 port_commands,	 chain_commands,
+						 trace_commands, flow_commands };
 const size_t n_command_groups = ARRAY_LEN(command_groups);
 
 const struct cli_option global_options[] = {

@@ -136,11 +136,33 @@ static int count_positionals(const struct command *cmd, size_t n, struct err *e)
 	return err_set(e, FAULT_BAD_REQUEST, NULL, "usage: demarc %s %s", cmd->words, cmd->positionals);
 }
 
+/* Two options have a letter that other tools made a habit of. */
+static const char *long_form(const struct command *cmd, const char *word)
+{
+	static const struct {
+		const char *letter, *option;
+	} rows[] = { { "-f", "--follow" }, { "-w", "--write" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (strcmp(word, rows[i].letter) == 0 && find_option(cmd, str_of(rows[i].option + 2)))
+			return rows[i].option;
+	return word;
+}
+
 static int parse_arguments(struct cli *c, const struct command *cmd, int argc, char **argv,
 			   struct err *e)
 {
+	bool is_rest = false; /* after "--" */
+
 	for (int i = 0; i < argc;) {
-		if (strncmp(argv[i], "--", 2) == 0 && argv[i][2]) {
+		if (!is_rest && strcmp(argv[i], "--") == 0) {
+			is_rest = true;
+			i++;
+			continue;
+		}
+		if (!is_rest)
+			argv[i] = (char *)(uintptr_t)long_form(cmd, argv[i]);
+		if (!is_rest && strncmp(argv[i], "--", 2) == 0) {
 			int rc = take_option(c, cmd, argc - i, argv + i, e);
 
 			if (rc < 0)

@@ -226,6 +226,8 @@ static int capture_to(struct cli *c, struct poll *poll, struct bounds *b, FILE *
 		if (rc < 0)
 			return cli_interrupted() ? 0 : rc;
 		rc = write_packets(f, json_object_get(answer, "packets"), b);
+		if (rc == 0 && fflush(f) != 0) /* a reader beside us sees it now */
+			rc = -errno;
 		if (rc == 0 && !is_over(b))
 			cli_pause_ms(POLL_MS);
 	}
@@ -235,7 +237,7 @@ static int capture_to(struct cli *c, struct poll *poll, struct bounds *b, FILE *
 static int capture_file(struct cli *c, const char *path, struct poll *poll, struct bounds *b,
 			struct err *e)
 {
-	FILE *f = fopen(path, "wbe");
+	FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "wbe");
 	int rc;
 
 	if (!f)
@@ -264,7 +266,7 @@ int capture_run(struct cli *c, struct err *e)
 	const char *path = cli_option(c, "write");
 	struct poll poll = { 0 };
 	struct bounds b;
-	int rc = bounds_take(c, cli_option(c, "seconds") ? 0 : 100, &b, e);
+	int rc = bounds_take(c, cli_option(c, "seconds") || cli_option(c, "follow") ? 0 : 100, &b, e);
 
 	if (rc == 0 && !path)
 		return err_set(e, FAULT_BAD_REQUEST, "write", "--write FILE is required");
@@ -280,7 +282,7 @@ int capture_run(struct cli *c, struct err *e)
 		return err_set(e, FAULT_BAD_REQUEST, "PORT", "port %s is bound to no node",
 			       c->positionals[0]);
 	rc = capture_file(c, path, &poll, &b, e);
-	return rc < 0 ? rc : report(c, path, &poll, &b);
+	return rc < 0 || strcmp(path, "-") == 0 ? rc : report(c, path, &poll, &b);
 }
 
 const struct cli_option watch_options[] = {
@@ -291,8 +293,9 @@ const struct cli_option watch_options[] = {
 	{ NULL, NULL, NULL },
 };
 const struct cli_option capture_options[] = {
-	{ "write", "FILE", "where to; required" },
-	{ "count", "N", "stop after so many frames (100, when --seconds is not given)" },
+	{ "write", "FILE", "where to, \"-\" for the standard output; also -w; required" },
+	{ "follow", NULL, "go on until interrupted; also -f" },
+	{ "count", "N", "stop after so many frames (100, when neither --seconds nor --follow is given)" },
 	{ "seconds", "S", "stop after so long" },
 	{ "every", "N", "one frame in N (1)" },
 	{ NULL, NULL, NULL },

@@ -15,6 +15,7 @@
 
 struct sessions; /* hub/session.h: connected nodes */
 struct rest;	 /* hub/rest_impl.h: routes and the workers' store connections */
+struct streams;	 /* hub/stream.h: shells and logs of nodes */
 struct certs;	 /* hub/cert.h: certificates of nodes, and who is refused */
 struct auth;	 /* hub/identity/auth.h: who may use a token */
 struct module;
@@ -41,6 +42,7 @@ struct hub {
 	uv_loop_t *loop;		 /* main thread only: the first front's */
 	struct http_server *http;	 /* main thread only, but for a reload */
 	struct sessions *sessions;	 /* thread-safe entry points in hub/session.h */
+	struct streams *streams;	 /* thread-safe */
 	struct certs *certs;		 /* thread-safe */
 	struct token_keys *token_keys;	 /* constant after start */
 	char *ca_cert, *ca_key, *server_cert, *server_key, *image_dir; /* paths; constant after start */

@@ -15,6 +15,7 @@
 #include "hub/modules.h"
 #include "hub/session.h"
 #include "hub/setup.h"
+#include "hub/stream.h"
 #include "link/link.h"
 
 /* Exit codes, as sysexits(3) has them where it has them. */
@@ -141,6 +142,8 @@ static int start(struct run *run, struct err *e)
 	if (rc == 0)
 		rc = certs_new(h, &h->certs, e);
 	if (rc == 0)
+		rc = streams_new(h, &h->streams, e);
+	if (rc == 0)
 		rc = sessions_new(h, &h->sessions, e);
 	if (rc == 0)
 		rc = listen_on_port(h, e);
@@ -171,6 +174,7 @@ static void finish(struct run *run)
 	uv_run(h->loop, UV_RUN_DEFAULT);
 	sessions_free(h->sessions);
 	rest_free(h->rest);
+	streams_free(h->streams);
 	certs_free(h->certs);
 	auth_free(h->auth);
 	store_close(h->store);

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "hub/stream.h"
 #include "link/frame.h"
 #include "link/link.h"
 
@@ -306,6 +307,7 @@ static void on_close(void *ctx, struct http_ws *ws, void *user)
 	if (x->state != SESSION_NEW)
 		strbuf_addf(&x->front->gone, "%s\n", x->node_id);
 	session_calls_lost(s, x->serial);
+	streams_lost(s->hub, x->serial);
 	list_remove(x->front, x);
 	queue_clear(&x->control);
 	queue_clear(&x->bulk);
@@ -410,6 +412,9 @@ static void take_post(struct session_front *f, struct post *p)
 	case POST_CERT:
 		x->cert_pending = false;
 		session_send_bytes(s, x, p->data, p->size, false);
+		break;
+	case POST_STREAM:
+		session_send_bytes(s, x, p->data, p->size, true);
 		break;
 	case POST_SEND:
 		session_send_bytes(s, x, p->data, p->size, false);
@@ -518,6 +523,7 @@ static void on_tick(uv_timer_t *timer)
 	if (f->index == 0 && is_due(now, SESSION_SWEEP_MS, &s->last_sweep_ns)) {
 		job_thread_push(&s->reader, job_new(JOB_SWEEP, 0, ""));
 		job_thread_push(&s->cert, job_new(JOB_CERT_SWEEP, 0, ""));
+		streams_tick(s->hub);
 	}
 }
 

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "hub/audit.h"
 #include "hub/cert.h"
 #include "link/frame.h"
 
@@ -250,7 +251,7 @@ static void do_used(struct sessions *s, struct job_thread *t, struct job *j)
 	log_limited(LOG_INFO_, "cert_renewed", "node=%s serial=%s", j->node_id, j->seen);
 }
 
-static uint64_t serial_of_node(struct sessions *s, const char *node_id)
+uint64_t session_serial_of(struct sessions *s, const char *node_id)
 {
 	const struct session *x;
 	uint64_t serial;
@@ -265,7 +266,7 @@ static uint64_t serial_of_node(struct sessions *s, const char *node_id)
 static int offer(struct sessions *s, struct job_thread *t, const char *node_id,
 		 const Demarc__V1__Frame *f, int64_t now_us, struct err *e)
 {
-	uint64_t serial = serial_of_node(s, node_id);
+	uint64_t serial = session_serial_of(s, node_id);
 	int rc;
 
 	if (serial)
@@ -314,6 +315,17 @@ static void do_sweep(struct sessions *s, struct job_thread *t, struct job *j)
 		log_limited(LOG_WARN_, "cert_sweep_failed", "reason=%s", LOGQ(e.msg));
 }
 
+static void do_audit(struct job_thread *t, struct job *j)
+{
+	struct err e = { 0 };
+	int rc = db_begin(t->db, DB_WRITE, &e);
+
+	if (rc == 0)
+		rc = audit(t->db, j->node_id, "stream_closed", NULL, &e, "%s", j->seen ? j->seen : "");
+	if (commit(t, rc, &e) < 0)
+		log_limited(LOG_WARN_, "event_not_stored", "reason=%s", LOGQ(e.msg));
+}
+
 void session_cert_run(struct job_thread *t, struct job *list)
 {
 	struct sessions *s = t->sessions;
@@ -326,6 +338,8 @@ void session_cert_run(struct job_thread *t, struct job *list)
 			do_used(s, t, j);
 		else if (j->kind == JOB_CERT_SWEEP && s->hub->certs)
 			do_sweep(s, t, j);
+		else if (j->kind == JOB_AUDIT)
+			do_audit(t, j);
 		job_free(j);
 	}
 }

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "hub/stream.h"
 #include "link/frame.h"
 #include "link/link.h"
 
@@ -116,6 +117,11 @@ static void take_goodbye(struct sessions *s, struct session *x, Demarc__V1__Fram
 	session_goodbye(s, x, "goodbye", 0);
 }
 
+static void take_stream(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
+{
+	streams_frame(s->hub, x->serial, *f);
+}
+
 static void take_cert_request(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
 {
 	const char *reason = session_cert_request(s, x, f);
@@ -138,6 +144,9 @@ static const struct {
 	{ DEMARC__V1__FRAME__BODY_CHUNK_REQUEST, false, take_chunk_request },
 	{ DEMARC__V1__FRAME__BODY_CALL_RESULT, false, take_call_result },
 	{ DEMARC__V1__FRAME__BODY_CERT_REQUEST, false, take_cert_request },
+	{ DEMARC__V1__FRAME__BODY_STREAM_DATA, false, take_stream },
+	{ DEMARC__V1__FRAME__BODY_STREAM_WINDOW, false, take_stream },
+	{ DEMARC__V1__FRAME__BODY_STREAM_CLOSE, false, take_stream },
 };
 
 int session_take_frame(struct sessions *s, struct session *x, Demarc__V1__Frame *take)

@@ -65,6 +65,7 @@ enum job_kind {
 	JOB_CERT_REQUEST, /* cert */
 	JOB_CERT_USED,	  /* cert */
 	JOB_CERT_SWEEP,	  /* cert */
+	JOB_AUDIT,	  /* cert */
 };
 
 struct hello_result {
@@ -84,7 +85,7 @@ struct job {
 	bool full;		   /* INTENT: send everything */
 	struct hello_result hello; /* HELLO: result */
 	int64_t now_us;		   /* wall clock when the frame came */
-	char *seen;	/* owned. SEEN: node ids, a line each; CERT_USED: serial number */
+	char *seen; /* owned. SEEN: node ids, a line each; CERT_USED: serial number; AUDIT: text */
 	struct err err; /* result of a store job */
 	int rc;
 };
@@ -117,6 +118,7 @@ enum post_kind {
 	POST_CHUNK,    /* bytes, behind control frames */
 	POST_ACKED,    /* report stored: ReportAck follows */
 	POST_CERT,     /* bytes: the answer to a certificate request */
+	POST_STREAM,   /* bytes, behind control frames */
 	POST_CLOSE,    /* goodbye with text, retry_after_ms */
 	POST_REPLACED, /* a newer connection of the same node, on whichever front, is up */
 };
@@ -222,6 +224,8 @@ struct sessions {
 
 /* Under the lock; NULL when the node is not connected. */
 struct session *session_find_up(struct sessions *s, const char *node_id);
+/* Any thread; takes the lock. 0: the node is not connected. */
+uint64_t session_serial_of(struct sessions *s, const char *node_id);
 
 /* Thread of the session's front. */
 void session_send(struct sessions *s, struct session *x, const Demarc__V1__Frame *f);

@@ -13,11 +13,12 @@
 #include "node/calls.h"
 #include "node/cert.h"
 #include "node/report.h"
+#include "node/stream.h"
 
 /* What this release understands beyond the base of the schema; behaviour is chosen by these names. */
 static const char *const features[] = { "intent-digest", "chunk-resume", "chain-hold",
 					"trace-follow",	 "acl",		 "native",
-					"cert-renew" };
+					"cert-renew",	 "streams" };
 
 static char *text(const char *s)
 {
@@ -135,6 +136,7 @@ static void on_up(void *ctx)
 static void on_down(void *ctx, const char *reason)
 {
 	log_limited(LOG_INFO_, "link_down", "reason=\"%s\"", reason);
+	streams_link_down(ctx);
 	cert_link_down(ctx);
 }
 
@@ -182,6 +184,8 @@ static void on_frame(void *ctx, const Demarc__V1__Frame *f)
 	case DEMARC__V1__FRAME__BODY_STREAM_DATA:
 	case DEMARC__V1__FRAME__BODY_STREAM_WINDOW:
 	case DEMARC__V1__FRAME__BODY_STREAM_CLOSE:
+		streams_frame(n, f);
+		return;
 	case DEMARC__V1__FRAME__BODY_CERT_REQUEST:
 	case DEMARC__V1__FRAME__BODY_NODE_HELLO:
 	case DEMARC__V1__FRAME__BODY_PING:

@@ -31,6 +31,7 @@ struct config {
 	char user[64];	      /* of the unprivileged child */
 	char ipfix[256];      /* collectors: "192.0.2.1:4739,[2001:db8::1]" */
 	char ipfix_active[8]; /* seconds; "": default */
+	char shell[8];	      /* "yes": the hub's administrators may have one on the node */
 	char enrol_file[256]; /* zero-touch file; "": none */
 	char max_flows[12];   /* records of the flow table when it is made; "": default */
 	struct dp_ct conntrack;
@@ -39,7 +40,7 @@ struct config {
 };
 
 void config_default(struct config *c);
-/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, ipfix, ipfix_active, enrol_file, max_flows,
+/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, ipfix, ipfix_active, enrol_file, max_flows, shell,
  * nics: {lan: "eth1,tc"}, conntrack: {tcp_liberal: yes, tcp_strict: yes, ESTABLISHED: 3600}: idle seconds by state. Every
  * unknown key and wrong type is an error with its line. */
 WARN_UNUSED int config_load(const char *path, struct config *c, struct err *e);

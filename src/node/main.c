@@ -46,6 +46,7 @@ static const char usage_text[] =
 	"  --hub URL            instead of the hubs that enrolment stored\n"
 	"  --proxy HOST:PORT    reach the hub through an HTTP CONNECT proxy\n"
 	"  --enrol-file FILE    run: enrol with this zero-touch file first, if not enrolled yet\n"
+	"  --shell yes|no       whether the hub's administrators may have a shell here (no)\n"
 	"  --again              enrol: this node is enrolled and comes back, as who it is\n"
 	"  --user NAME          user of the process that talks to the network (nobody)\n"
 	"  --runtime COMMAND    OCI runtime (runc)\n"
@@ -66,9 +67,9 @@ enum option_id {
 };
 
 /* Flags that set one configuration key: val is OPT_SCALAR + index of the key. */
-static const char *const scalar_keys[] = { "state_dir",	   "run_dir",	 "pin_dir",  "hub",
-					   "proxy",	   "user",	 "runtime",  "ipfix",
-					   "ipfix_active", "enrol_file", "max_flows" };
+static const char *const scalar_keys[] = { "state_dir",	   "run_dir",	 "pin_dir",   "hub",
+					   "proxy",	   "user",	 "runtime",   "ipfix",
+					   "ipfix_active", "enrol_file", "max_flows", "shell" };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, OPT_CONFIG },
@@ -88,6 +89,7 @@ static const struct option options[] = {
 	{ "ipfix-active", required_argument, NULL, OPT_SCALAR + 8 },
 	{ "enrol-file", required_argument, NULL, OPT_SCALAR + 9 },
 	{ "max-flows", required_argument, NULL, OPT_SCALAR + 10 },
+	{ "shell", required_argument, NULL, OPT_SCALAR + 11 },
 	{ NULL, 0, NULL, 0 },
 };
 

@@ -24,6 +24,7 @@
 #include "node/overlay.h"
 #include "node/report.h"
 #include "node/server.h"
+#include "node/stream.h"
 
 #define TICK_MS 1000
 #define MAX_FLOWS (64 << 20) /* 16 GB of records */
@@ -354,6 +355,7 @@ void node_close(struct node *n)
 	if (n->chains)
 		chains_close(n);
 	flows_close(n);
+	streams_close(n);
 	exports_close(n);
 	fabric_close(n);
 	overlay_close(n);

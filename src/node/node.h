@@ -31,6 +31,7 @@ struct fabric;
 struct overlay;
 struct reports;
 struct server;
+struct streams;
 struct watching;
 
 struct node {
@@ -56,6 +57,7 @@ struct node {
 	struct chains *chains;
 	struct reports *reports;
 	struct exports *exports;
+	struct streams *streams;   /* NULL: none yet */
 	struct watching *watching; /* NULL: nobody watches packets */
 	struct link_client *link;
 	struct link_identity *identity; /* what enrolment and the hub left; NULL: no channel */

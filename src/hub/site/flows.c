@@ -335,6 +335,20 @@ int node_volumes(struct req *r, struct err *e)
 	return rc < 0 ? rc : ask_and_reply(r, &q, &call, e);
 }
 
+static int audit_capture(struct req *r, const struct question *q, struct err *e)
+{
+	int rc = db_begin(r->db, DB_WRITE, e);
+
+	if (rc == 0)
+		rc = audit(r->db, q->node_id, "capture_started",
+			   arena_printf(r->arena, "port/%s", q->capture), e, "%s captures port %s",
+			   audit_who(r), q->capture);
+	if (rc == 0)
+		rc = req_commit(r, e);
+	db_rollback(r->db);
+	return rc;
+}
+
 int node_watch(struct req *r, struct err *e)
 {
 	Demarc__V1__WatchCall watch = DEMARC__V1__WATCH_CALL__INIT;
@@ -348,6 +362,9 @@ int node_watch(struct req *r, struct err *e)
 		rc = take_u32(r, "every", EVERY_MAX, &watch.every, e);
 	if (rc == 0)
 		rc = take_u32(r, "limit", WATCH_MAX, &watch.limit, e);
+	/* A capture that begins is written down first. */
+	if (rc == 0 && *q.capture && watch.after == 0)
+		rc = audit_capture(r, &q, e);
 	watch.capture_port_id = q.capture;
 	call.body_case = DEMARC__V1__CALL__BODY_WATCH;
 	call.watch = &watch;

@@ -49,6 +49,12 @@ static const struct route routes[] = {
 	{ HTTP_PUT, "/nodes/{id}", rest_update, 200, .resource = &node_resource },
 	{ HTTP_DELETE, "/nodes/{id}", rest_delete, 204, .resource = &node_resource },
 	{ HTTP_POST, "/nodes/{id}/revoke", node_revoke, 204, "demarc:node:revoke", ROUTE_NO_BODY },
+	{ HTTP_POST, "/nodes/{id}/shell", node_shell, 201, "demarc:node:shell", ROUTE_NO_TX },
+	{ HTTP_POST, "/servers/{id}/shell", server_shell, 201, "demarc:server:shell", ROUTE_NO_TX },
+	{ HTTP_POST, "/servers/{id}/log", server_log, 201, "demarc:server:log", ROUTE_NO_TX },
+	{ HTTP_GET, "/streams/{id}", stream_get, 200, "demarc:stream", ROUTE_NO_TX },
+	{ HTTP_POST, "/streams/{id}", stream_post, 200, "demarc:stream", ROUTE_NO_TX },
+	{ HTTP_DELETE, "/streams/{id}", stream_delete, 204, "demarc:stream", ROUTE_NO_TX },
 	{ HTTP_GET, "/ca", ca_show, 200, "demarc:ca" },
 	{ HTTP_POST, "/ca/rotate", ca_start_rotation, 200, "demarc:ca", ROUTE_NO_BODY },
 	{ HTTP_POST, "/ca/retire", ca_end_rotation, 200, "demarc:ca", ROUTE_BODY_OPTIONAL },
@@ -69,13 +75,23 @@ static const struct route routes[] = {
 };
 
 static const struct policy_rule policy[] = {
-	{ "demarc:health", WHO_ANYONE },    { "demarc:enrol", WHO_ANYONE },
-	{ "demarc:enrolment", WHO_ADMIN },  { "demarc:site:*", WHO_ADMIN },
-	{ "demarc:site:list", WHO_READER }, { "demarc:site:show", WHO_READER },
-	{ "demarc:node:*", WHO_ADMIN },	    { "demarc:ca", WHO_ADMIN },
-	{ "demarc:trace", WHO_ADMIN },	    { "demarc:metrics", WHO_ADMIN },
-	{ "demarc:binding", WHO_READER },   { "demarc:chain", WHO_READER },
-	{ "demarc:event", WHO_READER },	    { 0 },
+	{ "demarc:health", WHO_ANYONE },
+	{ "demarc:enrol", WHO_ANYONE },
+	{ "demarc:enrolment", WHO_ADMIN },
+	{ "demarc:site:*", WHO_ADMIN },
+	{ "demarc:site:list", WHO_READER },
+	{ "demarc:site:show", WHO_READER },
+	{ "demarc:node:*", WHO_ADMIN },
+	{ "demarc:ca", WHO_ADMIN },
+	{ "demarc:server:shell", WHO_ADMIN },
+	{ "demarc:server:log", WHO_MEMBER }, /* of what it sees */
+	{ "demarc:stream", WHO_USER },	     /* who opened it */
+	{ "demarc:trace", WHO_ADMIN },
+	{ "demarc:metrics", WHO_ADMIN },
+	{ "demarc:binding", WHO_READER },
+	{ "demarc:chain", WHO_READER },
+	{ "demarc:event", WHO_READER },
+	{ 0 },
 };
 
 const struct module site_module = {

@@ -71,6 +71,11 @@ int node_allow(struct req *r, const char *node_id, struct err *e)
 	return rc;
 }
 
+const char *audit_who(const struct req *r)
+{
+	return r->auth.user_name ? r->auth.user_name : r->auth.user_id ? r->auth.user_id : "nobody";
+}
+
 /* POST /nodes/{id}/revoke: at once, and until a token lets it come back. What runs at its site runs on. */
 int node_revoke(struct req *r, struct err *e)
 {

@@ -5,6 +5,7 @@
 /* Route handlers of the demarc service: what OpenStack has no word for. Worker threads. */
 
 #include "demarc.pb-c.h"
+#include "hub/audit.h"
 #include "hub/rest.h"
 
 /* enrol.c */
@@ -23,10 +24,15 @@ WARN_UNUSED int node_allow(struct req *r, const char *node_id, struct err *e);
 int ca_show(struct req *r, struct err *e);
 int ca_start_rotation(struct req *r, struct err *e);
 int ca_end_rotation(struct req *r, struct err *e);
-/* audit.c: an event of the hub's own, in the open transaction. node_id and resource may be NULL. */
-WARN_UNUSED int audit(struct db *db, const char *node_id, const char *kind, const char *resource,
-		      struct err *e, const char *fmt, ...) PRINTF_LIKE(6, 7);
+/* The name of who asks, for audit(). */
 const char *audit_who(const struct req *r);
+/* stream_routes.c */
+int server_shell(struct req *r, struct err *e);
+int node_shell(struct req *r, struct err *e);
+int server_log(struct req *r, struct err *e);
+int stream_get(struct req *r, struct err *e);
+int stream_post(struct req *r, struct err *e);
+int stream_delete(struct req *r, struct err *e);
 /* binding.c */
 int binding_of_port(struct req *r, struct err *e);
 int bindings_of_server(struct req *r, struct err *e);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/audit.h"
+
 #include <stdarg.h>
+#include <stdio.h>
 
 #include "base/clock.h"
-#include "hub/site/site.h"
-
-/* What people and nodes did that matters to security, as events: who, what, where. */
+#include "base/types.h"
 
 int audit(struct db *db, const char *node_id, const char *kind, const char *resource, struct err *e,
 	  const char *fmt, ...)
@@ -23,9 +24,4 @@ int audit(struct db *db, const char *node_id, const char *kind, const char *reso
 		     "sissss", uuid_format(uuid_random(), id), clock_wall_us(), node_id, kind,
 		     resource ? resource : "", text);
 	return rc < 0 ? rc : 0;
-}
-
-const char *audit_who(const struct req *r)
-{
-	return r->auth.user_name ? r->auth.user_name : r->auth.user_id ? r->auth.user_id : "nobody";
 }
