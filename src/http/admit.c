@@ -128,14 +128,13 @@ static bool nodes_full(const struct front *f)
  * place in the other queue. */
 static bool calls_itself_node(const struct front *f, const char *bytes, size_t size)
 {
-	const char *name = f->server->c.ws_protocol;
-	char entry[64];
+	struct str name = str_of(f->server->c.ws_protocol);
+	char entry[64] = { (char)name.len };
 
-	if (!name || strlen(name) >= sizeof(entry) || size < 6 || bytes[0] != 0x16 || bytes[5] != 1)
+	if (!name.len || str_copy(entry + 1, sizeof(entry) - 1, name) < 0 || size < 6 ||
+	    bytes[0] != 0x16 || bytes[5] != 1)
 		return false;
-	entry[0] = (char)strlen(name);
-	memcpy(entry + 1, name, strlen(name));
-	return memmem(bytes, size, entry, 1 + strlen(name)) != NULL;
+	return memmem(bytes, size, entry, 1 + name.len) != NULL;
 }
 
 static int64_t hello_time(struct admit *a, int64_t from_ns)
