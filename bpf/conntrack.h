@@ -427,6 +427,7 @@ __noinline int stage_conntrack(ctx_t *ctx)
 	p->stateful = ((p->port_flags | p->out_flags) & PORT_SECURITY) || p->native_firewall;
 	pkt_partner(p);
 	other = flow_find(&p->rkey);
+	p->rlooked = 1;
 	p->rseen = other != 0;
 	if (other && !p->had &&
 	    (!rec_fresh(other, p->jiffies) || tcp_reopens(p->tcp_flags, other->state)))

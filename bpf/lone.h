@@ -65,8 +65,11 @@ __noinline int partner_make(void)
 	return 1;
 }
 
+/* Not where conntrack has looked already: a flood of what is denied pays nothing for it. */
 static __always_inline int partner_made_at(struct pkt *p, __u32 ifindex, __u16 vlan)
 {
+	if (p->rlooked && ifindex == p->out && vlan == p->out_vlan)
+		return 0;
 	key_reverse(&p->wkey, &p->vkey);
 	p->wkey.ifindex = ifindex;
 	p->wkey.vlan = vlan;

@@ -183,6 +183,7 @@ struct pkt {
 	__u8 partner; /* the partner's record is of this connection */
 	__u8 stored;  /* p->rec is what stage_store() wrote */
 	__u8 rseen;   /* there is a record for the partner's key */
+	__u8 rlooked; /* it was looked for at the output port */
 	__u8 checked; /* the partner was evaluated under this generation, over the same ports and path */
 
 	struct port_key in;
