@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Native functions through the API, on a real hub and a real node: ordinary servers, ordinary hops, no process and no copy."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -49,7 +50,7 @@ class Lab(Pair):
         return self.admin.get(f"{NOVA}/servers/{server}", 200).json()["server"]["status"]
 
     def bridge(self):
-        """A container that forwards frames as they are."""
+        """A container that will forward frames as they are; not before it is in a chain, which keeps floods out of it."""
         ports = [self.site.port(self.net, fixed_ips=[], port_security_enabled=False) for _ in range(2)]
         image = next(i["id"] for i in self.admin.get(f"{IMAGE}/images", 200).json()["images"] if i["name"] == "host")
         server = self.site.server("bridge", image, ports)
@@ -58,7 +59,6 @@ class Lab(Pair):
         ip(server, "link", "add", "br0", "type", "bridge")
         for dev in ("eth0", "eth1"):
             ip(server, "link", "set", dev, "master", "br0")
-        ip(server, "link", "set", "br0", "up")
         return server, ports
 
     def hop(self, ports):
@@ -152,15 +152,21 @@ def test_client(lab):
 
 @pytest.mark.timeout(300)
 def test_insert_and_remove_lose_nothing(lab):
-    bridge = lab.hop(lab.bridge()[1])
+    container, ports = lab.bridge()
+    bridge = lab.hop(ports)
     lab.set_chain(bridge)
+    lab.site.node.ip_inside(container, "link", "set", "br0", "up")
     lab.passes("through the container")
     natives = [lab.hop(lab.native("firewall", [lab.site.port(lab.net, fixed_ips=[], security_groups=[lab.open]) for _ in range(2)])[1]),
                lab.hop(lab.native("acl")[1]), lab.hop(lab.native("policer")[1])]
     ping = lab.flood(3000)
-    for groups in ([natives[0], bridge], [natives[0], bridge, natives[1]], [*natives, bridge], [natives[2], natives[0]], natives, [bridge]):
+    during = 0
+    for groups in itertools.cycle(([natives[0], bridge], [natives[0], bridge, natives[1]], [*natives, bridge], [natives[2], natives[0]], natives, [bridge])):
         lab.set_chain(*groups)
-    assert ping.poll() is None, "the changes came while packets passed"
+        if ping.poll() is not None:
+            break
+        during += 1
+    assert during >= 4, "the changes came while packets passed"
     got, out = lab.received(ping)
     assert got == 3000, out
     lab.set_chain(natives[0], bridge, natives[2])
