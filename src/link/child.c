@@ -15,7 +15,7 @@
 #include "link/dial.h"
 #include "link/pipe_msg.h"
 #include "link/sandbox.h"
-#include "link/wsc.h"
+#include "link/wire.h"
 
 /*
  * The network child: one thread, one poll(2). It dials when it is told to, and carries whole messages between the agent's
@@ -31,13 +31,11 @@
 
 struct child {
 	struct dial_tls *tls;
-	struct dial *dial;
+	struct wire wire;
 	bool has_proxy;
 	struct url proxy;
 	uint32_t gen;
-	struct wsc_reader reader;
-	struct strbuf pipe_in, pipe_out, socket_out;
-	char reason[256];
+	struct strbuf pipe_in, pipe_out;
 };
 
 /* ---- to the agent ---- */
@@ -47,23 +45,32 @@ static void tell(struct child *c, enum pipe_kind kind, struct str payload)
 	pipe_msg_add(&c->pipe_out, kind, c->gen, payload);
 }
 
-static void tell_retry(struct child *c, uint32_t ms)
+static void tell_up(void *ctx)
+{
+	tell(ctx, PIPE_UP, STR(""));
+}
+
+static void tell_message(void *ctx, struct str bytes)
+{
+	tell(ctx, PIPE_FRAME, bytes);
+}
+
+static void tell_retry(void *ctx, uint32_t ms)
 {
 	char text[16];
 	int n = snprintf(text, sizeof(text), "%u", ms);
 
 	if (ms)
-		tell(c, PIPE_RETRY, (struct str){ text, (size_t)n });
+		tell(ctx, PIPE_RETRY, (struct str){ text, (size_t)n });
 }
+
+static const struct wire_ops wire_ops = { tell_up, tell_message, tell_retry };
 
 static void down(struct child *c, const char *reason)
 {
-	if (!c->dial)
+	if (!c->wire.dial)
 		return;
-	dial_close(c->dial);
-	c->dial = NULL;
-	wsc_reader_done(&c->reader);
-	strbuf_done(&c->socket_out);
+	wire_close(&c->wire);
 	tell(c, PIPE_DOWN, str_of(reason));
 }
 
@@ -102,29 +109,22 @@ static int read_config(struct child *c, struct str text, struct err *e)
 
 /* ---- dialling ---- */
 
-static int ws_open(struct child *c, const struct url *u, int64_t deadline_ns, struct err *e)
+static int ws_open(struct child *c, int64_t deadline_ns, struct err *e)
 {
-	CLEANUP(strbuf_done) struct strbuf request = { 0 };
-	char key[WSC_KEY_SIZE], head[WSC_HEAD_MAX];
-	size_t n = 0;
-	int rc;
+	struct wire *w = &c->wire;
+	char buf[READ_BYTES];
+	int rc = dial_write_all(w->dial, w->out.ptr, w->out.len, deadline_ns, e);
 
-	wsc_request(&request, u, LINK_PATH, LINK_PROTOCOL, key);
-	rc = dial_write_all(c->dial, request.ptr, request.len, deadline_ns, e);
-	while (rc == 0) {
-		/* Byte by byte: what follows the head is the first frame. TLS has the record in memory already. */
-		ssize_t got = dial_read_wait(c->dial, head + n, 1, deadline_ns, e);
-		if (got <= 0)
-			return got < 0 ? (int)got :
-					 err_set(e, FAULT_UNAVAILABLE, NULL,
-						 "the hub closed the connection");
-		n++;
-		if (str_ends((struct str){ head, n }, STR("\r\n\r\n"))) {
-			tell_retry(c, wsc_retry_after_ms((struct str){ head, n }));
-			return wsc_check_answer((struct str){ head, n }, key, LINK_PROTOCOL, e);
-		}
-		if (n == sizeof(head))
-			return err_set(e, FAULT_PROTOCOL, NULL, "the hub's answer is too long");
+	pipe_buf_consume(&w->out, w->out.len);
+	while (rc == 0 && !w->open) {
+		ssize_t n = dial_read_wait(w->dial, buf, sizeof(buf), deadline_ns, e);
+
+		if (n < 0)
+			return (int)n;
+		if (n == 0)
+			return err_set(e, FAULT_UNAVAILABLE, NULL, "the hub closed the connection");
+		if (wire_take(w, (struct str){ buf, (size_t)n }) < 0)
+			return err_set(e, FAULT_PROTOCOL, NULL, "%s", w->reason);
 	}
 	return rc;
 }
@@ -132,23 +132,21 @@ static int ws_open(struct child *c, const struct url *u, int64_t deadline_ns, st
 static void dial(struct child *c, struct str text)
 {
 	int64_t deadline = clock_mono_ns() + DIAL_TIMEOUT_MS * NS_PER_MS;
+	struct dial *d = NULL;
 	struct err e = { 0 };
 	struct url u;
 	int rc = url_parse(text, &u, &e);
 
 	if (rc == 0)
-		rc = dial_open(c->tls, &u, c->has_proxy ? &c->proxy : NULL, deadline, CHILD_FD,
-			       &c->dial, &e);
+		rc = dial_open(c->tls, &u, c->has_proxy ? &c->proxy : NULL, deadline, CHILD_FD, &d, &e);
 	if (rc < 0) {
 		tell_retry(c, dial_retry_ms(c->tls));
 		tell(c, PIPE_DOWN, str_of(e.msg));
 		return;
 	}
-	wsc_reader_init(&c->reader, LINK_FRAME_MAX);
-	if (ws_open(c, &u, deadline, &e) < 0)
+	wire_begin(&c->wire, d, &u);
+	if (ws_open(c, deadline, &e) < 0)
 		down(c, e.msg);
-	else
-		tell(c, PIPE_UP, STR(""));
 }
 
 /* ---- from the agent ---- */
@@ -157,18 +155,13 @@ static void take(struct child *c, const struct pipe_head *h, struct str payload)
 {
 	switch ((enum pipe_kind)h->kind) {
 	case PIPE_DIAL:
-		if (c->dial) {
-			dial_close(c->dial);
-			c->dial = NULL;
-			wsc_reader_done(&c->reader);
-			strbuf_done(&c->socket_out);
-		}
+		wire_close(&c->wire);
 		c->gen = h->gen;
 		dial(c, payload);
 		break;
 	case PIPE_FRAME:
-		if (c->dial && h->gen == c->gen)
-			wsc_frame_add(&c->socket_out, WSC_BINARY, payload.ptr, payload.len);
+		if (c->wire.dial && h->gen == c->gen)
+			wire_send(&c->wire, payload);
 		break;
 	case PIPE_HANGUP:
 		if (h->gen == c->gen)
@@ -222,92 +215,40 @@ static void write_pipe(struct child *c)
 
 /* ---- the hub ---- */
 
-static void take_event(struct child *c, enum wsc_event ev, struct str payload)
+static void serve_socket(struct child *c)
 {
-	switch (ev) {
-	case WSC_EV_MESSAGE:
-		tell(c, PIPE_FRAME, payload);
-		break;
-	case WSC_EV_PING:
-		wsc_frame_add(&c->socket_out, WSC_PONG, payload.ptr, payload.len);
-		break;
-	case WSC_EV_CLOSE:
-		down(c, "the hub closed the channel");
-		break;
-	case WSC_EV_ERROR:
-		down(c, "the hub's messages do not follow the protocol");
-		break;
-	case WSC_EV_PONG:
-	case WSC_EV_MORE:
-		break;
-	}
-}
+	int rc = 1;
 
-static void read_socket(struct child *c)
-{
-	char buf[READ_BYTES];
-
-	while (c->dial && c->pipe_out.len < PIPE_OUT_MAX) {
-		ssize_t n = dial_read(c->dial, buf, sizeof(buf));
-		struct str in = { buf, n > 0 ? (size_t)n : 0 }, payload = { 0 };
-		enum wsc_event ev;
-
-		if (n == -EAGAIN)
-			return;
-		if (n <= 0) {
-			down(c, n ? strerror((int)-n) : "the hub closed the connection");
-			return;
-		}
-		do {
-			ev = wsc_reader_next(&c->reader, &in, &payload);
-			take_event(c, ev, payload);
-		} while (c->dial && ev != WSC_EV_MORE);
-	}
-}
-
-static void write_socket(struct child *c)
-{
-	size_t done = 0;
-
-	while (c->dial && done < c->socket_out.len) {
-		ssize_t n = dial_write(c->dial, c->socket_out.ptr + done, c->socket_out.len - done);
-		if (n == -EAGAIN)
-			break;
-		if (n <= 0) {
-			down(c, n ? strerror((int)-n) : "the hub closed the connection");
-			return;
-		}
-		done += (size_t)n;
-	}
-	if (c->dial)
-		pipe_buf_consume(&c->socket_out, done);
+	while (rc > 0 && c->pipe_out.len < PIPE_OUT_MAX)
+		rc = wire_read(&c->wire);
+	if (rc >= 0)
+		rc = wire_write(&c->wire);
+	if (rc < 0)
+		down(c, c->wire.reason);
 }
 
 /* ---- the loop ---- */
 
 static void step(struct child *c)
 {
-	bool may_read_pipe = c->socket_out.len < SOCKET_OUT_MAX,
+	bool may_read_pipe = c->wire.out.len < SOCKET_OUT_MAX,
 	     may_read_socket = c->pipe_out.len < PIPE_OUT_MAX;
 	struct pollfd p[2] = { { .fd = CHILD_FD }, { .fd = -1 } };
 
 	p[0].events = (short)((may_read_pipe ? POLLIN : 0) | (c->pipe_out.len ? POLLOUT : 0));
-	if (c->dial) {
-		p[1].fd = dial_fd(c->dial);
-		p[1].events =
-			(short)((may_read_socket ? POLLIN : 0) | (c->socket_out.len ? POLLOUT : 0));
+	if (c->wire.dial) {
+		p[1].fd = dial_fd(c->wire.dial);
+		p[1].events = (short)((may_read_socket ? POLLIN : 0) | (c->wire.out.len ? POLLOUT : 0));
 		if (!p[1].events)
 			p[1].fd = -1; /* a hang-up would wake us for nothing */
 	}
-	if (poll(p, 2, c->dial && may_read_socket && dial_has_pending(c->dial) ? 0 : -1) < 0 &&
+	if (poll(p, 2, c->wire.dial && may_read_socket && dial_has_pending(c->wire.dial) ? 0 : -1) < 0 &&
 	    errno != EINTR)
 		_exit(5);
 	if (p[0].revents & (POLLIN | POLLHUP | POLLERR))
 		read_pipe(c);
-	if (c->dial) {
-		read_socket(c);
-		write_socket(c);
-	}
+	if (c->wire.dial)
+		serve_socket(c);
 	write_pipe(c);
 }
 
@@ -340,7 +281,7 @@ static int first_message(struct child *c, struct err *e)
 
 int link_child_main(void)
 {
-	struct child c = { 0 };
+	struct child c = { .wire = { .ops = &wire_ops, .ctx = &c } };
 	struct err e = { 0 };
 
 	signal(SIGPIPE, SIG_IGN);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,54 +11,10 @@
 #include "base/json.h"
 #include "base/types.h"
 
-/* The agent's side: when to dial, whom, and whether the other end is alive. The child does what it is told. */
+/* The agent's side: when to dial, whom, and whether the other end is alive. The carrier does what it is told. */
 
 #define PEM_MAX (256u << 10)
 #define TICK_MS 250u
-
-/* ---- to the child ---- */
-
-struct pipe_write {
-	uv_write_t req;
-	struct strbuf bytes;
-	struct link_client *l;
-};
-
-static void on_written(uv_write_t *req, int status)
-{
-	struct pipe_write *w = CONTAINER_OF(req, struct pipe_write, req);
-
-	(void)status; /* a dead child is seen by its exit */
-	w->l->queued_bytes -= w->bytes.len;
-	strbuf_done(&w->bytes);
-	free(w);
-}
-
-int client_tell(struct link_client *l, enum pipe_kind kind, struct str payload)
-{
-	struct pipe_write *w;
-	uv_buf_t buf;
-	int rc;
-
-	if (!l->child_running)
-		return -ENOTCONN;
-	w = calloc(1, sizeof(*w));
-	if (!w)
-		return -ENOMEM;
-	pipe_msg_add(&w->bytes, kind, l->gen, payload);
-	rc = w->bytes.error;
-	buf = uv_buf_init(w->bytes.ptr, (unsigned)w->bytes.len);
-	w->l = l;
-	if (rc == 0)
-		rc = uv_write(&w->req, (uv_stream_t *)&l->pipe, &buf, 1, on_written);
-	if (rc < 0) {
-		strbuf_done(&w->bytes);
-		free(w);
-		return rc;
-	}
-	l->queued_bytes += w->bytes.len;
-	return 0;
-}
 
 /* ---- states ---- */
 
@@ -93,7 +48,7 @@ void client_lost(struct link_client *l, const char *reason)
 	intent_parts_clear(&l->parts);
 	if (l->config_stale) {
 		l->config_stale = false;
-		client_kill(l);
+		l->carrier->kill(l);
 	}
 	schedule_dial(l);
 	l->ops.down(l->ctx, reason);
@@ -101,8 +56,8 @@ void client_lost(struct link_client *l, const char *reason)
 
 static void hang_up(struct link_client *l, const char *reason)
 {
-	if (client_tell(l, PIPE_HANGUP, STR("")) < 0 && l->child_running)
-		uv_process_kill(&l->process, SIGKILL);
+	if (l->carrier->tell(l, PIPE_HANGUP, STR("")) < 0)
+		l->carrier->kill(l);
 	client_lost(l, reason);
 }
 
@@ -111,11 +66,11 @@ static void dial_now(struct link_client *l)
 	l->gen++;
 	l->state = LINK_DIALLING;
 	l->since_ns = clock_mono_ns();
-	if (!l->child_running && client_spawn(l) < 0) {
+	if (l->carrier->start(l) < 0) {
 		client_lost(l, "cannot start the network process");
 		return;
 	}
-	if (client_tell(l, PIPE_DIAL, str_of(l->hubs[l->hub])) < 0)
+	if (l->carrier->tell(l, PIPE_DIAL, str_of(l->hubs[l->hub])) < 0)
 		client_lost(l, "cannot reach the network process");
 }
 
@@ -134,7 +89,7 @@ int link_client_send(struct link_client *l, const Demarc__V1__Frame *f)
 		return rc;
 	if (l->queued_bytes + size > CLIENT_QUEUE_MAX)
 		return -ENOBUFS;
-	return client_tell(l, PIPE_FRAME, (struct str){ (const char *)data, size });
+	return l->carrier->tell(l, PIPE_FRAME, (struct str){ (const char *)data, size });
 }
 
 bool link_client_is_up(const struct link_client *l)
@@ -300,6 +255,12 @@ static void check_alive(struct link_client *l, int64_t now)
 		send_ping(l, now);
 }
 
+static void give_up(struct link_client *l)
+{
+	l->carrier->kill(l);
+	client_lost(l, "the attempt took too long");
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct link_client *l = timer->data;
@@ -307,9 +268,8 @@ static void on_tick(uv_timer_t *timer)
 
 	if (l->state == LINK_UP)
 		check_alive(l, now);
-	else if (l->state == LINK_DIALLING && now - l->since_ns > CLIENT_DIAL_MS * NS_PER_MS &&
-		 l->child_running)
-		uv_process_kill(&l->process, SIGKILL); /* its exit is the loss */
+	else if (l->state == LINK_DIALLING && now - l->since_ns > CLIENT_DIAL_MS * NS_PER_MS)
+		give_up(l);
 	else if (l->state == LINK_WAITING && now >= l->dial_at_ns)
 		dial_now(l);
 	client_rearm(l);
@@ -437,7 +397,7 @@ int link_client_reload(struct link_client *l, const struct link_client_config *c
 	l->hub = fresh.hub;
 	l->config = fresh.config;
 	if (l->state == LINK_WAITING)
-		client_kill(l);
+		l->carrier->kill(l);
 	else
 		l->config_stale = l->child_running;
 	return 0;
@@ -457,6 +417,7 @@ const char *link_client_hub(const struct link_client *l)
 static void client_free(struct link_client *l)
 {
 	free_hubs(l->hubs, l->n_hubs);
+	l->carrier->free(l);
 	wipe(l->config);
 	strbuf_done(&l->in);
 	intent_parts_clear(&l->parts);
@@ -488,9 +449,10 @@ int link_client_start(uv_loop_t *loop, const struct link_client_config *c,
 	l->ops = *ops;
 	l->ctx = ctx;
 	l->netlink_fd = -1;
+	l->carrier = c->here ? &carrier_here : &carrier_child;
 	rc = copy_hubs(l, c, e);
 	if (rc == 0)
-		rc = config_text(l, c, e);
+		rc = c->here ? client_here_new(l, c->here, e) : config_text(l, c, e);
 	if (rc < 0) {
 		client_free(l);
 		return rc;
@@ -498,7 +460,8 @@ int link_client_start(uv_loop_t *loop, const struct link_client_config *c,
 	(void)uv_timer_init(loop, &l->timer); /* cannot fail */
 	l->timer.data = l;
 	l->n_handles = 1;
-	client_watch_netlink(l);
+	if (!c->here)
+		client_watch_netlink(l);
 	l->state = LINK_WAITING;
 	l->dial_at_ns = clock_mono_ns();
 	client_rearm(l);
@@ -511,7 +474,7 @@ void link_client_stop(struct link_client *l)
 	if (!l)
 		return;
 	l->state = LINK_STOPPED;
-	client_kill(l);
+	l->carrier->kill(l);
 	if (l->netlink_fd >= 0)
 		uv_close((uv_handle_t *)&l->netlink, on_closed);
 	uv_close((uv_handle_t *)&l->timer, on_closed);

@@ -16,6 +16,52 @@
 #define READ_BYTES 65536u
 #define PATH_BYTES 4096
 
+/* ---- to the child ---- */
+
+struct pipe_write {
+	uv_write_t req;
+	struct strbuf bytes;
+	struct link_client *l;
+};
+
+static void on_written(uv_write_t *req, int status)
+{
+	struct pipe_write *w = CONTAINER_OF(req, struct pipe_write, req);
+
+	(void)status; /* a dead child is seen by its exit */
+	w->l->queued_bytes -= w->bytes.len;
+	strbuf_done(&w->bytes);
+	free(w);
+}
+
+static int tell(struct link_client *l, enum pipe_kind kind, struct str payload)
+{
+	struct pipe_write *w;
+	uv_buf_t buf;
+	int rc;
+
+	if (!l->child_running)
+		return -ENOTCONN;
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return -ENOMEM;
+	pipe_msg_add(&w->bytes, kind, l->gen, payload);
+	rc = w->bytes.error;
+	buf = uv_buf_init(w->bytes.ptr, (unsigned)w->bytes.len);
+	w->l = l;
+	if (rc == 0)
+		rc = uv_write(&w->req, (uv_stream_t *)&l->pipe, &buf, 1, on_written);
+	if (rc < 0) {
+		strbuf_done(&w->bytes);
+		free(w);
+		return rc;
+	}
+	l->queued_bytes += w->bytes.len;
+	return 0;
+}
+
+static void kill_child(struct link_client *l);
+
 /* ---- from the child ---- */
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
@@ -41,7 +87,7 @@ static void take_all(struct link_client *l)
 	}
 	pipe_buf_consume(&l->in, at);
 	if (rc < 0 || l->in.error)
-		client_kill(l);
+		kill_child(l);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -49,7 +95,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	struct link_client *l = stream->data;
 
 	if (n < 0) {
-		client_kill(l); /* closed its end: its exit follows, or is helped */
+		kill_child(l); /* closed its end: its exit follows, or is helped */
 		return;
 	}
 	strbuf_add(&l->in, buf->base, (size_t)n);
@@ -90,7 +136,7 @@ static void on_exit_child(uv_process_t *p, int64_t status, int term_signal)
 		client_lost(l, "the network process has ended");
 }
 
-void client_kill(struct link_client *l)
+static void kill_child(struct link_client *l)
 {
 	if (l->child_running)
 		(void)uv_process_kill(&l->process, SIGKILL); /* gone already: on_exit_child is on its way */
@@ -121,10 +167,12 @@ static int spawn(struct link_client *l)
 }
 
 /* -EBUSY while the handles of the child before are still closing: the next attempt comes with the back-off. */
-int client_spawn(struct link_client *l)
+static int start(struct link_client *l)
 {
 	int rc;
 
+	if (l->child_running)
+		return 0;
 	if (l->process_open || l->pipe_open)
 		return -EBUSY;
 	rc = uv_pipe_init(l->loop, &l->pipe, 0);
@@ -143,9 +191,16 @@ int client_spawn(struct link_client *l)
 	l->child_running = true;
 	rc = uv_read_start((uv_stream_t *)&l->pipe, on_alloc, on_read);
 	if (rc == 0)
-		rc = client_tell(l, PIPE_CONFIG, str_of(l->config));
+		rc = tell(l, PIPE_CONFIG, str_of(l->config));
 	return rc;
 }
+
+static void nothing(struct link_client *l)
+{
+	(void)l; /* the handles' closing ends it */
+}
+
+const struct link_carrier carrier_child = { start, tell, kill_child, nothing };
 
 /* ---- netlink ---- */
 

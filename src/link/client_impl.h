@@ -3,7 +3,8 @@
 #define DEMARC_LINK_CLIENT_IMPL_H
 
 /*
- * Inside of the link client: client.c decides, client_child.c keeps the child process and the hints of the kernel.
+ * Inside of the link client: client.c decides; what carries its words is client_child.c, which keeps the child process and hears the
+ * kernel's hints, or client_here.c, which does all in the loop.
  *
  *   WAITING --dial_at--> DIALLING --PIPE_UP--> UP
  *      ^                     | PIPE_DOWN        | PIPE_DOWN, silence, the child's death
@@ -29,7 +30,18 @@
 
 enum link_state { LINK_STOPPED, LINK_WAITING, LINK_DIALLING, LINK_UP };
 
+/* Does what it is told (PIPE_DIAL, PIPE_FRAME, PIPE_HANGUP of connection l->gen), and answers through client_take(). */
+struct link_carrier {
+	int (*start)(struct link_client *l); /* before a dial; -EBUSY: not yet again */
+	int (*tell)(struct link_client *l, enum pipe_kind kind, struct str payload);
+	void (*kill)(struct link_client *l); /* at once, without a word */
+	void (*free)(struct link_client *l); /* for good */
+};
+extern const struct link_carrier carrier_child, carrier_here;
+
 struct link_client {
+	const struct link_carrier *carrier;
+	struct here *here;
 	uv_loop_t *loop;
 	struct link_client_ops ops;
 	void *ctx;
@@ -61,16 +73,16 @@ struct link_client {
 };
 
 /* client.c */
-WARN_UNUSED int client_tell(struct link_client *l, enum pipe_kind kind, struct str payload);
 void client_take(struct link_client *l, const struct pipe_head *h, struct str payload);
 void client_lost(struct link_client *l, const char *reason);
 void client_hint(struct link_client *l);
 void client_rearm(struct link_client *l);
 void client_handle_closed(struct link_client *l);
 
+/* client_here.c */
+WARN_UNUSED int client_here_new(struct link_client *l, const struct link_here *h, struct err *e);
+
 /* client_child.c */
-WARN_UNUSED int client_spawn(struct link_client *l);
-void client_kill(struct link_client *l);
 void client_watch_netlink(struct link_client *l); /* only helps: no error */
 
 #endif

@@ -160,6 +160,7 @@ struct dial {
 	SSL *ssl;
 	struct dial_tls *tls;
 	short wants;
+	bool asked, answered; /* the first words of TLS went out; something came back */
 };
 
 /* The first bytes of the peer, looked at before TLS takes them: a hub that is too busy for TLS says so in the clear. */
@@ -175,47 +176,96 @@ static int check_busy(const struct dial *d, const struct url *u, struct err *e)
 	return err_set(e, FAULT_UNAVAILABLE, NULL, "%s is busy", u->host);
 }
 
+/* Once, when the peer has answered the first words of TLS. */
+static int answer_came(struct dial *d, const struct url *u, struct err *e)
+{
+	if (!d->asked || d->answered)
+		return 0;
+	d->answered = true;
+	return check_busy(d, u, e);
+}
+
+static int tls_step(struct dial *d, const struct url *u, struct err *e)
+{
+	int done, why, rc = answer_came(d, u, e);
+
+	if (rc < 0)
+		return rc;
+	done = SSL_connect(d->ssl);
+	why = done == 1 ? SSL_ERROR_NONE : SSL_get_error(d->ssl, done);
+	if (done == 1)
+		return 1;
+	if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
+		return dial_tls_fail(d->ssl, u, e);
+	d->wants = why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;
+	d->asked |= why == SSL_ERROR_WANT_READ;
+	return 0;
+}
+
+static int connected(struct dial *d, const struct url *u, struct err *e)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+		error = errno;
+	if (error)
+		return err_set(e, FAULT_UNAVAILABLE, NULL, "cannot connect to %s port %s: %s",
+			       u->host, u->port, strerror(error));
+	return dial_tls_start(d->tls, d->fd, u, &d->ssl, e);
+}
+
+int dial_begin(struct dial_tls *t, int fd, struct dial **ret, struct err *e)
+{
+	struct dial *d = calloc(1, sizeof(*d));
+
+	if (!d) {
+		close_fdp(&fd);
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a connection");
+	}
+	d->tls = t;
+	d->fd = fd;
+	d->wants = POLLOUT;
+	dial_tls_set_retry(t, 0);
+	*ret = d;
+	return 0;
+}
+
+int dial_step(struct dial *d, const struct url *u, struct err *e)
+{
+	int rc = d->ssl ? 0 : connected(d, u, e);
+
+	return rc < 0 ? rc : tls_step(d, u, e);
+}
+
 static int handshake(struct dial *d, const struct url *u, int64_t deadline_ns, int cancel_fd,
 		     struct err *e)
 {
-	int rc = dial_tls_start(d->tls, d->fd, u, &d->ssl, e);
-	bool first = true;
+	int rc;
 
-	while (rc == 0) {
-		int done = SSL_connect(d->ssl),
-		    why = done == 1 ? SSL_ERROR_NONE : SSL_get_error(d->ssl, done);
-
-		if (done == 1)
-			return 0;
-		if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
-			return dial_tls_fail(d->ssl, u, e);
-		rc = wait_fd(d->fd, why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, deadline_ns,
-			     cancel_fd);
+	while ((rc = dial_step(d, u, e)) == 0) {
+		rc = wait_fd(d->fd, d->wants, deadline_ns, cancel_fd);
 		if (rc < 0)
 			return err_set(e, FAULT_TIMEOUT, NULL,
 				       "%s does not finish the TLS handshake: %s", u->host,
 				       strerror(-rc));
-		if (first && why == SSL_ERROR_WANT_READ)
-			rc = check_busy(d, u, e);
-		first = false;
 	}
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
 int dial_open(struct dial_tls *t, const struct url *u, const struct url *proxy, int64_t deadline_ns,
 	      int cancel_fd, struct dial **ret, struct err *e)
 {
-	CLEANUP(dial_closep) struct dial *d = calloc(1, sizeof(*d));
-	int rc;
+	CLEANUP(dial_closep) struct dial *d = NULL;
+	int rc, fd;
 
-	if (!d)
-		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a connection");
-	d->tls = t;
 	dial_tls_set_retry(t, 0);
-	d->fd = tcp_connect(proxy ? proxy : u, deadline_ns, cancel_fd, e);
-	if (d->fd < 0)
-		return d->fd;
-	rc = proxy ? proxy_connect(d->fd, u, deadline_ns, cancel_fd, e) : 0;
+	fd = tcp_connect(proxy ? proxy : u, deadline_ns, cancel_fd, e);
+	if (fd < 0)
+		return fd;
+	rc = dial_begin(t, fd, &d, e);
+	if (rc == 0 && proxy)
+		rc = proxy_connect(d->fd, u, deadline_ns, cancel_fd, e);
 	if (rc == 0)
 		rc = handshake(d, u, deadline_ns, cancel_fd, e);
 	if (rc < 0)

@@ -26,6 +26,9 @@ struct dial_config {
 };
 /* Faults: BAD_REQUEST (a PEM text is not valid), INTERNAL. */
 WARN_UNUSED int dial_tls_new(const struct dial_config *c, struct dial_tls **ret, struct err *e);
+/* Another identity with the trust and settings of `like`, and the same rules. tickets: sessions are resumed. */
+WARN_UNUSED int dial_tls_like(const struct dial_tls *like, struct str cert_pem, struct str key_pem,
+			      bool tickets, struct dial_tls **ret, struct err *e);
 void dial_tls_free(struct dial_tls *t);
 DEFINE_CLEANUP(struct dial_tls *, dial_tls_free)
 
@@ -37,6 +40,10 @@ uint32_t dial_retry_ms(const struct dial_tls *t);
  * Faults: UNAVAILABLE (no address, no connection), TIMEOUT, FORBIDDEN (certificate), PROTOCOL (proxy, TLS). */
 WARN_UNUSED int dial_open(struct dial_tls *t, const struct url *u, const struct url *proxy,
 			  int64_t deadline_ns, int cancel_fd, struct dial **ret, struct err *e);
+/* The same in steps, for a loop that has many: fd is a non-blocking socket whose connection is under way, and taken over, whatever
+ * comes back. dial_step(): 1 the connection is there; 0: again when the descriptor is as dial_wants() says; < 0 as dial_open(). */
+WARN_UNUSED int dial_begin(struct dial_tls *t, int fd, struct dial **ret, struct err *e);
+WARN_UNUSED int dial_step(struct dial *d, const struct url *u, struct err *e);
 void dial_close(struct dial *d); /* takes NULL */
 DEFINE_CLEANUP(struct dial *, dial_close)
 

@@ -16,6 +16,9 @@
 struct dial_tls {
 	SSL_CTX *ctx;
 	SSL_SESSION *session; /* newest ticket: a reconnect then costs no certificate (RFC 8446 section 2.2) */
+	X509 *cert; /* of dial_tls_like(): the context belongs to all that are alike */
+	EVP_PKEY *key;
+	bool tickets;
 	char pin[65];
 	X509 *pinned;
 	uint32_t retry_ms;
@@ -90,22 +93,46 @@ static void raise_clock(struct dial_tls *t, X509 *own)
 		X509_VERIFY_PARAM_set_time(SSL_CTX_get0_param(t->ctx), least);
 }
 
+static int read_identity(struct str cert_pem, struct str key_pem, X509 **ret_cert, EVP_PKEY **ret_key)
+{
+	BIO *cert_bio = bio_of(cert_pem), *key_bio = bio_of(key_pem);
+
+	*ret_cert = cert_bio ? PEM_read_bio_X509(cert_bio, NULL, NULL, NULL) : NULL;
+	*ret_key = key_bio ? PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL) : NULL;
+	BIO_free(cert_bio);
+	BIO_free(key_bio);
+	return *ret_cert && *ret_key && X509_check_private_key(*ret_cert, *ret_key) == 1 ? 0 : -EINVAL;
+}
+
 static int use_identity(struct dial_tls *t, const struct dial_config *c, struct err *e)
 {
-	BIO *cert_bio = bio_of(c->cert_pem), *key_bio = bio_of(c->key_pem);
-	X509 *cert = cert_bio ? PEM_read_bio_X509(cert_bio, NULL, NULL, NULL) : NULL;
-	EVP_PKEY *key = key_bio ? PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL) : NULL;
-	bool ok = cert && key && SSL_CTX_use_certificate(t->ctx, cert) == 1 &&
-		  SSL_CTX_use_PrivateKey(t->ctx, key) == 1 && SSL_CTX_check_private_key(t->ctx) == 1;
+	X509 *cert;
+	EVP_PKEY *key;
+	bool ok = read_identity(c->cert_pem, c->key_pem, &cert, &key) == 0 &&
+		  SSL_CTX_use_certificate(t->ctx, cert) == 1 &&
+		  SSL_CTX_use_PrivateKey(t->ctx, key) == 1;
 
 	if (ok)
 		raise_clock(t, cert);
 	X509_free(cert);
 	EVP_PKEY_free(key);
-	BIO_free(cert_bio);
-	BIO_free(key_bio);
 	return ok ? call_itself_node(t, e) :
 		    ssl_err(e, "the node's certificate and key are not usable");
+}
+
+int dial_tls_like(const struct dial_tls *like, struct str cert_pem, struct str key_pem,
+		  bool tickets, struct dial_tls **ret, struct err *e)
+{
+	CLEANUP(dial_tls_freep) struct dial_tls *t = calloc(1, sizeof(*t));
+
+	if (!t || SSL_CTX_up_ref(like->ctx) != 1)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for TLS");
+	t->ctx = like->ctx;
+	t->tickets = tickets;
+	if (read_identity(cert_pem, key_pem, &t->cert, &t->key) < 0)
+		return ssl_err(e, "the node's certificate and key are not usable");
+	*ret = MOVE_PTR(t);
+	return 0;
 }
 
 /* ---- pin: the peer's own chain must hold the CA whose fingerprint came with the token, and lead to it ---- */
@@ -168,8 +195,10 @@ int dial_tls_pinned_pem(const struct dial_tls *t, char **ret, struct err *e)
 
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
-	struct dial_tls *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	struct dial_tls *t = SSL_get_app_data(ssl);
 
+	if (!t->tickets)
+		return 0;
 	SSL_SESSION_free(t->session);
 	t->session = session; /* the reference is ours: returning 1 says so */
 	return 1;
@@ -183,7 +212,6 @@ static int settings(struct dial_tls *t, const struct dial_config *c, struct err 
 					 SSL_MODE_RELEASE_BUFFERS);
 	/* The hub closes without a TLS alert when it dies; HTTP and WebSocket lengths tell a cut message. */
 	SSL_CTX_set_options(t->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
-	SSL_CTX_set_app_data(t->ctx, t);
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
 	if (c->pin_sha256) {
 		if (str_copy(t->pin, sizeof(t->pin), str_of(c->pin_sha256)) < 0 || strlen(t->pin) != 64)
@@ -204,6 +232,7 @@ int dial_tls_new(const struct dial_config *c, struct dial_tls **ret, struct err 
 
 	if (!t)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for TLS");
+	t->tickets = true;
 	t->ctx = SSL_CTX_new(TLS_client_method());
 	if (!t->ctx)
 		return ssl_err(e, "cannot set TLS up");
@@ -222,6 +251,8 @@ void dial_tls_free(struct dial_tls *t)
 		return;
 	SSL_SESSION_free(t->session);
 	X509_free(t->pinned);
+	X509_free(t->cert);
+	EVP_PKEY_free(t->key);
 	SSL_CTX_free(t->ctx);
 	free(t);
 }
@@ -231,6 +262,10 @@ int dial_tls_start(struct dial_tls *t, int fd, const struct url *u, SSL **ret, s
 	SSL *ssl = SSL_new(t->ctx);
 	bool ok = ssl && SSL_set_fd(ssl, fd) == 1;
 
+	if (ok)
+		ok = SSL_set_app_data(ssl, t) == 1;
+	if (ok && t->cert)
+		ok = SSL_use_certificate(ssl, t->cert) == 1 && SSL_use_PrivateKey(ssl, t->key) == 1;
 	if (ok && u->is_ip)
 		ok = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), u->host) == 1;
 	else if (ok)

@@ -15,6 +15,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 #include "base/err.h"
@@ -27,12 +28,23 @@
 
 struct link_client;
 
+/* Instead of a child process: the connection is the loop's own, for programs that are many nodes (demarc-sim). The same protocol, states
+ * and times; no other user, no system call filter, no proxy, one address of the hub. */
+struct dial_tls;
+struct link_here {
+	struct dial_tls *tls;	       /* of this node; borrowed */
+	const struct sockaddr *hub;    /* copied, as is the next */
+	const struct sockaddr *source; /* NULL: the kernel chooses */
+	size_t size;		       /* of both */
+};
+
 struct link_client_config {
 	const char *const *hub_urls; /* "https://hub.example:8443", tried in order */
 	size_t n_hub_urls;
 	const char *ca_file, *cert_file, *key_file; /* PEM */
 	const char *user;			    /* user the child becomes; NULL: "nobody" */
-	const char *proxy; /* "host:port" of an HTTP CONNECT proxy; NULL: none */
+	const char *proxy;	      /* "host:port" of an HTTP CONNECT proxy; NULL: none */
+	const struct link_here *here; /* NULL: a child process, with the files above */
 };
 
 struct link_client_ops {

@@ -219,16 +219,17 @@ static struct link_client_config settings(const struct node *n, const char *urls
 	return c;
 }
 
+const struct link_client_ops channel_ops = { on_up, on_frame, on_down };
+
 int channel_start(struct node *n, struct link_identity *id, struct err *e)
 {
-	static const struct link_client_ops ops = { on_up, on_frame, on_down };
 	struct link_client_config c;
 	const char *urls[8];
 
 	n->identity = id;
 	n->on_next = id->next_file != NULL;
 	c = settings(n, urls);
-	return link_client_start(&n->loop, &c, &ops, n, &n->link, e);
+	return link_client_start(&n->loop, &c, &channel_ops, n, &n->link, e);
 }
 
 int channel_reload(struct node *n, struct err *e)

@@ -8,6 +8,8 @@
 
 /* Dials the hub as the identity says; cfg.hub overrides the URLs. */
 WARN_UNUSED int channel_start(struct node *n, struct link_identity *id, struct err *e);
+/* What the link is started with; ctx is the node. */
+extern const struct link_client_ops channel_ops;
 /* The next connection uses what the identity says now. */
 WARN_UNUSED int channel_reload(struct node *n, struct err *e);
 void channel_stop(struct node *n);
