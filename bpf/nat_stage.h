@@ -316,11 +316,53 @@ static __always_inline int nat_alone(ctx_t *ctx, struct pkt *p)
 	return nat_source(ctx, p, p->key.addr, min, size);
 }
 
+/* The output becomes the port that has the destination. Returns STAGE_NEXT or -enum drop_reason. */
+static __always_inline int nat_turn(struct pkt *p, const struct addr_rec *a)
+{
+	struct port_rec *q;
+
+	p->out = p->outk.ifindex = a->ifindex;
+	p->out_vlan = p->outk.vlan = 0;
+	p->set_mac = 1;
+	mac_copy(p->mac, a->mac);
+	q = bpf_map_lookup_elem(&ports, &p->outk);
+	if (!q)
+		return -DROP_NO_OUTPUT;
+	p->out_flags = q->flags;
+	return q->flags & PORT_ADMIN_DOWN ? -DROP_OUT_DOWN : STAGE_NEXT;
+}
+
+/*
+ * From inside to an outside address that stands for a port of this network: RFC 4787 section 6. It turns round here, and comes from an
+ * outside address as well, so that the answer passes here, too.
+ */
+__noinline int nat_hairpin(ctx_t *ctx)
+{
+	struct pkt *p = stage_begin(ctx);
+	struct nat_target *t;
+	struct addr_rec *a;
+
+	if (!p)
+		return -DROP_INTERNAL;
+	t = nat_rule(p, p->nat_out, 1);
+	if (!t)
+		return STAGE_NEXT;
+	nat_set_dst(p, t);
+	nat_view(&p->view, &p->key, p->nat.addr, p->nat.port, p->nat.flags);
+	a = nat_owner(p);
+	if (a && a->ifindex != p->in.ifindex)
+		return nat_turn(p, a);
+	p->nat.flags = 0; /* who has it is behind the outside, or nowhere */
+	p->view = p->key;
+	return STAGE_NEXT;
+}
+
 /* p->out is known, and everything that rules look at: what is the source? */
 __noinline int stage_nat_out(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
 	struct nat_target *t = 0;
+	int v;
 
 	if (!p)
 		return -DROP_INTERNAL;
@@ -331,6 +373,14 @@ __noinline int stage_nat_out(ctx_t *ctx)
 	}
 	if (p->unrecorded)
 		return STAGE_NEXT;
+	if (p->nat_out && !p->nat.flags && !p->path) {
+		v = nat_hairpin(ctx);
+		if (v)
+			return v;
+		p = pkt_get();
+		if (!p)
+			return -DROP_INTERNAL;
+	}
 	if (p->nat_out)
 		t = nat_rule(p, p->nat_out, 0);
 	if (t)

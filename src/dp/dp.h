@@ -200,6 +200,7 @@ struct dp_tunnel {
 	uint8_t nsh_md_type;	 /* 0 or 1: fixed context of 16 bytes; 2: nsh_context_len bytes */
 	uint8_t nsh_context_len; /* multiple of 4 */
 	uint8_t nsh_context[32];
+	uint16_t nat; /* as that of dp_port */
 };
 /* Idempotent. A change reaches all packets at once: a new header beside the old one, then a new generation. */
 WARN_UNUSED int dp_tunnel_set(struct dp *dp, const struct dp_tunnel *t, struct err *e);

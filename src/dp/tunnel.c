@@ -104,7 +104,7 @@ static __u16 slot_of(struct dp *dp, ifindex port)
 
 int dp_tunnel_set(struct dp *dp, const struct dp_tunnel *t, struct err *e)
 {
-	struct dp_port p = { .ifindex = t->port, .net = t->net, .flags = DP_PORT_TUNNEL };
+	struct dp_port p = { .ifindex = t->port, .net = t->net, .flags = DP_PORT_TUNNEL, .nat = t->nat };
 	struct encap_rec head = { 0 };
 	struct tunnel_key key;
 	__u16 old = slot_of(dp, t->port), slot = old;

@@ -11,6 +11,7 @@
 #include "lab.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "dp/observe.h"
 #include "nat.h"
 
@@ -459,6 +460,39 @@ static void test_floating(void **state)
 	lab_no_drops(&lab);
 }
 
+/* From one function to another's outside address: both see each other's (RFC 4787 section 6). */
+static void test_hairpin(void **state)
+{
+	struct dp_nat_rule r[4] = { forward(false, 6, 8080, 8080, 80), forward(true, 6, 8080, 8080, 80),
+				    masquerade(false), masquerade(true) };
+	struct frame f;
+
+	OK(dp_nat_set(lab.dp, LIST, r, 4, &lab_err));
+	v6 = false;
+	for (int i = 0; i < 2; i++) {
+		assert_frame(pass(PORT_B, frame(mac_b, mac_w, ip(B), ip(E),
+						D(6, .sport = 77, .dport = 8080, .flags = TCP_SYN,
+						  .tcp_win = 9))),
+			     frame(mac_b, mac_a, ip(E), ip(A),
+				   D(6, .sport = 77, .dport = 80, .flags = TCP_SYN, .tcp_win = 9)));
+		assert_frame(pass(PORT_A, frame(mac_a, mac_w, ip(A), ip(E),
+						D(6, .sport = 80, .dport = 77, .flags = TCP_SYN | TCP_ACK,
+						  .tcp_ack = 1, .tcp_win = 9))),
+			     frame(mac_a, mac_b, ip(E), ip(B),
+				   D(6, .sport = 8080, .dport = 77, .flags = TCP_SYN | TCP_ACK,
+				     .tcp_ack = 1, .tcp_win = 9)));
+	}
+	/* To its own, it would have to leave where it came from. */
+	f = frame(mac_a, mac_w, ip(A), ip(E), D(6, .sport = 77, .dport = 8080, .flags = TCP_SYN));
+	assert_frame(pass(PORT_A, f), frame(mac_a, mac_w, ip(E), ip(E),
+					    D(6, .sport = 77, .dport = 8080, .flags = TCP_SYN)));
+	v6 = true;
+	f = frame(mac_b, mac_w, ip(B), ip(E), D(6, .sport = 77, .dport = 8080, .flags = TCP_SYN));
+	assert_int_equal(lab_run(&lab, PORT_B, &f, NULL), TC_ACT_SHOT);
+	assert_dropped(&lab, NAT_TWICE);
+	lab_no_drops(&lab);
+}
+
 /* ---- errors ---- */
 
 /* About what was sent from inside, by a router outside: both headers are those of who sent it. */
@@ -547,12 +581,20 @@ static void on_flow(void *ctx, const struct dp_flow *f)
 	told[n_told++] = *f;
 }
 
+/* A walk that cost much is not repeated at once: a minute later. */
+static void age(void)
+{
+	clock_warp(60 * NS_PER_S);
+	OK(dp_age(lab.dp, &lab_err));
+}
+
 /* A session is told when it opens, with both of its tuples (RFC 8158), and each direction when it ends. */
 static void test_told(void **state)
 {
 	const struct dp_flow *f;
 
 	masquerade_all();
+	clock_freeze(clock_mono_ns(), clock_wall_us());
 	dp_flows_tell(lab.dp, 0, on_flow, NULL);
 	FAMILIES
 	{
@@ -561,7 +603,7 @@ static void test_told(void **state)
 			   from_a(D(6, .sport = 8000, .dport = 80, .flags = TCP_SYN, .tcp_win = 9)));
 		(void)pass(PORT_B,
 			   from_b(D(6, .sport = 8000, .dport = 80, .flags = TCP_SYN, .tcp_win = 9)));
-		OK(dp_age(lab.dp, &lab_err));
+		age();
 		assert_int_equal(n_told, 2);
 		f = told[0].in.num == PORT_B ? &told[0] : &told[1];
 		assert_int_equal(f->kind, DP_FLOW_NEW);
@@ -573,7 +615,7 @@ static void test_told(void **state)
 		assert_int_equal(f->post_dport, 80);
 		n_told = 0;
 		lab_idle(&lab);
-		OK(dp_age(lab.dp, &lab_err));
+		age();
 		assert_int_equal(n_told, 2); /* there was no answer, so of that direction there is nothing to tell */
 		assert_int_equal(told[0].kind, DP_FLOW_IDLE);
 		assert_true(told[0].nat_src && told[1].nat_src);
@@ -769,23 +811,15 @@ static void test_bad_rules(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_udp_out),
-		TEST(test_udp_checksum),
-		TEST(test_tcp_out),
-		TEST(test_echo),
-		TEST(test_collision),
-		TEST(test_exhausted),
-		TEST(test_port_forwarding),
-		TEST(test_floating),
-		TEST(test_error_in),
-		TEST(test_error_out),
-		TEST(test_fragments),
-		TEST(test_exceptions),
-		TEST(test_change),
-		TEST(test_sweep),
-		TEST(test_bad_rules),
-		TEST(test_told),
-		TEST(test_both),
+		TEST(test_udp_out),	    TEST(test_udp_checksum),
+		TEST(test_tcp_out),	    TEST(test_echo),
+		TEST(test_collision),	    TEST(test_exhausted),
+		TEST(test_port_forwarding), TEST(test_floating),
+		TEST(test_error_in),	    TEST(test_error_out),
+		TEST(test_fragments),	    TEST(test_exceptions),
+		TEST(test_change),	    TEST(test_sweep),
+		TEST(test_bad_rules),	    TEST(test_told),
+		TEST(test_hairpin),	    TEST(test_both),
 	};
 
 	lab_need_root();
