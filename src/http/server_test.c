@@ -841,6 +841,14 @@ static void tickets_outlive_the_server(void **state)
 	test_client_close(&client);
 	assert_true(test_client_open(&client, http_server_port(server.server), NULL, NULL, session));
 	assert_true(SSL_session_reused(client.ssl));
+	/* Not those from before a reload: the CA that vouched may be gone. */
+	struct err e;
+	assert_int_equal(http_server_reload(server.server, &e), 0);
+	finish();
+	start_with(&c);
+	test_client_close(&client);
+	assert_true(test_client_open(&client, http_server_port(server.server), NULL, NULL, session));
+	assert_false(SSL_session_reused(client.ssl));
 	SSL_SESSION_free(session);
 	finish();
 }
