@@ -350,7 +350,7 @@ def test_events(shared_hub, node, port):
     node.report(events=events)
     node.report(events=events)
     got = h.get(f"{V1}/events?node={node.name}", 200).json()["events"]
-    assert [e["kind"] for e in got] == ["hop_restored", "function_died"]
+    assert [e["kind"] for e in got] == ["hop_restored", "function_died", "node_enrolled"]
     assert got[0]["node_name"] == node.name and got[0]["time"].startswith("2023-11-14T")
     assert [e["text"] for e in h.get(f"{V1}/events?node={node.id}&severity=error", 200).json()["events"]] == ["event 0"]
     assert [e["kind"] for e in h.get(f"{V1}/events?node={node.id}&since={got[1]['seq']}", 200).json()["events"]] == ["hop_restored"]
