@@ -627,14 +627,14 @@ def test_network_process_has_no_rights(identity, start):
 class Proxy:
     """An HTTP CONNECT proxy that leads every name to the hub."""
 
-    def __init__(self, port, refuse=False):
+    def __init__(self, port, refuse=False, host="127.0.0.1"):
         self.port, self.refuse, self.asked = port, refuse, []
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server((host, 0))
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.listener.getsockname()[1]}"
+        return "{}:{}".format(*self.listener.getsockname())
 
     def _serve(self):
         with contextlib.suppress(OSError):
