@@ -32,6 +32,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c.hub.port, 8443);
 	assert_string_equal(c.hub.data_dir, "/var/lib/demarc-hub");
 	assert_int_equal(c.hub.n_public_names, 0);
+	assert_int_equal(c.hub.cert_days, 30);
 	assert_true(c.hub.n_fronts >= 1 && c.hub.n_fronts <= HTTP_FRONTS_MAX);
 	config_done(&c);
 }
@@ -43,8 +44,12 @@ static void test_options(void **state)
 
 	assert_int_equal(READ(&c, &e, A("--port=0"), A("--public-name"), A("hub.example"),
 			      A("--public-name=192.0.2.1"), A("--listen"), A("::1"),
-			      A("--log-level"), A("warn"), A("--data-dir"), A("/x")),
+			      A("--log-level"), A("warn"), A("--data-dir"), A("/x"),
+			      A("--cert-days=7"), A("--other-hub=https://192.0.2.2:8443")),
 			 0);
+	assert_int_equal(c.hub.cert_days, 7);
+	assert_int_equal(c.hub.n_more_hubs, 1);
+	assert_string_equal(c.hub.more_hubs[0], "https://192.0.2.2:8443");
 	assert_int_equal(c.hub.port, 0);
 	assert_int_equal(c.hub.n_public_names, 2);
 	assert_string_equal(c.hub.public_names[1], "192.0.2.1");
@@ -56,12 +61,25 @@ static void test_options(void **state)
 static void test_bad_options(void **state)
 {
 	static const char *const bad[][2] = {
-		{ "--port", "65536" },	{ "--port", "x" },	   { "--port", NULL },
-		{ "--nonsense", NULL }, { "--listen", "example" }, { "--public-name", "a b" },
-		{ "--heartbeat", "0" }, { "--heartbeat", "61" },   { "--fronts", "0" },
-		{ "--fronts", "17" },	{ "--log-level", "loud" }, { "word", NULL },
-		{ "--help=1", NULL },	{ "--data-dir=", NULL },   { "--public-name", "" },
+		{ "--port", "65536" },
+		{ "--port", "x" },
+		{ "--port", NULL },
+		{ "--nonsense", NULL },
+		{ "--listen", "example" },
+		{ "--public-name", "a b" },
+		{ "--heartbeat", "0" },
+		{ "--heartbeat", "61" },
+		{ "--fronts", "0" },
+		{ "--fronts", "17" },
+		{ "--log-level", "loud" },
+		{ "word", NULL },
+		{ "--help=1", NULL },
+		{ "--data-dir=", NULL },
+		{ "--public-name", "" },
 		{ "--workers", "1" },
+		{ "--cert-days", "0" },
+		{ "--cert-days", "3651" },
+		{ "--other-hub", "hub.example" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
