@@ -246,6 +246,7 @@ static __always_inline int chain_transit(struct pkt *p, struct port_chain *pc, u
 	}
 	hop = at->hop;
 	p->path = k.path;
+	p->one_way = !path->symmetric;
 	p->dir = at->side == SIDE_IN ? DIR_REVERSE : DIR_FORWARD;
 	if (at->side == SIDE_BOTH && p->had)
 		p->dir = p->had_dir;
@@ -327,6 +328,7 @@ static __always_inline int chain_enter(struct pkt *p, union chain_ptr *c)
 		return -DROP_INTERNAL;
 	p->path = id;
 	p->entry = 1;
+	p->one_way = !path->symmetric;
 	if (!path->n_hops) { /* nothing in it at present; the flow is the chain's all the same */
 		TRACE2(p, CHAIN_END, id, 0);
 		return STAGE_NEXT;

@@ -503,6 +503,9 @@ static __always_inline void tcp_open(struct pkt *p, struct flow_rec *r)
 {
 	tcp_guard(r, p);
 	r->seq_add = p->seq_add;
+	/* What answers acknowledge is not seen on this segment; on one past native functions only, it is. */
+	if (p->one_way && (p->path || !p->entry))
+		r->tcp_bits |= TCPW_FREE | TCPW_LIBERAL;
 	if (p->counted)
 		r->tcp_bits |= TCPW_COUNTED;
 	if (p->cookie == COOKIE_SYN) {

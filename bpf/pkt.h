@@ -151,6 +151,7 @@ struct pkt {
 	__u32 path;
 	__u16 hop;
 	__u8 entry;
+	__u8 one_way; /* the chain is not symmetric: answers may go past it */
 	__u8 sole;
 	__u8 steered; /* the port is a chain's, or a classifier of it matches */
 

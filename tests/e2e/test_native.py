@@ -3,6 +3,7 @@
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import uuid
@@ -217,3 +218,21 @@ def test_policy_of_ports(lab):
     assert lab.received(lab.flood(200, size=1400))[0] == 200
     lab.admin.put(f"{V2}/ports/{hops['policer'][1][0]}", {"port": {"qos_policy_id": qos}}, 200)
     wait_for(lambda: lab.received(lab.flood(200, size=1400))[0] < 100, "the limit")
+
+
+@pytest.mark.timeout(300)
+def test_one_way_chain_carries_tcp(lab):
+    """Answers go past the container: what they acknowledge is not seen on its segments."""
+    if lab.chain:
+        lab.admin.delete(f"{SFC}/port_chains/{lab.chain}", 204)
+    for c in lab.admin.get(f"{SFC}/flow_classifiers", 200).json()["flow_classifiers"]:
+        lab.admin.delete(f"{SFC}/flow_classifiers/{c['id']}", 204)
+    container, ports = lab.bridge()
+    classifier = lab.site.sfc("flow_classifier", name="one-way", logical_source_port=lab.ports[0], ethertype="IPv4")
+    lab.chain = lab.site.sfc("port_chain", name="one-way", port_pair_groups=[lab.hop(ports)], flow_classifiers=[classifier])
+    lab.settled(1)
+    lab.site.node.ip_inside(container, "link", "set", "br0", "up")
+    lab.passes("through the container")
+    lab.site.node.inside(lab.servers[1], "/bin/httpd", "-p", "5001", "-h", "/bin")
+    script = f"busybox timeout 10 wget -qO- http://{B}:5001/busybox | busybox wc -c"
+    assert int(lab.site.node.inside(lab.servers[0], "/bin/sh", "-c", script)) == os.path.getsize("/bin/busybox")
