@@ -265,9 +265,11 @@ static void take(struct streams *s, struct stream *x, char *buf, size_t max, str
 {
 	size_t n = MIN_OF(max, x->in.len);
 
-	memcpy(buf, x->in.ptr, n);
-	x->in.len -= n;
-	memmove(x->in.ptr, x->in.ptr + n, x->in.len);
+	if (n) {
+		memcpy(buf, x->in.ptr, n);
+		x->in.len -= n;
+		memmove(x->in.ptr, x->in.ptr + n, x->in.len);
+	}
 	x->read_ns = clock_mono_ns();
 	*ret = (struct stream_read){ .size = n,
 				     .is_open = !x->has_ended || x->in.len,
@@ -363,7 +365,7 @@ int stream_close(struct hub *h, uint64_t id, const char *user_id, struct err *e)
 
 static void take_data(struct streams *s, struct stream *x, const Demarc__V1__StreamData *m)
 {
-	if (x->has_ended)
+	if (x->has_ended || m->data.len == 0)
 		return;
 	if (m->data.len > DATA_MAX || x->in.len + m->data.len > WINDOW) {
 		post_close(s, x);

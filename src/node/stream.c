@@ -510,7 +510,7 @@ static void take_open(struct node *n, const Demarc__V1__StreamOpen *m)
 
 static void take_data(struct stream *s, const Demarc__V1__StreamData *m)
 {
-	if (s->master < 0)
+	if (s->master < 0 || s->is_hung_up || m->data.len == 0)
 		return;
 	if (s->input.len + m->data.len > INPUT_MAX) {
 		stream_end(s, "more input than was granted");
