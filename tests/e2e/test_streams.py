@@ -165,8 +165,8 @@ def test_the_operators_command(hub, site, build):
     try:
         os.write(fd, b"echo one-$((1+1))-three\n")
         until(b"one-2-three")
-        os.write(fd, b"sleep 1000\n")
-        until(b"sleep 1000")
+        os.write(fd, b"sh -c 'echo r-$((5+5)); exec sleep 1000'\n")
+        until(b"r-10")
         os.write(fd, b"\x03")  # goes to the other side
         until(b"^C")
         os.write(fd, b"echo still-$((2+2))\n")
