@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_SIM_SCENARIO_H
+#define DEMARC_SIM_SCENARIO_H
+
+/* What is done to the nodes and the hub, and what is learnt from it. Thread: the parent's only one. */
+
+#include "sim/sim.h"
+
+#define POINTS_MAX 3600u
+
+/* The state each second, for the plots. */
+struct point {
+	double t_s, hub_cpu_s, sim_cpu_s, rss_mb;
+	unsigned steady;
+};
+
+struct outcome {
+	double steady_s;     /* from the event to the last node steady; < 0: not reached */
+	double p50_s, p99_s; /* of the nodes' own times to steady */
+	double hub_cpu_s, sim_cpu_s, hub_rss_kb_node;
+	double bare_s, bare_cpu_s; /* of as many bare handshakes; 0: not measured */
+	double show_p50_ms, show_p99_ms, show_max_ms;
+	double change_p50_ms, confirm_p50_ms, confirm_p99_ms;
+	unsigned n_show, n_show_failed, n_changes, n_changes_failed, n_lost, n_not_steady, n_refused;
+	bool interrupted;
+	size_t n_points;
+	struct point points[POINTS_MAX];
+};
+
+struct scenario {
+	const char *name, *summary;
+	int (*run)(struct sim *s, struct outcome *o, struct err *e);
+	bool needs_hub; /* of its own */
+};
+extern const struct scenario scenarios[]; /* ends with name NULL */
+
+const struct scenario *scenario_find(const char *name);
+/* Hub, fleet, workers, the scenario, the figures. */
+WARN_UNUSED int scenario_run(struct sim *s, const struct scenario *sc, struct outcome *o, struct err *e);
+extern volatile int sim_interrupted;
+
+/* report.c */
+void outcome_print(const struct sim *s, const struct outcome *o);
+WARN_UNUSED int outcome_json(const struct sim *s, const struct outcome *o, const char *path,
+			     struct err *e);
+WARN_UNUSED int outcome_html(const struct sim *s, const struct outcome *o, const char *path,
+			     struct err *e);
+
+#endif

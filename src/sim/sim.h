@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEMARC_SIM_SIM_H
+#define DEMARC_SIM_SIM_H
+
+/*
+ * demarc-sim: very many nodes at one hub, on one machine. The nodes run the agent's own link, channel, intent and report code
+ * (src/link, src/node); what moves packets and runs functions is src/sim/drivers.c, which does as if.
+ *
+ *   parent (scenario.c)  tells workers what to do over socketpairs, reads what came of it in shared memory, prints
+ *   workers (worker.c)   one loop each, thousands of nodes; as many as the limit of open files asks for
+ *   probe, churn (load.c) API requests: how long they take, and changes whose arrival at the nodes is watched
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/types.h"
+
+#define SIM_NODES_MAX 200000u
+#define SIM_SAMPLES_MAX 200000u
+#define SIM_FILES_PER_NODE 3u /* connection, intent, events */
+#define SIM_WORKERS_MAX 64u
+
+enum sim_state { SIM_DOWN, SIM_CONNECTED, SIM_STEADY };
+
+/* One node, as everybody sees it. Written by its worker, but for `acked`. */
+struct sim_slot {
+	_Atomic uint32_t state; /* enum sim_state; steady: the hub and it agree about the intent */
+	_Atomic uint32_t held; /* number in the name of its watched port: the newest change that it holds */
+	_Atomic uint32_t acked; /* newest change that the API acknowledged */
+	_Atomic uint32_t n_up, n_down, n_intents, n_refused;
+	_Atomic int64_t steady_ns, held_ns; /* when that was reached */
+	_Atomic uint64_t revision;
+};
+
+/* Times of one kind, in microseconds. */
+struct sim_samples {
+	_Atomic uint32_t n;
+	uint32_t us[SIM_SAMPLES_MAX];
+};
+
+struct sim_shared {
+	_Atomic uint64_t n_frames;
+	_Atomic uint32_t n_api, n_api_failed, n_changes, n_changes_failed;
+	_Atomic uint32_t n_ready; /* workers whose nodes are made */
+	_Atomic bool stop_load;
+	struct sim_samples show, change,
+		confirm; /* GET of a server; a change's request; from request to the node's holding it */
+	struct sim_slot slots[];
+};
+
+struct fleet_node {
+	char id[UUID_STR_SIZE], name[64];
+	char port[UUID_STR_SIZE],
+		server[UUID_STR_SIZE]; /* watched by changes and by the probe; "": none yet */
+	char *cert, *key;
+};
+
+struct sim_options {
+	const char *scenario, *state_dir, *hub_binary, *scratch, *cloud, *cacert;
+	const char *json, *html;
+	unsigned n_nodes, rate, churn, seconds, n_jobs, n_workers,
+		n_chains; /* n_chains: nodes that have one, percent */
+	pid_t hub_pid;
+	bool tickets, quiet;
+};
+
+struct fleet {
+	struct fleet_node *nodes;
+	size_t n;
+	char *ca;
+};
+
+struct sim {
+	struct sim_options o;
+	struct sim_shared *shared;
+	struct fleet fleet;
+	int port; /* of the hub, at 127.0.0.1 */
+	char host[64];
+	pid_t hub; /* 0: not ours */
+};
+
+/* fleet.c: nodes that are enrolled and have an intent; made once, kept in the state directory. */
+WARN_UNUSED int fleet_ready(struct sim *s, struct err *e);
+void fleet_free(struct fleet *f);
+
+/* hub.c: a hub of our own, and what a process costs. */
+WARN_UNUSED int hub_start(struct sim *s, struct err *e);
+void hub_kill(struct sim *s, int sig); /* and waits */
+struct hub_cost {
+	double cpu_s;
+	uint64_t rss_kb;
+};
+struct hub_cost process_cost(pid_t pid); /* zeros: unknown */
+void sim_pause_us(int64_t us);
+
+/* worker.c */
+enum worker_verb {
+	WORK_CONNECT = 'c', /* number: nodes a second; 0: all at once */
+	WORK_DROP = 'd',    /* every connection breaks; the nodes come back by themselves */
+	WORK_FLAP = 'f',    /* number: percent of the nodes break */
+	WORK_MOVE = 'm',    /* every node has another address from now on */
+	WORK_QUIT = 'q',
+};
+struct worker_order {
+	enum worker_verb verb;
+	unsigned number;
+};
+/* Never returns. fd: orders. */
+_Noreturn void worker_main(struct sim *s, size_t first, size_t n, int fd);
+
+/* load.c: children that talk to the API until shared->stop_load. */
+pid_t load_probe(struct sim *s);
+pid_t load_churn(struct sim *s, unsigned per_second);
+void samples_add(struct sim_samples *s, int64_t ns);
+
+/* bare.c: as many mutual handshakes and nothing else, on the same processors. Seconds; cpu_s: of the server's side. */
+WARN_UNUSED int bare_handshakes(struct sim *s, unsigned n, double *ret_s, double *ret_cpu_s,
+				struct err *e);
+
+#endif

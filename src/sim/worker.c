@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+#include <malloc.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "link/dial.h"
+#include "node/channel.h"
+#include "node/report.h"
+#include "sim/drivers.h"
+
+/* One worker: its nodes on one loop. */
+
+#define TURN_MS 20
+#define IDLE_FLUSH_NS (10 * NS_PER_S) /* as the agent's report of itself */
+
+struct worker {
+	struct sim *sim;
+	uv_loop_t loop;
+	uv_timer_t turn;
+	uv_poll_t orders;
+	int fd;
+	struct sim_node **nodes;
+	size_t first, n, n_started;
+	unsigned rate;
+	int64_t since_ns;
+	struct dial_tls *trust;
+};
+
+static _Noreturn void die(const struct err *e)
+{
+	fprintf(stderr, "demarc-sim: %s\n", e->msg);
+	_exit(1);
+}
+
+/* ---- one node ---- */
+
+static void on_up(void *ctx)
+{
+	channel_ops.up(ctx);
+}
+
+static void on_frame(void *ctx, const Demarc__V1__Frame *f)
+{
+	struct sim_node *s = CONTAINER_OF((struct node *)ctx, struct sim_node, n);
+
+	s->shared->n_frames++;
+	if (f->body_case == DEMARC__V1__FRAME__BODY_HUB_HELLO) {
+		s->n.said_hello = true;
+		s->hub_revision = f->hub_hello->resync ? UINT64_MAX : f->hub_hello->intent_revision;
+		s->slot->n_up++;
+	}
+	if (f->body_case == DEMARC__V1__FRAME__BODY_INTENT && s->hub_revision == UINT64_MAX)
+		s->hub_revision = f->intent->revision;
+	channel_ops.frame(ctx, f);
+	sim_note(s);
+}
+
+static void on_down(void *ctx, const char *reason)
+{
+	struct sim_node *s = CONTAINER_OF((struct node *)ctx, struct sim_node, n);
+
+	if (s->n.said_hello)
+		s->slot->n_down++;
+	s->n.said_hello = false;
+	s->slot->state = SIM_DOWN;
+	channel_ops.down(ctx, reason);
+}
+
+/* Node i calls from 127.x.y.z; another one after each move. 127.0.0.1 is the hub. */
+static struct sockaddr_in source_of(const struct sim_node *s)
+{
+	uint32_t host = (s->index + s->moves * 7919u) % 60000u + 256u;
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f010000u + host) };
+
+	return a;
+}
+
+static void node_start(struct worker *w, struct sim_node *s)
+{
+	static const struct link_client_ops ops = { on_up, on_frame, on_down };
+	struct sockaddr_in source = source_of(s), hub = { .sin_family = AF_INET,
+							  .sin_port = htons((uint16_t)w->sim->port),
+							  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct link_here here = { s->tls, (struct sockaddr *)&hub, (struct sockaddr *)&source,
+				  sizeof(hub) };
+	char url[128];
+	const char *urls[] = { url };
+	struct link_client_config c = { .hub_urls = urls, .n_hub_urls = 1, .here = &here };
+	struct err e = { 0 };
+
+	(void)snprintf(url, sizeof(url), "https://%s:%d", w->sim->host, w->sim->port);
+	if (link_client_start(&w->loop, &c, &ops, &s->n, &s->n.link, &e) < 0)
+		die(&e);
+}
+
+static struct sim_node *node_new(struct worker *w, size_t i)
+{
+	struct sim_node *s = calloc(1, sizeof(*s));
+	struct sim *sim = w->sim;
+	struct err e = { 0 };
+
+	if (!s)
+		_exit(1);
+	s->who = &sim->fleet.nodes[i];
+	s->slot = &sim->shared->slots[i];
+	s->shared = sim->shared;
+	s->index = (unsigned)i;
+	s->n.identity = &s->identity;
+	s->n.started_ns = clock_mono_ns();
+	(void)str_copy(s->n.id, sizeof(s->n.id), str_of(s->who->id));
+	(void)str_copy(s->n.boot_id, sizeof(s->n.boot_id), str_of(s->who->id));
+	(void)uuid_format(uuid_random(), s->n.run_id);
+	(void)snprintf(s->n.cfg.state_dir, sizeof(s->n.cfg.state_dir), "%.200s/%.40s",
+		       sim->o.scratch, s->who->id);
+	if (dir_make(s->n.cfg.state_dir, 0700, &e) < 0 ||
+	    intent_open(s->n.cfg.state_dir, &s->n.intent, &s->n.frozen, &e) < 0 ||
+	    reports_open(&s->n, &e) < 0 ||
+	    dial_tls_like(w->trust, str_of(s->who->cert), str_of(s->who->key), sim->o.tickets,
+			  &s->tls, &e) < 0)
+		die(&e);
+	drivers_intent(s);
+	return s;
+}
+
+/* ---- time ---- */
+
+static void node_turn(struct sim_node *s, int64_t now)
+{
+	if (now < s->next_flush_ns || !s->n.said_hello)
+		return;
+	s->next_flush_ns = MIN_OF(now + IDLE_FLUSH_NS, drivers_next_ns(s));
+	reports_flush(&s->n);
+}
+
+static void start_more(struct worker *w, int64_t now)
+{
+	size_t due = w->rate ? (size_t)((double)w->rate * (double)(now - w->since_ns) / 1e9) + 1 : w->n;
+
+	while (w->n_started < MIN_OF(due, w->n))
+		node_start(w, w->nodes[w->n_started++]);
+}
+
+static void on_turn(uv_timer_t *t)
+{
+	struct worker *w = t->data;
+	int64_t now = clock_mono_ns();
+
+	if (w->since_ns && w->n_started < w->n)
+		start_more(w, now);
+	for (size_t i = 0; i < w->n_started; i++)
+		node_turn(w->nodes[i], now);
+}
+
+/* ---- orders ---- */
+
+static void drop(struct worker *w, unsigned percent)
+{
+	for (size_t i = 0; i < w->n_started; i++)
+		if ((i * 37u) % 100 < percent)
+			link_client_hang_up(w->nodes[i]->n.link, "simulated loss of the link");
+}
+
+/* The old connection is left as it is to the hub: it hears nothing more of it. */
+static void move_all(struct worker *w)
+{
+	for (size_t i = 0; i < w->n_started; i++) {
+		struct sim_node *s = w->nodes[i];
+
+		link_client_stop(s->n.link);
+		s->n.said_hello = false;
+		s->slot->state = SIM_DOWN;
+		s->slot->n_down++;
+		s->moves++;
+		node_start(w, s);
+	}
+}
+
+static void obey(struct worker *w, const struct worker_order *o)
+{
+	switch (o->verb) {
+	case WORK_CONNECT:
+		w->rate = o->number;
+		w->since_ns = clock_mono_ns();
+		return;
+	case WORK_DROP:
+		drop(w, 100);
+		return;
+	case WORK_FLAP:
+		drop(w, o->number);
+		return;
+	case WORK_MOVE:
+		move_all(w);
+		return;
+	case WORK_QUIT:
+		_exit(0);
+	}
+}
+
+static void on_orders(uv_poll_t *p, int status, int events)
+{
+	struct worker *w = p->data;
+	struct worker_order o;
+
+	(void)status;
+	(void)events;
+	if (read(w->fd, &o, sizeof(o)) != sizeof(o))
+		_exit(0); /* the parent has ended */
+	obey(w, &o);
+}
+
+_Noreturn void worker_main(struct sim *sim, size_t first, size_t n, int fd)
+{
+	struct worker w = { .sim = sim, .first = first, .n = n, .fd = fd };
+	struct dial_config d = { .ca_pem = str_of(sim->fleet.ca),
+				 .cert_pem = str_of(sim->fleet.nodes[first].cert),
+				 .key_pem = str_of(sim->fleet.nodes[first].key) };
+	struct err e = { 0 };
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)mallopt(M_MMAP_THRESHOLD, 65536); /* tables of which little is used cost what is used */
+	log_init("demarc-sim", LOG_ERROR_);
+	w.nodes = calloc(n, sizeof(struct sim_node *));
+	if (!w.nodes || uv_loop_init(&w.loop) < 0 || dial_tls_new(&d, &w.trust, &e) < 0)
+		die(&e);
+	for (size_t i = 0; i < n; i++)
+		w.nodes[i] = node_new(&w, first + i);
+	(void)uv_timer_init(&w.loop, &w.turn);
+	w.turn.data = w.orders.data = &w;
+	(void)uv_timer_start(&w.turn, on_turn, TURN_MS, TURN_MS);
+	if (uv_poll_init(&w.loop, &w.orders, fd) < 0 ||
+	    uv_poll_start(&w.orders, UV_READABLE, on_orders) < 0)
+		_exit(1);
+	sim->shared->n_ready++;
+	(void)uv_run(&w.loop, UV_RUN_DEFAULT);
+	_exit(0);
+}

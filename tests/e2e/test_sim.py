@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""demarc-sim against a hub that it starts: a storm and a killed hub, with a thousand nodes that have functions and chains."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+NODES = 1000
+
+
+@pytest.fixture(name="sim", scope="module")
+def fixture_sim(build, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sim")
+
+    def run(scenario, *args, nodes=NODES, check=True):
+        report = folder / f"{scenario}.json"
+        command = [os.path.join(build, "src/sim/demarc-sim"), scenario, "--nodes", str(nodes), "--state-dir", str(folder / "state"),
+                   "--hub-binary", os.path.join(build, "src/hub/demarc-hub"), "--json", str(report),
+                   "--html", str(folder / f"{scenario}.html"), *args]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return json.loads(report.read_text()), done
+
+    run.folder = folder
+    return run
+
+
+@pytest.mark.timeout(300)
+def test_storm(sim):
+    report, done = sim("storm", "--churn", "20", "--rate", "1000")
+    assert report["nodes"] == NODES and report["steady_s"] > 0, report
+    assert (report["lost"], report["not_steady"], report["refused"], report["show_failed"]) == (0, 0, 0, 0), report
+    assert report["changes"] > 0 and report["bare_handshakes_s"] > 0, report
+    assert max(p["steady"] for p in report["points"]) == NODES
+    assert re.search(r"^ +[0-9.]+ s  \d+ of 1000 steady", done.stderr, re.M), "progress"
+    page = (sim.folder / "storm.html").read_text()
+    assert page.count("<svg") == 4 and "http" not in page, "a page by itself"
+
+
+@pytest.mark.timeout(300)
+def test_hub_kill(sim):
+    report, _ = sim("hub-kill", "--churn", "50", "--rate", "1000")
+    assert (report["lost"], report["not_steady"], report["refused"]) == (0, 0, 0), report
+    assert report["steady_s"] > 0 and report["changes"] > 0, report
+
+
+@pytest.mark.timeout(300)
+def test_interrupted(sim, build):
+    command = [os.path.join(build, "src/sim/demarc-sim"), "steady", "--nodes", "50", "--state-dir", str(sim.folder / "state"),
+               "--hub-binary", os.path.join(build, "src/hub/demarc-hub"), "--seconds", "3600", "--json", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "50 of 50 steady" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    report = json.loads(out)
+    assert report["interrupted"] and report["not_steady"] == 0, report
+
+
+def test_wrong_arguments(build):
+    program = os.path.join(build, "src/sim/demarc-sim")
+    for args, words in (([], "Scenarios:"), (["tempest"], "Scenarios:"), (["storm"], "name a hub"),
+                        (["storm", "--nodes", "many"], "--nodes takes a number"), (["storm", "--nods", "1"], "no option '--nods'"),
+                        (["storm", "--nodes"], "--nodes needs N"), (["hub-kill", "--hub-port", "1", "--ca", "/nowhere"], "of its own")):
+        done = subprocess.run([program, *args], capture_output=True, text=True, timeout=10, check=False)
+        assert done.returncode in (1, 2) and words in done.stderr, (args, done)
