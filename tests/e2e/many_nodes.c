@@ -463,7 +463,7 @@ static void handshake(struct node *n)
 static void read_all(struct node *n)
 {
 	char buf[16384];
-	int rc;
+	int rc = 0;
 
 	ERR_clear_error();
 	while (n->fd >= 0 && (rc = SSL_read(n->ssl, buf, sizeof(buf))) > 0) {
