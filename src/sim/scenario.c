@@ -466,10 +466,11 @@ int scenario_run(struct sim *s, const struct scenario *sc, struct outcome *o, st
 		rc = fleet_ready(s, e);
 	if (rc == 0)
 		rc = start_workers(s, e);
-	s->shared->n_api = 0;
 	crew.start_ns = clock_mono_ns();
-	if (rc == 0)
+	if (rc == 0 && s->shared) {
+		s->shared->n_api = 0; /* what the nodes were made with does not count */
 		rc = sc->run(s, o, e);
+	}
 	if (s->shared && crew.n) {
 		look(s, o);
 		figures(s, o);
