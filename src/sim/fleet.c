@@ -22,7 +22,7 @@
  */
 
 #define FLEET_FILE_MAX (1u << 30)
-#define NODES_PER_SITE 5000u
+#define NODES_PER_SITE 1500u /* a site and a project each: a project may have 10,000 functions */
 #define FUNCTIONS_MAX 6u
 
 struct common {
@@ -249,8 +249,10 @@ static _Noreturn void job_main(struct sim *s, const struct common *c, size_t fro
 	struct job j = { .sim = s, .common = c };
 	struct err e = { 0 };
 	char path[512];
-	int rc = client_open(&o, &j.client, &e);
+	int rc;
 
+	(void)setenv("OS_PROJECT_NAME", c->site, 1); /* the project has the site's name */
+	rc = client_open(&o, &j.client, &e);
 	path_of(s, k, path, sizeof(path));
 	j.out = fopen(path, "ae");
 	(void)snprintf(j.key_file, sizeof(j.key_file), "%s/key.%u", s->o.scratch, k);
@@ -323,6 +325,38 @@ static int image_of(struct client *c, const char *kind, json_t *keep, const char
 	return 0;
 }
 
+/* The id of the one row of that name. */
+static int id_of(struct client *c, const char *path, const char *plural, char id[static UUID_STR_SIZE],
+		 struct err *e)
+{
+	CLEANUP(json_freep) json_t *answer = NULL;
+	int rc = client_call(c, "GET", "identity", path, NULL, &answer, e);
+	const char *found =
+		rc == 0 ? json_str(json_array_get(json_object_get(answer, plural), 0), "id") : NULL;
+
+	if (rc < 0)
+		return rc;
+	if (!found)
+		return err_set(e, FAULT_NOT_FOUND, NULL, "%s: nothing of that name", path);
+	(void)str_copy(id, UUID_STR_SIZE, str_of(found));
+	return 0;
+}
+
+/* A project of that name, in which the administrator may work. */
+static int make_project(struct client *c, const char *name, struct err *e)
+{
+	char project[UUID_STR_SIZE] = "", user[UUID_STR_SIZE] = "", role[UUID_STR_SIZE] = "", path[192];
+	int rc = post_one(c, "identity", "/v3/projects", "project", json_pack("{s:s}", "name", name),
+			  project, e);
+
+	if (rc == 0)
+		rc = id_of(c, "/v3/users?name=admin", "users", user, e);
+	if (rc == 0)
+		rc = id_of(c, "/v3/roles?name=admin", "roles", role, e);
+	(void)snprintf(path, sizeof(path), "/v3/projects/%s/users/%s/roles/%s", project, user, role);
+	return rc < 0 ? rc : client_call(c, "PUT", "identity", path, NULL, NULL, e);
+}
+
 static int make_common(struct sim *s, struct client *c, size_t from, size_t n, struct common *ret,
 		       struct err *e)
 {
@@ -337,6 +371,8 @@ static int make_common(struct sim *s, struct client *c, size_t from, size_t n, s
 	(void)snprintf(prefix, sizeof(prefix), "sim%zu", from);
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(kinds); i++)
 		rc = image_of(c, kinds[i], ret->keep, &ret->images[i], e);
+	if (rc == 0)
+		rc = make_project(c, ret->site, e);
 	if (rc == 0)
 		rc = post_one(c, "demarc", "/v1/sites", "site",
 			      json_pack("{s:s}", "name", ret->site), site, e);
