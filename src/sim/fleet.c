@@ -326,8 +326,8 @@ static int image_of(struct client *c, const char *kind, json_t *keep, const char
 }
 
 /* The id of the one row of that name. */
-static int id_of(struct client *c, const char *path, const char *plural, char id[static UUID_STR_SIZE],
-		 struct err *e)
+static int id_of(struct client *c, const char *path, const char *plural,
+		 char id[static UUID_STR_SIZE], struct err *e)
 {
 	CLEANUP(json_freep) json_t *answer = NULL;
 	int rc = client_call(c, "GET", "identity", path, NULL, &answer, e);
@@ -346,8 +346,8 @@ static int id_of(struct client *c, const char *path, const char *plural, char id
 static int make_project(struct client *c, const char *name, struct err *e)
 {
 	char project[UUID_STR_SIZE] = "", user[UUID_STR_SIZE] = "", role[UUID_STR_SIZE] = "", path[192];
-	int rc = post_one(c, "identity", "/v3/projects", "project", json_pack("{s:s}", "name", name),
-			  project, e);
+	int rc = post_one(c, "identity", "/v3/projects", "project",
+			  json_pack("{s:s}", "name", name), project, e);
 
 	if (rc == 0)
 		rc = id_of(c, "/v3/users?name=admin", "users", user, e);
