@@ -105,6 +105,16 @@ static int link_open(const struct dp *dp, int ifx, __u32 *ret_prog)
 	return -ENOENT;
 }
 
+/* At once: the kernel notices the end of a link's last reference later. */
+static void pin_drop(const char *path)
+{
+	CLEANUP(close_fdp) int fd = bpf_obj_get(path);
+
+	if (fd >= 0)
+		(void)!bpf_link_detach(fd);
+	(void)unlink(path);
+}
+
 void xdp_detach(const struct dp *dp, int ifx)
 {
 	char path[DP_PATH_SIZE];
@@ -113,9 +123,8 @@ void xdp_detach(const struct dp *dp, int ifx)
 
 	if (fd < 0)
 		return;
-	(void)!bpf_link_detach(fd); /* now: the end of the last reference is noticed later */
 	link_path(dp, ifx, path);
-	(void)unlink(path);
+	pin_drop(path);
 }
 
 /* In the driver: generic XDP copies the frame and gains nothing. */
@@ -155,7 +164,7 @@ void xdp_remove_all(const char *pin_dir)
 	while (d && (f = readdir(d)))
 		if (pin_ifindex(f->d_name)) {
 			snprintf(path, sizeof(path), "%.250s/%.32s", pin_dir, f->d_name);
-			(void)unlink(path);
+			pin_drop(path);
 		}
 	if (d)
 		closedir(d);
