@@ -70,3 +70,29 @@ def test_wrong_arguments(build):
                         (["storm", "--nodes"], "--nodes needs N"), (["hub-kill", "--hub-port", "1", "--ca", "/nowhere"], "of its own")):
         done = subprocess.run([program, *args], capture_output=True, text=True, timeout=10, check=False)
         assert done.returncode in (1, 2) and words in done.stderr, (args, done)
+
+
+def test_help_manual_and_completion(build):
+    program = os.path.join(build, "src/sim/demarc-sim")
+
+    def said(*args):
+        return subprocess.run([program, *args], capture_output=True, text=True, timeout=10, check=True).stdout
+
+    text, manual, completion = said("--help"), said("manual").replace("\\-", "-"), said("completion")
+    scenarios = re.findall(r"^  ([a-z]\S+) ", text, re.M)
+    options = re.findall(r"^  --(\S+) ", text, re.M)
+    assert {"storm", "hub-kill"} <= set(scenarios) and {"nodes", "json"} <= set(options)
+    for name in scenarios:
+        assert f".It Cm {name}\n" in manual, name
+    for name in options:
+        assert f".It Fl Fl {name}" in manual, name
+
+    def completed(*words):
+        line = "\n".join([completion, f"COMP_WORDS=({' '.join(words)})", f"COMP_CWORD={len(words) - 1}", "_demarc_sim",
+                          'printf "%s\\n" "${COMPREPLY[@]}"'])
+        return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=10, check=True).stdout.split()
+
+    assert set(completed("demarc-sim", "''")) == {*scenarios, "completion", "--help", "--version"}
+    assert set(completed("demarc-sim", "storm", "--")) == {f"--{name}" for name in options}
+    assert program in completed("demarc-sim", "storm", "--hub-binary", program[:-2])
+    assert completed("demarc-sim", "storm", "--nodes", "''") == []
