@@ -15,7 +15,9 @@
 /* API users beside the nodes: one that looks at servers, one that changes ports. Each is a process. */
 
 #define PROBE_EVERY_MS 50
-#define CHURNERS 4u
+#define CHURN_USERS 4u
+#define CONFIRM_S                                                                                  \
+	5 /* a node that is there and has not confirmed by then is late, and not waited for longer */
 
 void samples_add(struct sim_samples *s, int64_t ns)
 {
@@ -47,19 +49,32 @@ static void pace(int64_t *next_ns, int64_t every_ns)
 		*next_ns = now;
 }
 
+/* Nodes that have functions: what is looked at, and changed. NULL: none. Never freed: its process ends. */
+static size_t *with_functions(const struct sim *s, size_t *ret_n)
+{
+	size_t *list = calloc(s->o.n_nodes, sizeof(*list)), n = 0;
+
+	for (size_t i = 0; list && i < s->o.n_nodes; i++)
+		if (*s->fleet.nodes[i].port && *s->fleet.nodes[i].server)
+			list[n++] = i;
+	*ret_n = n;
+	return list;
+}
+
 static void probe(const struct sim *s, struct client *c)
 {
 	int64_t next = clock_mono_ns();
-	char path[96];
+	size_t n, *list = with_functions(s, &n);
+	char path[96] = "/v2.1/flavors";
 
 	for (size_t i = 0; !s->shared->stop_load; i += 7) {
-		const struct fleet_node *n = &s->fleet.nodes[i % s->o.n_nodes];
 		struct err e = { 0 };
 		int64_t t0;
 		int rc;
 
-		(void)snprintf(path, sizeof(path),
-			       *n->server ? "/v2.1/servers/%s" : "/v2.1/flavors", n->server);
+		if (n)
+			(void)snprintf(path, sizeof(path), "/v2.1/servers/%s",
+				       s->fleet.nodes[list[i % n]].server);
 		t0 = clock_mono_ns();
 		rc = client_call(c, "GET", "compute", path, NULL, NULL, &e);
 		s->shared->n_api++;
@@ -89,6 +104,19 @@ pid_t load_probe(struct sim *s)
 
 /* ---- changes ---- */
 
+/* Each port has one change at a time: its node's word is the answer to this one. */
+static void await_word(const struct sim *s, struct sim_slot *slot, uint32_t number, int64_t t0)
+{
+	int64_t until = clock_mono_ns() + CONFIRM_S * NS_PER_S;
+
+	while (slot->held < number && slot->state == SIM_STEADY && clock_mono_ns() < until)
+		sim_pause_us(1000);
+	if (slot->held == number && slot->held_ns > t0)
+		samples_add(&s->shared->confirm, slot->held_ns - t0);
+	else if (slot->state == SIM_STEADY)
+		s->shared->n_late++;
+}
+
 /* The port's name carries the change's number; a request that failed may have happened, so its number is never used again. */
 static void change(const struct sim *s, struct client *c, size_t i, uint32_t number)
 {
@@ -109,49 +137,44 @@ static void change(const struct sim *s, struct client *c, size_t i, uint32_t num
 	samples_add(&s->shared->change, clock_mono_ns() - t0);
 	slot->acked = number;
 	s->shared->n_changes++;
-	/* Each port has one change at a time: its node's word is the answer to this one. */
-	for (int k = 0; k < 100 && slot->held < number && slot->state == SIM_STEADY; k++)
-		sim_pause_us(1000);
-	if (slot->held == number && slot->held_ns > t0)
-		samples_add(&s->shared->confirm, slot->held_ns - t0);
+	await_word(s, slot, number, t0);
 }
 
-static void churn(const struct sim *s, unsigned k, unsigned per_second)
+/* User k of n_users has every n_users-th node with functions. */
+static void churn(const struct sim *s, unsigned k, unsigned n_users, unsigned per_second)
 {
 	struct client *c CLEANUP(client_closep) = sign_in(s);
-	int64_t next = clock_mono_ns(), every = NS_PER_S * CHURNERS / per_second;
+	int64_t next = clock_mono_ns(), every = NS_PER_S * n_users / per_second;
 	uint32_t number = (uint32_t)(clock_wall_us() / 1000000 - 1700000000) * 8;
+	size_t n, *list = with_functions(s, &n), mine = (n + n_users - 1 - k) / n_users;
 
-	for (size_t i = k; c && !s->shared->stop_load; i += CHURNERS * 13) {
-		size_t at = (i % s->o.n_nodes) / CHURNERS * CHURNERS + k;
-
-		if (at < s->o.n_nodes && *s->fleet.nodes[at].port)
-			change(s, c, at, ++number);
+	for (size_t i = 0; c && mine && !s->shared->stop_load; i += 13) {
+		change(s, c, list[i % mine * n_users + k], ++number);
 		pace(&next, every);
 	}
 }
 
-static _Noreturn void churn_main(struct sim *s, unsigned per_second)
+static _Noreturn void churn_main(struct sim *s, unsigned per_second, unsigned n_users)
 {
-	pid_t pids[CHURNERS] = { 0 };
+	pid_t pids[CHURN_USERS] = { 0 };
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)signal(SIGINT, SIG_IGN);
-	for (unsigned k = 1; k < CHURNERS; k++) {
+	for (unsigned k = 1; k < n_users; k++) {
 		pids[k] = fork();
 		if (pids[k] == 0) {
 			(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-			churn(s, k, per_second);
+			churn(s, k, n_users, per_second);
 			_exit(0);
 		}
 	}
-	churn(s, 0, per_second);
-	for (unsigned k = 1; k < CHURNERS; k++)
+	churn(s, 0, n_users, per_second);
+	for (unsigned k = 1; k < n_users; k++)
 		(void)waitpid(pids[k], NULL, 0);
 	_exit(0);
 }
 
-pid_t load_churn(struct sim *s, unsigned per_second)
+static pid_t changes(struct sim *s, unsigned per_second, unsigned n_users)
 {
 	pid_t pid;
 
@@ -159,6 +182,16 @@ pid_t load_churn(struct sim *s, unsigned per_second)
 		return 0;
 	pid = fork();
 	if (pid == 0)
-		churn_main(s, per_second);
+		churn_main(s, per_second, n_users);
 	return pid;
+}
+
+pid_t load_churn(struct sim *s, unsigned per_second)
+{
+	return changes(s, per_second, CHURN_USERS);
+}
+
+pid_t load_single(struct sim *s, unsigned per_second)
+{
+	return changes(s, per_second, 1);
 }

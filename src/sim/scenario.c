@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim/scenario.h"
+#include "sim/crew.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -22,18 +22,11 @@
 
 volatile int sim_interrupted;
 
-struct crew {
-	unsigned n;
-	pid_t pids[SIM_WORKERS_MAX];
-	int fds[SIM_WORKERS_MAX];
-	pid_t probe, churn;
-	int64_t start_ns, next_point_ns, next_word_ns;
-};
-static struct crew crew;
+struct crew crew;
 
 /* ---- looking ---- */
 
-static unsigned n_in(const struct sim *s, uint32_t state)
+unsigned crew_n_in(const struct sim *s, uint32_t state)
 {
 	unsigned n = 0;
 
@@ -42,12 +35,12 @@ static unsigned n_in(const struct sim *s, uint32_t state)
 	return n;
 }
 
-static pid_t hub_pid(const struct sim *s)
+pid_t crew_hub_pid(const struct sim *s)
 {
 	return s->hub ? s->hub : s->o.hub_pid;
 }
 
-static double workers_cpu(void)
+double crew_cpu(void)
 {
 	double sum = 0;
 
@@ -56,7 +49,7 @@ static double workers_cpu(void)
 	return sum;
 }
 
-static void look(struct sim *s, struct outcome *o)
+void crew_look(struct sim *s, struct outcome *o)
 {
 	int64_t now = clock_mono_ns();
 	struct hub_cost hub;
@@ -65,49 +58,48 @@ static void look(struct sim *s, struct outcome *o)
 	if (now < crew.next_point_ns || o->n_points == POINTS_MAX)
 		return;
 	crew.next_point_ns = now + NS_PER_S;
-	hub = process_cost(hub_pid(s));
+	hub = process_cost(crew_hub_pid(s));
 	p = &o->points[o->n_points++];
 	*p = (struct point){ .t_s = (double)(now - crew.start_ns) / 1e9,
 			     .hub_cpu_s = hub.cpu_s,
-			     .sim_cpu_s = workers_cpu(),
+			     .sim_cpu_s = crew_cpu(),
 			     .rss_mb = (double)hub.rss_kb / 1024,
-			     .steady = n_in(s, SIM_STEADY) };
+			     .steady = crew_n_in(s, SIM_STEADY) };
 	if (s->o.quiet || now < crew.next_word_ns)
 		return;
 	crew.next_word_ns = now + SAY_NS;
 	fprintf(stderr,
 		"%6.1f s  %u of %u steady, %u connected; hub %.1f CPU s, %.0f MB; %u changes, %u API calls\n",
-		p->t_s, p->steady, s->o.n_nodes, n_in(s, SIM_CONNECTED), p->hub_cpu_s, p->rss_mb,
-		(unsigned)s->shared->n_changes, (unsigned)s->shared->n_api);
+		p->t_s, p->steady, s->o.n_nodes, crew_n_in(s, SIM_CONNECTED), p->hub_cpu_s,
+		p->rss_mb, (unsigned)s->shared->n_changes, (unsigned)s->shared->n_api);
 }
 
-/* Until `n` nodes are steady. False: they are not, in time or because of Ctrl-C. */
-static bool until_steady(struct sim *s, struct outcome *o, unsigned n, unsigned seconds)
+bool crew_until_steady(struct sim *s, struct outcome *o, unsigned n, unsigned seconds)
 {
 	int64_t until = clock_mono_ns() + seconds * NS_PER_S;
 
 	while (!sim_interrupted && clock_mono_ns() < until) {
-		look(s, o);
-		if (n_in(s, SIM_STEADY) >= n)
+		crew_look(s, o);
+		if (crew_n_in(s, SIM_STEADY) >= n)
 			return true;
 		sim_pause_us(LOOK_MS * 1000);
 	}
 	return false;
 }
 
-static void stay(struct sim *s, struct outcome *o, unsigned seconds)
+void crew_stay(struct sim *s, struct outcome *o, unsigned seconds)
 {
 	int64_t until = clock_mono_ns() + seconds * NS_PER_S;
 
 	while (!sim_interrupted && clock_mono_ns() < until) {
-		look(s, o);
+		crew_look(s, o);
 		sim_pause_us(LOOK_MS * 1000);
 	}
 }
 
 /* ---- workers ---- */
 
-static void order(enum worker_verb verb, unsigned number)
+void crew_order(enum worker_verb verb, unsigned number)
 {
 	struct worker_order w = { verb, number };
 
@@ -181,7 +173,7 @@ static void stop_all(struct sim *s)
 	for (size_t i = 0; i < ARRAY_LEN(load); i++)
 		if (load[i] > 0)
 			(void)waitpid(load[i], NULL, 0);
-	order(WORK_QUIT, 0);
+	crew_order(WORK_QUIT, 0);
 	for (unsigned i = 0; i < crew.n; i++) {
 		(void)waitpid(crew.pids[i], NULL, 0);
 		(void)close(crew.fds[i]);
@@ -197,7 +189,7 @@ static int by_us(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double percentile_ms(struct sim_samples *s, double q)
+double percentile_ms(struct sim_samples *s, double q)
 {
 	uint32_t n = MIN_OF((uint32_t)s->n, SIM_SAMPLES_MAX);
 
@@ -257,54 +249,55 @@ static void figures(struct sim *s, struct outcome *o)
 	o->change_p50_ms = percentile_ms(&m->change, 0.5);
 	o->confirm_p50_ms = percentile_ms(&m->confirm, 0.5);
 	o->confirm_p99_ms = percentile_ms(&m->confirm, 0.99);
+	o->confirm_max_ms = percentile_ms(&m->confirm, 1);
 	o->n_show = m->show.n;
 	o->n_show_failed = m->n_api_failed;
 	o->n_changes = m->n_changes;
 	o->n_changes_failed = m->n_changes_failed;
-	o->n_not_steady = s->o.n_nodes - n_in(s, SIM_STEADY);
+	o->n_late = m->n_late;
+	o->n_not_steady = s->o.n_nodes - crew_n_in(s, SIM_STEADY);
 	for (size_t i = 0; i < s->o.n_nodes; i++)
 		o->n_refused += m->slots[i].n_refused;
-	o->hub_rss_kb_node = (double)process_cost(hub_pid(s)).rss_kb / s->o.n_nodes;
+	o->hub_rss_kb_node = (double)process_cost(crew_hub_pid(s)).rss_kb / s->o.n_nodes;
 	o->interrupted = sim_interrupted;
 }
 
 /* ---- scenarios ---- */
 
-static int connect_all(struct sim *s, struct outcome *o, struct err *e)
+int crew_connect_all(struct sim *s, struct outcome *o, struct err *e)
 {
-	order(WORK_CONNECT, s->o.rate / MAX_OF(crew.n, 1u));
-	if (until_steady(s, o, s->o.n_nodes, s->o.seconds + 120) || sim_interrupted)
+	crew_order(WORK_CONNECT, s->o.rate / MAX_OF(crew.n, 1u));
+	if (crew_until_steady(s, o, s->o.n_nodes, s->o.seconds + 120) || sim_interrupted)
 		return 0;
-	return err_set(e, FAULT_TIMEOUT, NULL, "%u of %u nodes became steady", n_in(s, SIM_STEADY),
-		       s->o.n_nodes);
+	return err_set(e, FAULT_TIMEOUT, NULL, "%u of %u nodes became steady",
+		       crew_n_in(s, SIM_STEADY), s->o.n_nodes);
 }
 
-/* What happens to nodes that are steady, and how it ends. */
-static int disturb(struct sim *s, struct outcome *o, int (*what)(struct sim *, struct err *),
-		   struct err *e)
+int crew_disturb(struct sim *s, struct outcome *o, int (*what)(struct sim *, struct err *),
+		 struct err *e)
 {
-	int64_t t0;
-	double hub0, sim0 = workers_cpu();
+	double hub0, sim0 = crew_cpu();
+	pid_t hub;
 	int rc;
 
 	crew.probe = load_probe(s);
 	crew.churn = load_churn(s, s->o.churn);
-	stay(s, o, 2);
+	crew_stay(s, o, 2);
 	s->shared->show.n = s->shared->n_api_failed = 0;
-	hub0 = s->hub ? process_cost(s->hub).cpu_s : 0;
-	t0 = clock_mono_ns();
+	hub = crew_hub_pid(s);
+	hub0 = process_cost(hub).cpu_s;
+	crew.event_ns = clock_mono_ns();
 	rc = what(s, e);
 	if (rc < 0)
 		return rc;
 	sim_pause_us(50000); /* the workers have heard */
-	(void)until_steady(s, o, s->o.n_nodes, s->o.seconds);
-	node_times(s, t0, o);
-	if (n_in(s, SIM_STEADY) < s->o.n_nodes)
+	(void)crew_until_steady(s, o, s->o.n_nodes, s->o.seconds);
+	node_times(s, crew.event_ns, o);
+	if (crew_n_in(s, SIM_STEADY) < s->o.n_nodes)
 		o->steady_s = -1;
-	o->hub_cpu_s = process_cost(hub_pid(s)).cpu_s;
-	if (o->hub_cpu_s > hub0)
-		o->hub_cpu_s -= hub0;
-	o->sim_cpu_s = workers_cpu() - sim0;
+	/* One that was started again counts from its own start. */
+	o->hub_cpu_s = process_cost(crew_hub_pid(s)).cpu_s - (hub == crew_hub_pid(s) ? hub0 : 0);
+	o->sim_cpu_s = crew_cpu() - sim0;
 	return 0;
 }
 
@@ -314,43 +307,43 @@ static int do_ramp(struct sim *s, struct outcome *o, struct err *e)
 	int rc;
 
 	crew.probe = load_probe(s);
-	rc = connect_all(s, o, e);
+	rc = crew_connect_all(s, o, e);
 	node_times(s, t0, o);
-	o->hub_cpu_s = process_cost(hub_pid(s)).cpu_s;
-	o->sim_cpu_s = workers_cpu();
+	o->hub_cpu_s = process_cost(crew_hub_pid(s)).cpu_s;
+	o->sim_cpu_s = crew_cpu();
 	return rc;
 }
 
 static int do_steady(struct sim *s, struct outcome *o, struct err *e)
 {
-	int rc = connect_all(s, o, e);
-	double hub0 = process_cost(hub_pid(s)).cpu_s, sim0 = workers_cpu();
+	int rc = crew_connect_all(s, o, e);
+	double hub0 = process_cost(crew_hub_pid(s)).cpu_s, sim0 = crew_cpu();
 
 	if (rc < 0)
 		return rc;
 	crew.probe = load_probe(s);
 	crew.churn = load_churn(s, s->o.churn);
-	stay(s, o, s->o.seconds);
-	o->hub_cpu_s = process_cost(hub_pid(s)).cpu_s - hub0;
-	o->sim_cpu_s = workers_cpu() - sim0;
+	crew_stay(s, o, s->o.seconds);
+	o->hub_cpu_s = process_cost(crew_hub_pid(s)).cpu_s - hub0;
+	o->sim_cpu_s = crew_cpu() - sim0;
 	return 0;
 }
 
-static int drop_all(struct sim *s, struct err *e)
+int crew_drop_all(struct sim *s, struct err *e)
 {
 	(void)s;
 	(void)e;
-	order(WORK_DROP, 0);
+	crew_order(WORK_DROP, 0);
 	return 0;
 }
 
 static int do_storm(struct sim *s, struct outcome *o, struct err *e)
 {
-	int rc = connect_all(s, o, e);
+	int rc = crew_connect_all(s, o, e);
 
 	if (rc == 0 && !sim_interrupted)
 		rc = bare_handshakes(s, s->o.n_nodes, &o->bare_s, &o->bare_cpu_s, e);
-	return rc < 0 || sim_interrupted ? rc : disturb(s, o, drop_all, e);
+	return rc < 0 || sim_interrupted ? rc : crew_disturb(s, o, crew_drop_all, e);
 }
 
 static int kill_hub(struct sim *s, struct err *e)
@@ -361,16 +354,18 @@ static int kill_hub(struct sim *s, struct err *e)
 
 static int do_hub_kill(struct sim *s, struct outcome *o, struct err *e)
 {
-	int rc = connect_all(s, o, e);
+	int rc = crew_connect_all(s, o, e);
 
-	return rc < 0 || sim_interrupted ? rc : disturb(s, o, kill_hub, e);
+	return rc < 0 || sim_interrupted ? rc : crew_disturb(s, o, kill_hub, e);
 }
 
 static int flap(struct sim *s, struct err *e)
 {
 	for (int i = 0; i < 5 && !sim_interrupted; i++) {
-		order(WORK_FLAP, 30);
-		sim_pause_us(1000000);
+		if (i)
+			sim_pause_us(1000000);
+		crew.event_ns = clock_mono_ns(); /* the last one counts */
+		crew_order(WORK_FLAP, 30);
 	}
 	(void)s;
 	(void)e;
@@ -379,24 +374,24 @@ static int flap(struct sim *s, struct err *e)
 
 static int do_flap(struct sim *s, struct outcome *o, struct err *e)
 {
-	int rc = connect_all(s, o, e);
+	int rc = crew_connect_all(s, o, e);
 
-	return rc < 0 || sim_interrupted ? rc : disturb(s, o, flap, e);
+	return rc < 0 || sim_interrupted ? rc : crew_disturb(s, o, flap, e);
 }
 
 static int move_all(struct sim *s, struct err *e)
 {
 	(void)s;
 	(void)e;
-	order(WORK_MOVE, 0);
+	crew_order(WORK_MOVE, 0);
 	return 0;
 }
 
 static int do_move(struct sim *s, struct outcome *o, struct err *e)
 {
-	int rc = connect_all(s, o, e);
+	int rc = crew_connect_all(s, o, e);
 
-	return rc < 0 || sim_interrupted ? rc : disturb(s, o, move_all, e);
+	return rc < 0 || sim_interrupted ? rc : crew_disturb(s, o, move_all, e);
 }
 
 const struct scenario scenarios[] = {
@@ -406,6 +401,8 @@ const struct scenario scenarios[] = {
 	{ "hub-kill", "the hub is killed and started again, changes go on", do_hub_kill, true },
 	{ "link-flap", "three in ten links break, five times in a row", do_flap, false },
 	{ "address-change", "every node comes back from another address", do_move, false },
+	{ "one-change", "one change at a time, each of one node, --churn a second (10)",
+	  do_one_change, false },
 	{ 0 },
 };
 
@@ -472,7 +469,7 @@ int scenario_run(struct sim *s, const struct scenario *sc, struct outcome *o, st
 		rc = sc->run(s, o, e);
 	}
 	if (s->shared && crew.n) {
-		look(s, o);
+		crew_look(s, o);
 		figures(s, o);
 		stop_all(s);
 	}

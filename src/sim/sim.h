@@ -44,7 +44,7 @@ struct sim_samples {
 
 struct sim_shared {
 	_Atomic uint64_t n_frames;
-	_Atomic uint32_t n_api, n_api_failed, n_changes, n_changes_failed;
+	_Atomic uint32_t n_api, n_api_failed, n_changes, n_changes_failed, n_late;
 	_Atomic uint32_t n_ready; /* workers whose nodes are made */
 	_Atomic bool stop_load;
 	struct sim_samples show, change,
@@ -115,6 +115,7 @@ _Noreturn void worker_main(struct sim *s, size_t first, size_t n, int fd);
 /* load.c: children that talk to the API until shared->stop_load. */
 pid_t load_probe(struct sim *s);
 pid_t load_churn(struct sim *s, unsigned per_second);
+pid_t load_single(struct sim *s, unsigned per_second); /* never two changes at a time */
 void samples_add(struct sim_samples *s, int64_t ns);
 
 /* bare.c: as many mutual handshakes and nothing else, on the same processors. Seconds; cpu_s: of the server's side. */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""demarc-sim against a hub that it starts: a storm and a killed hub, with a thousand nodes that have functions and chains."""
+"""demarc-sim against a hub that it starts: a storm and a killed hub, with a thousand nodes that have functions and chains;
+the other scenarios with fewer."""
 
 import json
 import os
@@ -46,6 +47,26 @@ def test_hub_kill(sim):
     report, _ = sim("hub-kill", "--churn", "50", "--rate", "1000")
     assert (report["lost"], report["not_steady"], report["refused"]) == (0, 0, 0), report
     assert report["steady_s"] > 0 and report["changes"] > 0, report
+
+
+def steady(report):
+    """Nothing lost, nobody missing, nothing refused."""
+    return (report["lost"], report["not_steady"], report["refused"]) == (0, 0, 0)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("scenario", ["link-flap", "address-change"])
+def test_links_that_break(sim, scenario):
+    report, _ = sim(scenario, "--churn", "20", "--chains", "10", nodes=100)
+    assert steady(report) and report["steady_s"] > 0 and report["show_failed"] == 0, report
+    assert report["changes"] > 20, "only nodes with functions are changed"
+
+
+@pytest.mark.timeout(300)
+def test_one_change(sim):
+    report, _ = sim("one-change", "--seconds", "5", "--churn", "20", nodes=100)
+    assert steady(report) and report["changes"] >= 50 and report["confirm_late"] == 0, report
+    assert 0 < report["confirm_p50_ms"] <= report["confirm_p99_ms"] <= report["confirm_max_ms"], report
 
 
 @pytest.mark.timeout(300)
