@@ -109,6 +109,8 @@ static void touch(void *req, const char *node_id)
 
 static int compile_touched(struct req *r, struct err *e)
 {
+	unsigned n = 0, n_changed = 0;
+
 	if (intent_nodes_of_overlays(r->db, touch, r, e) < 0)
 		return -e->num;
 	for (struct touched_node *t = req_impl(r)->touched; t; t = t->next) {
@@ -116,7 +118,11 @@ static int compile_touched(struct req *r, struct err *e)
 
 		if (rc < 0)
 			return err_wrap(e, "intent of node %s", t->id);
+		n++;
+		n_changed += rc > 0;
 	}
+	if (n)
+		log_debug("intents_compiled", "request=%s nodes=%u changed=%u", r->request_id, n, n_changed);
 	/* A hook that ran out of arena may have lost a node to touch: better fail than commit half. */
 	return arena_failed(r->arena) ?
 		       err_set(e, FAULT_NO_MEMORY, NULL, "The request needs too much memory.") :

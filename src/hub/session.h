@@ -54,6 +54,11 @@ WARN_UNUSED int intent_nodes_of_network(struct db *db, const char *network_id,
 WARN_UNUSED int intent_nodes_of_group(struct db *db, const char *security_group_id,
 				      void (*fn)(void *ctx, const char *node_id), void *ctx,
 				      struct err *e);
+/* Nodes with rules that name a group of the port as remote group, and that the port's addresses reach (intent_group.c). */
+WARN_UNUSED int intent_nodes_of_member(struct db *db, const char *port_id, const char *node_id,
+				       const char *network_id,
+				       void (*fn)(void *ctx, const char *node_id), void *ctx,
+				       struct err *e);
 WARN_UNUSED int intent_nodes_of_policy(struct db *db, const char *firewall_policy_id,
 				       void (*fn)(void *ctx, const char *node_id), void *ctx,
 				       struct err *e);

@@ -3,9 +3,12 @@
 
 import concurrent.futures
 import ipaddress
+import re
 import uuid
 
 import pytest
+
+from test_compute import add_node
 
 V2 = "/network/v2.0"
 
@@ -534,3 +537,50 @@ def test_survives_kill(hub):
     hub.start()
     assert hub.get(f"{V2}/ports/{first['id']}", 200).json()["port"]["fixed_ips"] == first["fixed_ips"]
     assert addresses(create(hub, "port", network_id=network["id"])) == ["10.0.0.3"]
+
+
+# ---- what a change costs ----
+
+
+def compiled(hub, response):
+    """(nodes whose intent was compiled by the request, nodes that got a new one), from the hub's log."""
+    lines = re.findall(rf"intents_compiled request={response.headers['X-Openstack-Request-Id']} nodes=(\d+) changed=(\d+)", hub.log())
+    return tuple(sum(int(n) for n in column) for column in zip(*lines)) or (0, 0)
+
+
+def test_a_change_compiles_what_it_concerns(unstarted_hub):
+    """Ports of the project's default group, whose rule names the group itself, on five nodes of one site and one of another."""
+    h = unstarted_hub.start("--log-level", "debug")
+    nodes = [add_node(h, "here", f"here-{i}") for i in range(5)] + [add_node(h, "there", "there-0")]
+    names = [f"here-{i}" for i in range(5)] + ["there-0"]
+    net = create(h, "network", name="n")
+    overlay = create(h, "network", name="other", **{"provider:network_type": "vxlan"})
+    for n, cidr in ((net, "10.0.0.0/24"), (overlay, "10.1.0.0/24")):
+        create(h, "subnet", network_id=n["id"], cidr=cidr, ip_version=4)
+    ports = [create(h, "port", network_id=net["id"], **{"binding:host_id": name}) for name in names]
+    assert len(nodes) == 6 and all(p["security_groups"] == ports[0]["security_groups"] for p in ports)
+
+    def change(i, **attrs):
+        return compiled(h, h.put(f"{V2}/ports/{ports[i]['id']}", {"port": attrs}, 200))
+
+    # What is about the port alone reaches its node, and no other is looked at.
+    assert change(0, name="renamed") == (1, 1)
+    assert change(0, name="renamed") == (1, 0)
+    assert change(0, description="a text that no node holds") == (1, 0)
+    assert change(0, admin_state_up=False) == (1, 1)
+    assert change(0, allowed_address_pairs=[]) == (1, 0)
+    # What members are is known to every node with the rule at the site, and to nobody elsewhere.
+    assert change(0, fixed_ips=[{"ip_address": "10.0.0.200"}]) == (5, 5)
+    assert change(5, fixed_ips=[{"ip_address": "10.0.0.201"}]) == (1, 1)
+    assert change(0, allowed_address_pairs=[{"ip_address": "10.9.0.0/24"}]) == (5, 5)
+    own = create(h, "security_group", name="own")["id"]
+    assert change(0, security_groups=[own]) == (5, 5)
+    assert change(0, name="again") == (1, 1)
+    assert change(0, security_groups=ports[0]["security_groups"]) == (5, 5)
+    # From site to site: those who knew it and those who will.
+    assert change(0, **{"binding:host_id": "there-0"}) == (6, 6)
+    assert compiled(h, h.delete(f"{V2}/ports/{ports[1]['id']}", 204)) == (4, 4)
+    # An overlay reaches from site to site.
+    ports[2] = create(h, "port", network_id=overlay["id"], **{"binding:host_id": "here-2"})
+    assert change(2, name="renamed") == (1, 1)
+    assert change(2, fixed_ips=[{"ip_address": "10.1.0.200"}]) == (4, 4)

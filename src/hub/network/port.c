@@ -285,12 +285,19 @@ static struct mac mac_of(const json_t *row)
 	return m;
 }
 
-static int touch(struct req *r, const char *port_id, const char *node_id, struct err *e)
+/* The port's own node, and those whose rules know its addresses. */
+static int touch(struct req *r, const char *port_id, const char *node_id, const char *network_id,
+		 struct err *e)
 {
 	if (!node_id)
 		return 0;
 	req_touch_node(r, node_id);
-	return port_touch_members(r, port_id, e);
+	return port_touch_members(r, port_id, node_id, network_id, e);
+}
+
+static int touch_row(struct req *r, const json_t *row, struct err *e)
+{
+	return touch(r, json_str(row, "id"), json_str(row, "node_id"), json_str(row, "network_id"), e);
 }
 
 static int created(struct req *r, json_t *row, struct err *e)
@@ -304,7 +311,7 @@ static int created(struct req *r, json_t *row, struct err *e)
 		rc = fixed_ips_assign(r, id, network, mac_of(row), json_is_array(ips) ? ips : NULL, e);
 	if (rc == 0)
 		rc = create_groups(r, row, e);
-	return rc < 0 ? rc : touch(r, id, json_str(row, "node_id"), e);
+	return rc < 0 ? rc : touch_row(r, row, e);
 }
 
 /* Another network in place: the MAC must be free there, the addresses are given back. */
@@ -393,11 +400,32 @@ static int update_trust(struct req *r, const json_t *old, const json_t *now, con
 	return check_trust(r, network, given, e);
 }
 
-/* Members are touched before and after: an address that goes concerns the rules that knew it. */
+/* What makes a port a member of its groups, where, and with which addresses. */
+static bool moves_members(const json_t *old, const json_t *now, const json_t *changes)
+{
+	static const char *const columns[] = { "node_id", "network_id", "allowed_address_pairs" };
+
+	for (size_t i = 0; i < ARRAY_LEN(columns); i++)
+		if (!json_equal(json_object_get(old, columns[i]), json_object_get(now, columns[i])))
+			return true;
+	return json_object_get(changes, "fixed_ips") || json_object_get(changes, "security_groups");
+}
+
+/* Members are touched before and after: an address that goes concerns the rules that knew it. A name concerns the port's node alone. */
+static int update_members(struct req *r, const json_t *old, const json_t *now,
+			  const json_t *changes, struct err *e)
+{
+	bool moves = moves_members(old, now, changes);
+	int rc = moves ? touch_row(r, old, e) : 0;
+
+	if (rc == 0)
+		rc = update_children(r, old, now, changes, e);
+	return rc < 0 || !moves ? rc : touch_row(r, now, e);
+}
+
 static int check_update(struct req *r, const json_t *old, json_t *changes, struct err *e)
 {
 	CLEANUP(json_freep) json_t *now = json_copy((json_t *)old);
-	const char *id = json_str(old, "id"), *node = json_str(old, "node_id");
 	int rc = net_begin(r, old, "update_port", e);
 
 	if (rc < 0)
@@ -423,9 +451,7 @@ static int check_update(struct req *r, const json_t *old, json_t *changes, struc
 	if (rc == 0)
 		rc = check_update_security(r, old, now, changes, e);
 	if (rc == 0)
-		rc = touch(r, id, node, e);
-	if (rc == 0)
-		rc = update_children(r, old, now, changes, e);
+		rc = update_members(r, old, now, changes, e);
 	if (rc >= 0 && json_object_get(changes, "node_id"))
 		rc = json_object_set_new(changes, "status", json_string(status_of(now)));
 	return rc < 0 ? rc : 0;
@@ -433,10 +459,9 @@ static int check_update(struct req *r, const json_t *old, json_t *changes, struc
 
 static int updated(struct req *r, const json_t *old, json_t *row, struct err *e)
 {
-	const char *id = json_str(row, "id");
-	int rc = touch(r, id, json_str(row, "node_id"), e);
-
-	return rc < 0 ? rc : chain_port_moved(r, id, e);
+	req_touch_node(r, json_str(old, "node_id"));
+	req_touch_node(r, json_str(row, "node_id"));
+	return chain_port_moved(r, json_str(row, "id"), e);
 }
 
 /* The chain resources that hold the port; *ret_by NULL: none. */
@@ -462,7 +487,7 @@ static int deleting(struct req *r, const json_t *row, struct err *e)
 	if (rc > 0)
 		return neutron_err(e, NEUTRON_PORT_IN_USE_BY, NULL, id, holder);
 	if (rc == 0)
-		rc = touch(r, id, json_str(row, "node_id"), e);
+		rc = touch_row(r, row, e);
 	if (rc == 0)
 		rc = db_exec(r->db, e, "DELETE FROM server_vif WHERE port_id = ?", "s", id);
 	return rc < 0 ? rc : fixed_ips_release(r, id, json_str(row, "network_id"), e);
@@ -597,17 +622,21 @@ const struct resource port_resource = {
 
 /* ---- for compute ---- */
 
-static int bind_store(struct req *r, const char *port_id, const char *device, const char *owner,
+/* Its groups' members change where it was and where it will be. */
+static int bind_store(struct req *r, const json_t *port, const char *device, const char *owner,
 		      const char *node_id, struct err *e)
 {
-	int rc = db_exec(
-		r->db, e,
-		"UPDATE port SET device_id = ?, device_owner = ?, node_id = ?, status = ?, verified = NULL, "
-		"differences = '[]', observed = NULL, checked_us = NULL, revision_number = revision_number + 1 WHERE id = ?",
-		"sssss", device, owner, node_id, node_id ? "BUILD" : "DOWN", port_id);
+	const char *port_id = json_str(port, "id");
+	int rc = touch_row(r, port, e);
+
+	if (rc == 0)
+		rc = db_exec(r->db, e,
+			     "UPDATE port SET device_id = ?, device_owner = ?, node_id = ?, status = ?, verified = NULL, "
+			     "differences = '[]', observed = NULL, checked_us = NULL, revision_number = revision_number + 1 WHERE id = ?",
+			     "sssss", device, owner, node_id, node_id ? "BUILD" : "DOWN", port_id);
 
 	if (rc >= 0)
-		rc = touch(r, port_id, node_id, e);
+		rc = touch(r, port_id, node_id, json_str(port, "network_id"), e);
 	return rc < 0 ? rc : chain_port_moved(r, port_id, e);
 }
 
@@ -626,8 +655,7 @@ int port_bind(struct req *r, const char *port_id, const char *server_id, const c
 	if (device && *device && strcmp(device, server_id) != 0)
 		return neutron_err(e, NEUTRON_PORT_ATTACHED, "port_id", port_id,
 				   json_str(port, "network_id"), device);
-	rc = touch(r, port_id, json_str(port, "node_id"), e);
-	return rc < 0 ? rc : bind_store(r, port_id, server_id, owner, node_id, e);
+	return bind_store(r, port, server_id, owner, node_id, e);
 }
 
 int port_unbind(struct req *r, const char *port_id, struct err *e)
@@ -637,6 +665,5 @@ int port_unbind(struct req *r, const char *port_id, struct err *e)
 
 	if (rc <= 0)
 		return rc;
-	rc = touch(r, port_id, json_str(port, "node_id"), e);
-	return rc < 0 ? rc : bind_store(r, port_id, "", "", NULL, e);
+	return bind_store(r, port, "", "", NULL, e);
 }

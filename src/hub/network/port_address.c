@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "hub/network/port.h"
+#include "hub/session.h"
 
 #define MAC_TRIES 16
 
@@ -141,20 +142,14 @@ int port_groups_count(struct req *r, const char *port_id, struct err *e)
 	return rc < 0 ? rc : (int)n;
 }
 
-int port_touch_members(struct req *r, const char *port_id, struct err *e)
+/* Rules may name address groups that the node did not need before. */
+static void touch_groups(void *req, const char *node_id)
 {
-	const char *ids[PORT_GROUPS_MAX];
-	size_t n = 0;
-	CLEANUP(db_donep) struct db_rows *q = NULL;
-	int rc = db_query(
-		r->db, &q, e,
-		"SELECT security_group_id FROM port_security_group p WHERE port_id = ? AND EXISTS "
-		"(SELECT 1 FROM security_group_rule s WHERE s.remote_group_id = p.security_group_id)",
-		"s", port_id);
+	req_touch_node_parts(req, node_id, INTENT_GROUPS | INTENT_ADDRESSES);
+}
 
-	while (rc >= 0 && n < ARRAY_LEN(ids) && (rc = db_step(q, e)) == 1)
-		ids[n++] = arena_strdup(r->arena, db_text(q, 0));
-	for (size_t i = 0; rc >= 0 && i < n; i++)
-		rc = net_touch_remote(r, ids[i], e);
-	return rc < 0 ? rc : 0;
+int port_touch_members(struct req *r, const char *port_id, const char *node_id,
+		       const char *network_id, struct err *e)
+{
+	return intent_nodes_of_member(r->db, port_id, node_id, network_id, touch_groups, r, e);
 }

@@ -17,7 +17,8 @@ WARN_UNUSED int port_pairs_check(struct req *r, json_t *list, const char *mac, s
 /* Replaces the port's security groups by a list of ids that the caller sees. */
 WARN_UNUSED int port_groups_set(struct req *r, const char *port_id, const json_t *ids, struct err *e);
 WARN_UNUSED int port_groups_count(struct req *r, const char *port_id, struct err *e);
-/* Nodes whose rules count the port's addresses as members of its groups. */
-WARN_UNUSED int port_touch_members(struct req *r, const char *port_id, struct err *e);
+/* Nodes whose rules count the port's addresses as members of its groups, while it is on that node and network. */
+WARN_UNUSED int port_touch_members(struct req *r, const char *port_id, const char *node_id,
+				   const char *network_id, struct err *e);
 
 #endif
