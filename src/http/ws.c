@@ -2,8 +2,11 @@
 #include "http/impl.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
+#include <sys/socket.h>
 
 #include "http/tls.h"
 
@@ -11,6 +14,8 @@
 
 #define CLOSE_MS 5000 /* for our close frame to leave when the peer reads slowly */
 #define KEY_LEN 24    /* base64 of 16 bytes */
+#define UNSENT_MAX                                                                                 \
+	(64 << 10) /* bytes in the kernel that TCP has not sent: what comes next waits behind them */
 
 static bool queue_is_full(const struct conn *c, size_t more)
 {
@@ -77,6 +82,7 @@ void ws_upgrade(struct conn *c, const struct http_head *h, size_t head_size)
 	conn_consume(c, head_size);
 	c->state = CONN_WS;
 	c->ws.conn = c;
+	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &(int){ UNSENT_MAX }, sizeof(int));
 	ws_reader_init(&c->ws.reader, cfg->ws_max_message_bytes);
 	conn_set_deadline(c, cfg->ws_ping_ms);
 	c->ws.opened = cfg->ws->open(cfg->ctx, &c->ws, str_of(c->cn), str_of(c->peer), &c->ws.user) >= 0;

@@ -17,6 +17,7 @@
 #define TUNNEL_ID_MAX 0xffffffu /* 24 bits: what VXLAN and Geneve have */
 #define CERT_DAYS_MAX 3650
 #define MORE_HUBS_MAX 7
+#define IMAGE_RATE_MAX 100000 /* MB/s */
 
 struct setting {
 	const char *name, *arg, *help;					/* arg NULL: takes none */
@@ -76,6 +77,24 @@ static int set_heartbeat(struct config *c, const char *value, struct err *e)
 	int rc = set_number("heartbeat", value, 1, 60, &n, e);
 
 	c->hub.heartbeat_s = (unsigned)n;
+	return rc;
+}
+
+static int set_image_rate(struct config *c, const char *value, struct err *e)
+{
+	uint64_t n = 0;
+	int rc = set_number("image-rate", value, 0, IMAGE_RATE_MAX, &n, e);
+
+	c->hub.image_rate_mb = (unsigned)n;
+	return rc;
+}
+
+static int set_image_node_rate(struct config *c, const char *value, struct err *e)
+{
+	uint64_t n = 0;
+	int rc = set_number("image-node-rate", value, 0, IMAGE_RATE_MAX, &n, e);
+
+	c->hub.image_node_rate_mb = (unsigned)n;
 	return rc;
 }
 
@@ -208,6 +227,10 @@ static const struct setting settings[] = {
 	  "how often a node shows that it is there (default: 5, less often when there\n"
 	  "                       are thousands)",
 	  set_heartbeat },
+	{ "image-rate", "MB/S", "image data to all nodes together (default 100; 0: no limit)",
+	  set_image_rate },
+	{ "image-node-rate", "MB/S", "image data to one node (default 20; 0: no limit)",
+	  set_image_node_rate },
 	{ "tenant-network-type", "TYPE",
 	  "of networks whose creator does not say: local, vxlan, gre or\n"
 	  "                       geneve (default local: each node by itself)",
@@ -366,6 +389,8 @@ int config_read(int argc, char **argv, struct config *ret, struct err *e)
 				     .tenant_network_type = "local",
 				     .tunnel_id_min = 1,
 				     .tunnel_id_max = TUNNEL_ID_MAX,
+				     .image_rate_mb = 100,
+				     .image_node_rate_mb = 20,
 				     .cert_days = 30 } };
 	int rc;
 

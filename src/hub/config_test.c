@@ -33,6 +33,8 @@ static void test_defaults(void **state)
 	assert_string_equal(c.hub.data_dir, "/var/lib/demarc-hub");
 	assert_int_equal(c.hub.n_public_names, 0);
 	assert_int_equal(c.hub.cert_days, 30);
+	assert_int_equal(c.hub.image_rate_mb, 100);
+	assert_int_equal(c.hub.image_node_rate_mb, 20);
 	assert_true(c.hub.n_fronts >= 1 && c.hub.n_fronts <= HTTP_FRONTS_MAX);
 	config_done(&c);
 }
@@ -45,9 +47,12 @@ static void test_options(void **state)
 	assert_int_equal(READ(&c, &e, A("--port=0"), A("--public-name"), A("hub.example"),
 			      A("--public-name=192.0.2.1"), A("--listen"), A("::1"),
 			      A("--log-level"), A("warn"), A("--data-dir"), A("/x"),
-			      A("--cert-days=7"), A("--other-hub=https://192.0.2.2:8443")),
+			      A("--cert-days=7"), A("--image-rate=8"), A("--image-node-rate=0"),
+			      A("--other-hub=https://192.0.2.2:8443")),
 			 0);
 	assert_int_equal(c.hub.cert_days, 7);
+	assert_int_equal(c.hub.image_rate_mb, 8);
+	assert_int_equal(c.hub.image_node_rate_mb, 0);
 	assert_int_equal(c.hub.n_more_hubs, 1);
 	assert_string_equal(c.hub.more_hubs[0], "https://192.0.2.2:8443");
 	assert_int_equal(c.hub.port, 0);

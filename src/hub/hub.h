@@ -32,6 +32,8 @@ struct hub_config {
 	const char *const *more_hubs; /* URLs of other hubs, told to nodes after our own */
 	size_t n_more_hubs;
 	unsigned heartbeat_s; /* 0: by the number of nodes */
+	unsigned image_rate_mb,
+		image_node_rate_mb; /* MB/s of image data to all nodes, to each; 0: no limit */
 	const char *tenant_network_type; /* of a network that does not say: "local", "vxlan", "gre", "geneve" */
 	uint32_t tunnel_id_min, tunnel_id_max; /* numbers given to networks of a tunnel type */
 };

@@ -186,6 +186,15 @@ static void session_drain(struct session *x)
 		queue_drain(x, &x->bulk, SESSION_BULK_MAX);
 }
 
+/* The next chunk is read when the socket has taken the one before. */
+static void chunk_look(struct session *x)
+{
+	if (!x->has_chunk || x->bulk.head || http_ws_queued_bytes(x->ws))
+		return;
+	x->has_chunk = false;
+	session_chunk_taken(x);
+}
+
 /* The socket took all it was given. */
 static void on_room(void *ctx, struct http_ws *ws, void *user)
 {
@@ -193,8 +202,10 @@ static void on_room(void *ctx, struct http_ws *ws, void *user)
 
 	(void)ctx;
 	(void)ws;
-	if (x->state != SESSION_CLOSING)
-		session_drain(x);
+	if (x->state == SESSION_CLOSING)
+		return;
+	session_drain(x);
+	chunk_look(x);
 }
 
 void session_send_bytes(struct sessions *s, struct session *x, const uint8_t *data, size_t size, bool bulk)
@@ -308,6 +319,7 @@ static void on_close(void *ctx, struct http_ws *ws, void *user)
 		strbuf_addf(&x->front->gone, "%s\n", x->node_id);
 	session_calls_lost(s, x->serial);
 	streams_lost(s->hub, x->serial);
+	session_chunk_leave(x);
 	list_remove(x->front, x);
 	queue_clear(&x->control);
 	queue_clear(&x->bulk);
@@ -406,7 +418,7 @@ static void take_post(struct session_front *f, struct post *p)
 			session_hello_done(s, x, &p->hello);
 		break;
 	case POST_CHUNK:
-		x->n_chunks--;
+		x->has_chunk = true;
 		session_send_bytes(s, x, p->data, p->size, true);
 		break;
 	case POST_CERT:
@@ -600,7 +612,7 @@ int sessions_new(struct hub *h, struct sessions **ret, struct err *e)
 	if (rc >= 0)
 		rc = job_thread_start(&s->reader, s, 64, session_reader_run, e);
 	if (rc >= 0)
-		rc = job_thread_start(&s->bulk, s, 1, session_bulk_run, e);
+		rc = bulk_start(&s->bulk, s, e);
 	if (rc >= 0)
 		rc = job_thread_start(&s->cert, s, 64, session_cert_run, e);
 	if (rc < 0) {
@@ -617,7 +629,7 @@ void sessions_free(struct sessions *s)
 		return;
 	job_thread_stop(&s->store);
 	job_thread_stop(&s->reader);
-	job_thread_stop(&s->bulk);
+	bulk_stop(&s->bulk);
 	job_thread_stop(&s->cert);
 	if (s->hub->sessions == s)
 		s->hub->sessions = NULL;

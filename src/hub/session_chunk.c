@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -14,16 +15,17 @@
 #include "link/link.h"
 
 /*
- * The bulk thread: pieces of image files. One request at a time, in the order they came; a node has at most
- * SESSION_CHUNKS_MAX waiting, so that a hundred nodes share the disk evenly. A node may read only images of its own servers.
+ * The bulk thread: pieces of image files, when their turn has come (hub/chunk_queue.h). A node may read only images of its own servers.
+ * A piece is under way until the node's socket has taken it.
  */
 
 static int may_read(struct db *db, const char *node_id, const char *image_id, struct err *e)
 {
 	int64_t one;
 	int rc = db_get_int(db, &one, e,
-			    "SELECT 1 FROM server WHERE node_id = ? AND image_id = ? LIMIT 1", "ss",
-			    node_id, image_id);
+			    /* by the node's few servers, not by the many of an image */
+			    "SELECT 1 FROM server WHERE node_id = ? AND +image_id = ? LIMIT 1",
+			    "ss", node_id, image_id);
 
 	return rc != 0 ? rc :
 			 err_set(e, FAULT_NOT_FOUND, NULL, "no server of this node uses the image");
@@ -46,9 +48,16 @@ static int read_at(int fd, void *buf, size_t size, uint64_t offset, struct err *
 	return (int)done;
 }
 
-static int fill(struct job_thread *t, const struct job *j, Demarc__V1__Chunk *c, struct err *e)
+/* What was copied under the lock: the place may be gone meanwhile. */
+struct turn {
+	struct chunk_wanted *wanted; /* owned */
+	uint64_t serial, stuck;	     /* stuck: of a session that is to be closed */
+	char node_id[40];
+};
+
+static int fill(struct bulk *b, const struct turn *t, Demarc__V1__Chunk *c, struct err *e)
 {
-	const Demarc__V1__ChunkRequest *r = j->frame->chunk_request;
+	const struct chunk_wanted *r = t->wanted;
 	CLEANUP(close_fdp) int fd = -1;
 	uint64_t file_bytes = 0;
 	struct uuid id;
@@ -57,10 +66,10 @@ static int fill(struct job_thread *t, const struct job *j, Demarc__V1__Chunk *c,
 	if (uuid_parse(str_of(r->image_id), &id) < 0 || r->size == 0 || r->size > LINK_CHUNK_MAX ||
 	    r->offset > INT64_MAX / 2)
 		return err_set(e, FAULT_BAD_REQUEST, NULL, "not a valid request for a chunk");
-	rc = may_read(t->db, j->node_id, r->image_id, e);
+	rc = may_read(b->db, t->node_id, r->image_id, e);
 	if (rc < 0)
 		return rc;
-	rc = image_open(t->sessions->hub, t->db, r->image_id, &fd, &file_bytes, e);
+	rc = image_open(b->sessions->hub, b->db, r->image_id, &fd, &file_bytes, e);
 	if (rc < 0)
 		return rc;
 	c->data.data = malloc(r->size);
@@ -74,33 +83,158 @@ static int fill(struct job_thread *t, const struct job *j, Demarc__V1__Chunk *c,
 	return 0;
 }
 
-static void run_chunk(struct job_thread *t, const struct job *j)
+static void send_chunk(struct bulk *b, const struct turn *t)
 {
-	const Demarc__V1__ChunkRequest *r = j->frame->chunk_request;
 	Demarc__V1__Chunk c = DEMARC__V1__CHUNK__INIT;
 	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
 	struct err e = { 0 };
 
-	c.image_id = r->image_id;
-	c.offset = r->offset;
-	if (fill(t, j, &c, &e) < 0) {
-		log_limited(LOG_WARN_, "chunk_refused", "node=%s image=%s reason=%s", j->node_id,
-			    LOGQ(r->image_id), LOGQ(e.msg));
+	c.image_id = t->wanted->image_id;
+	c.offset = t->wanted->offset;
+	if (fill(b, t, &c, &e) < 0) {
+		log_limited(LOG_WARN_, "chunk_refused", "node=%s image=%s reason=%s", t->node_id,
+			    LOGQ(t->wanted->image_id), LOGQ(e.msg));
 		c.error = e.msg;
 		c.data.len = 0;
 	}
-	f.request = j->frame->request;
+	f.request = t->wanted->request;
 	f.body_case = DEMARC__V1__FRAME__BODY_CHUNK;
 	f.chunk = &c;
-	session_post_frame(t->sessions, j->serial, POST_CHUNK, &f);
+	session_post_frame(b->sessions, t->serial, POST_CHUNK, &f);
 	free(c.data.data);
 }
 
-void session_bulk_run(struct job_thread *t, struct job *list)
+/* Under the lock. */
+static void sleep_until(struct bulk *b, int64_t until_ns)
 {
-	for (struct job *j = list, *next; j; j = next) {
-		next = j->next;
-		run_chunk(t, j);
-		job_free(j);
+	const struct timespec t = { until_ns / NS_PER_S, until_ns % NS_PER_S };
+
+	if (until_ns == INT64_MAX)
+		pthread_cond_wait(&b->cond, &b->lock);
+	else
+		pthread_cond_timedwait(&b->cond, &b->lock, &t);
+}
+
+/* Blocks; false at the end. */
+static bool wait_turn(struct bulk *b, struct turn *ret)
+{
+	const struct chunk_place *p = NULL;
+	int64_t until_ns;
+
+	*ret = (struct turn){ 0 };
+	pthread_mutex_lock(&b->lock);
+	while (!b->stop) {
+		ret->stuck = chunk_queue_stuck(&b->queue, clock_mono_ns());
+		if (ret->stuck)
+			break;
+		ret->wanted = chunk_queue_next(&b->queue, clock_mono_ns(), &p, &until_ns);
+		if (ret->wanted)
+			break;
+		sleep_until(b, until_ns);
 	}
+	if (p) {
+		ret->serial = p->serial;
+		(void)str_copy(ret->node_id, sizeof(ret->node_id), str_of(p->node_id));
+	}
+	pthread_mutex_unlock(&b->lock);
+	return ret->stuck || ret->wanted;
+}
+
+static void *bulk_main(void *arg)
+{
+	struct bulk *b = arg;
+	struct turn t;
+
+	while (wait_turn(b, &t)) {
+		if (t.stuck)
+			session_post_close(b->sessions, t.stuck,
+					   "the node does not take what it asked for",
+					   SESSION_STUCK_RETRY_MS);
+		else
+			send_chunk(b, &t);
+		free(t.wanted);
+	}
+	return NULL;
+}
+
+int bulk_start(struct bulk *b, struct sessions *s, struct err *e)
+{
+	const struct hub_config *c = s->hub->config;
+	pthread_condattr_t attr;
+	int rc;
+
+	b->sessions = s;
+	chunk_queue_init(&b->queue, c->image_rate_mb * 1000000ull, c->image_node_rate_mb * 1000000ull);
+	pthread_mutex_init(&b->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&b->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	b->has_lock = true;
+	rc = db_open(s->hub->store, &b->db, e);
+	if (rc < 0)
+		return rc;
+	rc = pthread_create(&b->thread, NULL, bulk_main, b);
+	if (rc)
+		return err_errno(e, rc, "cannot start a thread for images");
+	b->running = true;
+	return 0;
+}
+
+void bulk_stop(struct bulk *b)
+{
+	if (b->running) {
+		pthread_mutex_lock(&b->lock);
+		b->stop = true;
+		pthread_cond_signal(&b->cond);
+		pthread_mutex_unlock(&b->lock);
+		pthread_join(b->thread, NULL);
+	}
+	if (b->db)
+		db_close(b->db);
+	if (b->has_lock) {
+		pthread_mutex_destroy(&b->lock);
+		pthread_cond_destroy(&b->cond);
+	}
+	*b = (struct bulk){ 0 };
+}
+
+/* ---- the fronts' side ---- */
+
+int session_chunk_want(struct session *x, const Demarc__V1__Frame *f)
+{
+	const Demarc__V1__ChunkRequest *r = f->chunk_request;
+	struct bulk *b = &x->front->sessions->bulk;
+	struct chunk_wanted w = { .request = f->request, .offset = r->offset, .size = r->size };
+	int rc;
+
+	if (str_copy(w.image_id, sizeof(w.image_id), str_of(r->image_id)) < 0)
+		w.image_id[0] = '\0'; /* no image has such an id: the answer says so */
+	pthread_mutex_lock(&b->lock);
+	x->place.serial = x->serial;
+	x->place.node_id = x->node_id;
+	rc = chunk_queue_add(&b->queue, &x->place, &w, clock_mono_ns());
+	pthread_cond_signal(&b->cond);
+	pthread_mutex_unlock(&b->lock);
+	return rc == -EEXIST ? 0 : rc;
+}
+
+void session_chunk_taken(struct session *x)
+{
+	struct bulk *b = &x->front->sessions->bulk;
+
+	pthread_mutex_lock(&b->lock);
+	chunk_queue_taken(&b->queue, &x->place, clock_mono_ns());
+	pthread_cond_signal(&b->cond);
+	pthread_mutex_unlock(&b->lock);
+}
+
+void session_chunk_leave(struct session *x)
+{
+	struct bulk *b = &x->front->sessions->bulk;
+
+	pthread_mutex_lock(&b->lock);
+	chunk_queue_leave(&b->queue, &x->place);
+	pthread_cond_signal(&b->cond);
+	pthread_mutex_unlock(&b->lock);
 }

@@ -97,12 +97,12 @@ static void take_report(struct sessions *s, struct session *x, Demarc__V1__Frame
 
 static void take_chunk_request(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
 {
-	if (x->n_chunks >= SESSION_CHUNKS_MAX) {
-		refuse(s, x, "too many chunk requests at a time");
-		return;
-	}
-	x->n_chunks++;
-	job_thread_push(&s->bulk, job_of_frame(JOB_CHUNK, x, f));
+	int rc = session_chunk_want(x, *f);
+
+	if (rc < 0)
+		refuse(s, x,
+		       rc == -ENOBUFS ? "too many chunk requests at a time" :
+					"the hub has no memory for a chunk request");
 }
 
 static void take_call_result(struct sessions *s, struct session *x, Demarc__V1__Frame **f)

@@ -9,7 +9,7 @@
  *   fronts          WebSocket events, frames in and out, heartbeats       session.c, session_frames.c
  *   store thread    hello, reports, acks, last seen: batches of writes    session_store.c, session_report.c
  *   reader thread   deltas and snapshots of intent                        session_intent.c
- *   bulk thread     chunks of image files                                 session_chunk.c
+ *   bulk thread     chunks of image files, when it is their turn          session_chunk.c, chunk_queue.c
  *   cert thread     certificates of nodes                                 session_cert.c
  *   any thread      session_wake, session_drop, session_call              session_call.c
  *
@@ -29,6 +29,7 @@
 #include "base/str.h"
 #include "base/wheel.h"
 #include "demarc.pb-c.h"
+#include "hub/chunk_queue.h"
 #include "hub/hub.h"
 #include "hub/session.h"
 
@@ -42,13 +43,13 @@
 #define SESSION_GONE_MS 10000u	/* of those that left */
 #define SESSION_TICK_MS 250u
 #define SESSION_SWEEP_MS 5000u /* lost wake-ups are looked for at this interval */
-#define SESSION_CHUNKS_MAX 8   /* chunk requests of one node that wait */
 #define SESSION_REPORTS_MAX 64 /* reports of one node that wait for the store */
 #define SESSION_OUT_MAX                                                                            \
 	(16u << 20) /* bytes of control frames that wait for the socket, per session */
 #define SESSION_SOCKET_MAX (1536u << 10) /* bytes handed to the socket at a time */
 #define SESSION_BULK_MAX                                                                           \
-	(256u << 10) /* chunks wait while more than this is in the socket's queue */
+	(64u << 10) /* chunks and streams wait while more than this is in the socket's queue */
+#define SESSION_STUCK_RETRY_MS 60000u	  /* for a node that did not take its chunk */
 #define SESSION_REVISION_MAX (1ull << 53) /* a node that claims more is not counting */
 #define EVENTS_MAX 100000		  /* newest events kept */
 
@@ -61,7 +62,6 @@ enum job_kind {
 	JOB_SEEN,	  /* store */
 	JOB_INTENT,	  /* reader */
 	JOB_SWEEP,	  /* reader */
-	JOB_CHUNK,	  /* bulk */
 	JOB_CERT_REQUEST, /* cert */
 	JOB_CERT_USED,	  /* cert */
 	JOB_CERT_SWEEP,	  /* cert */
@@ -80,7 +80,7 @@ struct job {
 	uint64_t serial;
 	char node_id[40];
 	char address[64];
-	Demarc__V1__Frame *frame;  /* owned: HELLO, REPORT, CHUNK */
+	Demarc__V1__Frame *frame;  /* owned: HELLO, REPORT */
 	uint64_t revision;	   /* ACK: acknowledged; INTENT: what the node holds */
 	bool full;		   /* INTENT: send everything */
 	struct hello_result hello; /* HELLO: result */
@@ -109,6 +109,18 @@ WARN_UNUSED int job_thread_start(struct job_thread *t, struct sessions *s, unsig
 				 void (*run)(struct job_thread *, struct job *), struct err *e);
 void job_thread_push(struct job_thread *t, struct job *take);
 void job_thread_stop(struct job_thread *t); /* waits for what runs, frees what waits */
+
+/* The thread that reads images. */
+struct bulk {
+	pthread_t thread;
+	bool running, has_lock;
+	struct sessions *sessions;
+	struct db *db;
+	pthread_mutex_t lock; /* below */
+	pthread_cond_t cond;
+	struct chunk_queue queue;
+	bool stop;
+};
 
 /* ---- posts: results for a front ---- */
 
@@ -167,9 +179,11 @@ struct session {
 	char peer[64];
 	enum session_state state;
 	int64_t opened_ns, last_rx_ns;
-	uint32_t heartbeat_ms;	      /* what it was told */
-	unsigned n_reports, n_chunks; /* with the threads */
-	bool hello_pending;	      /* with the store thread */
+	uint32_t heartbeat_ms; /* what it was told */
+	unsigned n_reports;    /* with the store thread */
+	bool has_chunk; /* given to the bulk queue or the socket, and not known to have left */
+	struct chunk_place place; /* under the bulk thread's lock */
+	bool hello_pending;	  /* with the store thread */
 	struct out_queue control, bulk;
 	char *new_serial;  /* owned; of a certificate that is seen for the first time */
 	bool cert_pending; /* with the certificates' thread */
@@ -213,7 +227,8 @@ struct sessions {
 	struct hub *hub;
 	struct session_front fronts[HTTP_FRONTS_MAX];
 	int64_t last_sweep_ns; /* first front's */
-	struct job_thread store, reader, bulk, cert;
+	struct job_thread store, reader, cert;
+	struct bulk bulk;
 	atomic_uint n_up; /* in the table */
 
 	pthread_mutex_t lock; /* below */
@@ -243,7 +258,8 @@ uint32_t session_heartbeat_ms(struct sessions *s); /* by how many nodes are conn
 /* Threads. */
 void session_store_run(struct job_thread *t, struct job *list);
 void session_reader_run(struct job_thread *t, struct job *list);
-void session_bulk_run(struct job_thread *t, struct job *list);
+WARN_UNUSED int bulk_start(struct bulk *b, struct sessions *s, struct err *e);
+void bulk_stop(struct bulk *b);
 /* Checks and stores a hello inside the open write transaction. */
 WARN_UNUSED int session_hello_apply(struct db *db, struct job *j, struct err *e);
 /* True when the node comes back as it left, and nothing is to be stored or sent to it. A front's thread: reads one row. */
@@ -261,6 +277,11 @@ void session_post_frame(struct sessions *s, uint64_t serial, enum post_kind kind
 			const Demarc__V1__Frame *f);
 void session_post_close(struct sessions *s, uint64_t serial, const char *reason,
 			uint32_t retry_after_ms);
+
+/* session_chunk.c: thread of the session's front. -ENOBUFS: too many wait. */
+WARN_UNUSED int session_chunk_want(struct session *x, const Demarc__V1__Frame *f);
+void session_chunk_taken(struct session *x);
+void session_chunk_leave(struct session *x);
 
 /* session_cert.c: thread of the session's front; the last one is the certificates' thread. */
 void session_cert_open(struct sessions *s, struct session *x);

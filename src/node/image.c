@@ -18,9 +18,9 @@
 #include "base/json.h"
 #include "node/oci.h"
 
-#define CHUNK_BYTES (256u << 10)
-#define CHUNKS_AHEAD 4 /* requests under way for one image */
-#define ANSWER_NS (10 * NS_PER_S)
+#define CHUNK_BYTES (64u << 10)	  /* a control message of the hub waits behind one at most */
+#define CHUNKS_AHEAD 8		  /* requests under way, of one image at a time */
+#define ANSWER_NS (60 * NS_PER_S) /* a hub with many nodes lets each wait for its turn */
 #define RETRY_FIRST_NS NS_PER_S
 #define RETRY_MAX_NS (60 * NS_PER_S)
 #define SHA512_HEX 129
@@ -56,8 +56,12 @@ static void path_of(const struct images *im, const char *sha512, const char *suf
 	(void)snprintf(ret, PATH_MAX, "%.3800s/%.200s%s", im->dir, sha512, suffix);
 }
 
+static void fetch_next(struct images *im);
+
 static void fail(struct image *i, const char *text)
 {
+	bool was_fetching = i->state == IMAGE_FETCHING;
+
 	i->backoff_ns = i->backoff_ns ? MIN_OF(2 * i->backoff_ns, RETRY_MAX_NS) : RETRY_FIRST_NS;
 	i->retry_ns = clock_mono_ns() + i->backoff_ns;
 	i->state = IMAGE_FAILED;
@@ -65,6 +69,8 @@ static void fail(struct image *i, const char *text)
 	close_fdp(&i->fd);
 	i->fd = -1;
 	i->owner->ops.changed(i->owner->ctx);
+	if (was_fetching)
+		fetch_next(i->owner);
 }
 
 /* ---- worker: hash, unpack ---- */
@@ -175,22 +181,45 @@ static void check_start(struct image *i)
 	i->working = uv_queue_work(i->owner->loop, &i->work, on_work, on_work_done) == 0;
 	if (!i->working)
 		fail(i, "no worker for unpacking");
+	fetch_next(i->owner);
 }
 
 /* ---- fetching ---- */
+
+/* One after the other: the first one is whole sooner, and the hub is asked for little at a time. */
+static bool is_its_turn(const struct image *i)
+{
+	const struct image *first = i->owner->first;
+
+	while (first && first->state != IMAGE_FETCHING)
+		first = first->next;
+	return first == i;
+}
 
 static void ask_more(struct image *i)
 {
 	struct images *im = i->owner;
 
-	while (i->state == IMAGE_FETCHING && i->asked < i->size &&
-	       i->asked < i->have + CHUNKS_AHEAD * CHUNK_BYTES) {
+	while (is_its_turn(i) && i->asked < i->size && i->asked < i->have + CHUNKS_AHEAD * CHUNK_BYTES) {
 		uint32_t size = (uint32_t)MIN_OF((uint64_t)CHUNK_BYTES, i->size - i->asked);
 
 		if (im->ops.ask(im->ctx, i->id, i->asked, size) < 0)
 			return; /* images_link_up() or the tick comes back to it */
 		i->asked += size;
 	}
+}
+
+/* Begins what waited for its turn; for the one that is at it, nothing. */
+static void fetch_next(struct images *im)
+{
+	struct image *i = im->first;
+
+	while (i && i->state != IMAGE_FETCHING)
+		i = i->next;
+	if (!i || i->asked > i->have)
+		return;
+	i->heard_ns = clock_mono_ns();
+	ask_more(i);
 }
 
 static void fetch_start(struct image *i)
@@ -293,7 +322,7 @@ void images_tick(struct images *im)
 	for (struct image *i = im->first; i; i = i->next) {
 		if (i->state == IMAGE_FAILED && now >= i->retry_ns)
 			start(i);
-		if (i->state == IMAGE_FETCHING && now - i->heard_ns > ANSWER_NS) {
+		if (is_its_turn(i) && now - i->heard_ns > ANSWER_NS) {
 			i->heard_ns = now;
 			i->asked = i->have;
 			ask_more(i);
@@ -305,10 +334,12 @@ void images_tick(struct images *im)
 
 static struct image *image_new(struct images *im, const Demarc__V1__Image *pb, uint64_t limit)
 {
-	struct image *i = calloc(1, sizeof(*i));
+	struct image *i = calloc(1, sizeof(*i)), **end = &im->first;
 
 	if (!i)
 		return NULL;
+	while (*end)
+		end = &(*end)->next;
 	i->owner = im;
 	i->fd = -1;
 	(void)str_copy(i->sha512, sizeof(i->sha512), str_of(pb->sha512));
@@ -316,8 +347,7 @@ static struct image *image_new(struct images *im, const Demarc__V1__Image *pb, u
 	i->size = pb->size_bytes;
 	i->limit = limit;
 	path_of(im, i->sha512, "", i->dir);
-	i->next = im->first;
-	im->first = i;
+	*end = i;
 	start(i);
 	return i;
 }
@@ -369,6 +399,7 @@ void images_sweep(struct images *im)
 		close_fdp(&i->fd);
 		free(i);
 	}
+	fetch_next(im); /* what went may have been at it */
 	d = opendir(im->dir);
 	while (d && (de = readdir(d))) {
 		char path[PATH_MAX];

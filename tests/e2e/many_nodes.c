@@ -6,8 +6,9 @@
  *
  *   many-nodes CA CA_KEY PORT N                certificates for N nodes are made at start, ids are 00000000-0000-4000-8000-<i>
  *     MANY_NODES_RESUME set: with session tickets; MANY_NODES_BARE set: up after the handshake
- *     in:  connect RATE | drop | steady SECONDS | wait REVISION | quit      RATE: new attempts a second, 0: all at once
- *     out: up N SECONDS ATTEMPTS CPU_S | dropped N SECONDS | steady N PINGS P99_US | acked N FIRST_S LAST_S
+ *     in:  connect RATE | drop | steady SECONDS | wait REVISION | fetch BYTES IMAGE | quit    RATE: new attempts a second, 0: all at once
+ *     out: up N SECONDS ATTEMPTS CPU_S | dropped N SECONDS | steady N PINGS P99_US | acked N FIRST_S LAST_S |
+ *          fetched N FIRST_S LAST_S SHA256      FIRST_S: of the first node that has the whole image
  *   many-nodes bare CERT KEY CA PORT THREADS   a server that does the mutual handshakes and nothing else; its CPU at the end
  *
  * One thread, epoll; 127.0.0.1 to 127.0.0.50 by turns as source, so that ports do not run out.
@@ -42,6 +43,8 @@
 
 #define SOURCES 50u
 #define DIAL_MS 30000
+#define CHUNK_BYTES (64u << 10) /* as the agent asks for them */
+#define CHUNKS_AHEAD 8
 
 enum state { WAITING, CONNECTING, TLS, UPGRADING, HELLO, UP };
 
@@ -59,6 +62,8 @@ struct node {
 	int64_t at_ns, since_ns, ping_ns, next_ping_ns; /* at: of the next attempt */
 	uint32_t heartbeat_ms;
 	uint64_t revision;
+	uint64_t have, asked; /* bytes of the image */
+	EVP_MD_CTX *md;
 };
 
 static struct {
@@ -74,6 +79,11 @@ static struct {
 	uint32_t *pong_us;
 	size_t n_pongs;
 	bool active, resume, bare;
+	const char *image_id; /* that is being fetched, or NULL */
+	uint64_t image_bytes;
+	unsigned n_fetched;
+	int64_t first_fetched_ns, last_fetched_ns;
+	unsigned char sha256[32];
 } all;
 
 static double cpu_s(void)
@@ -336,6 +346,54 @@ static void say_hello(struct node *n)
 	n->state = HELLO;
 }
 
+/* ---- an image ---- */
+
+static void ask_more(struct node *n)
+{
+	Demarc__V1__ChunkRequest r = DEMARC__V1__CHUNK_REQUEST__INIT;
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+
+	r.image_id = (char *)(uintptr_t)all.image_id;
+	f.body_case = DEMARC__V1__FRAME__BODY_CHUNK_REQUEST;
+	f.chunk_request = &r;
+	while (n->asked < all.image_bytes && n->asked < n->have + CHUNKS_AHEAD * CHUNK_BYTES) {
+		r.offset = n->asked;
+		r.size = (uint32_t)MIN_OF((uint64_t)CHUNK_BYTES, all.image_bytes - n->asked);
+		n->asked += r.size;
+		send_frame(n, &f);
+	}
+}
+
+static void fetched(struct node *n)
+{
+	unsigned char sum[32];
+
+	EVP_DigestFinal_ex(n->md, sum, NULL);
+	EVP_MD_CTX_free(n->md);
+	n->md = NULL;
+	all.last_fetched_ns = clock_mono_ns();
+	if (all.n_fetched++ == 0) {
+		all.first_fetched_ns = all.last_fetched_ns;
+		memcpy(all.sha256, sum, sizeof(sum));
+	}
+	if (memcmp(all.sha256, sum, sizeof(sum)) != 0)
+		die("two nodes got different images");
+}
+
+static void take_chunk(struct node *n, const Demarc__V1__Chunk *c)
+{
+	if (*c->error)
+		die(c->error);
+	if (!n->md || c->offset != n->have) /* asked for before the connection was lost */
+		return;
+	EVP_DigestUpdate(n->md, c->data.data, c->data.len);
+	n->have += c->data.len;
+	if (n->have == all.image_bytes)
+		fetched(n);
+	else
+		ask_more(n);
+}
+
 static void take_hello(struct node *n, const Demarc__V1__HubHello *h)
 {
 	int64_t now = clock_mono_ns();
@@ -347,6 +405,9 @@ static void take_hello(struct node *n, const Demarc__V1__HubHello *h)
 	backoff_reset(&n->backoff);
 	n->heartbeat_ms = h->heartbeat_ms;
 	n->next_ping_ns = now + (int64_t)n->heartbeat_ms * NS_PER_MS;
+	n->asked = n->have;
+	if (n->md) /* goes on where it stopped */
+		ask_more(n);
 }
 
 static void take_intent(struct node *n, const Demarc__V1__Intent *i)
@@ -382,6 +443,8 @@ static bool take_frame(struct node *n, struct str bytes)
 		take_hello(n, f->hub_hello);
 	} else if (f->body_case == DEMARC__V1__FRAME__BODY_INTENT) {
 		take_intent(n, f->intent);
+	} else if (f->body_case == DEMARC__V1__FRAME__BODY_CHUNK) {
+		take_chunk(n, f->chunk);
 	} else if (f->body_case == DEMARC__V1__FRAME__BODY_GOODBYE) {
 		lost(n, f->goodbye->retry_after_ms);
 		return false;
@@ -613,11 +676,42 @@ static void do_wait(uint64_t revision)
 	       (double)(all.last_ack_ns - start) / 1e9);
 }
 
+static void do_fetch(struct str words)
+{
+	int64_t start = clock_mono_ns();
+	struct str image, bytes = str_cut(words, ' ', &image);
+	char id[40], hex[65];
+
+	if (str_copy(id, sizeof(id), image) < 0 || str_to_u64(bytes, UINT64_MAX, &all.image_bytes) < 0)
+		die("fetch");
+	all.image_id = id;
+	all.n_fetched = 0;
+	for (unsigned i = 0; i < all.n; i++) {
+		struct node *n = &all.nodes[i];
+
+		n->have = n->asked = 0;
+		n->md = EVP_MD_CTX_new();
+		EVP_DigestInit_ex(n->md, EVP_sha256(), NULL);
+		if (n->state == UP)
+			ask_more(n);
+	}
+	while (all.n_fetched < all.n)
+		step(5);
+	hex_of(all.sha256, sizeof(all.sha256), hex);
+	printf("fetched %u %.3f %.3f %s\n", all.n_fetched, (double)(all.first_fetched_ns - start) / 1e9,
+	       (double)(all.last_fetched_ns - start) / 1e9, hex);
+	all.image_id = NULL;
+}
+
 static bool do_line(char *text)
 {
 	struct str rest, word = str_cut((struct str){ text, strcspn(text, "\n") }, ' ', &rest);
 	uint64_t number = 0;
 
+	if (str_eq_c(word, "fetch")) {
+		do_fetch(rest);
+		return true;
+	}
 	if (rest.len && str_to_u64(rest, UINT64_MAX, &number) < 0)
 		return false;
 	if (str_eq_c(word, "connect"))
