@@ -52,7 +52,9 @@
 	X(NAT_PORTS, "nat_ports", "no port is left to translate the source to")                    \
 	X(NAT_FULL, "nat_full", "there is no room to remember a translation")                      \
 	X(NAT_TWICE, "nat_twice", "both ends of an IPv6 connection cannot be translated")          \
-	X(ROUTING_HEADER, "routing_header", "a routing header of type 0 sends it on (RFC 5095)")
+	X(ROUTING_HEADER, "routing_header", "a routing header of type 0 sends it on (RFC 5095)")   \
+	X(REJECT, "reject", "a list of rules rejects it: its sender is told")                      \
+	X(REJECT_LIMIT, "reject_limit", "a list rejects it, and its port was told often enough")
 
 enum drop_reason {
 #define X(name, id, text) DROP_##name,

@@ -44,4 +44,14 @@ struct source_rec {
 	__u32 pad;
 };
 
+/* Answers to what rules reject, of one port: map `rejects`. As Linux bounds its own (icmp_msgs_per_sec, icmp_msgs_burst). */
+#define ABI_REJECTS                                                                                \
+	1024 /* ports; the least recently answered gives way, and has a full burst when it comes back */
+#define REJECT_RATE 1000 /* a second */
+#define REJECT_BURST 50
+struct reject_rec {
+	__u64 last; /* jiffies */
+	__s64 left; /* answers * hz */
+};
+
 #endif

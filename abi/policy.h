@@ -79,7 +79,7 @@ struct policy_line {
 	__u8 proto, proto_mask;
 	__u8 flags, flags_mask;
 	__u8 dscp, dscp_mask;
-	__u8 deny;
+	__u8 deny;	 /* enum policy_deny */
 	__u8 varies;	 /* looks at TCP flags or DSCP */
 	__u32 groups[2]; /* the source's, the destination's; 0: none */
 	__u32 id, of;	 /* as in struct policy_rule */
@@ -119,15 +119,18 @@ struct policy_facts {
 	__u8 dscp[64];
 };
 
+/* `deny` of a rule. */
+enum policy_deny { POLICY_PERMITS, POLICY_DENIES, POLICY_REJECTS };
+
 /* Key of what a rule says. */
 struct policy_rule_key {
 	__u32 slot;
 	__u32 index;
 };
 struct policy_rule {
-	__u32 id; /* the caller's */
-	__u32 of; /* security group, or list */
-	__u32 deny;
+	__u32 id;   /* the caller's */
+	__u32 of;   /* security group, or list */
+	__u32 deny; /* enum policy_deny */
 };
 
 #endif

@@ -82,12 +82,16 @@ enum stage {
 	X(CT_INVALID, CONNTRACK, "no segment that the connection can have now, TCP state {}")      \
 	X(ACL_PERMIT, ACL, "rule {} of list {} permits it (port {})")                              \
 	X(ACL_DENY, ACL, "rule {} of list {} denies it (port {}); 0: no rule matches")             \
+	X(ACL_REJECT, ACL, "rule {} of list {} rejects it (port {})")                              \
 	X(SG_OFF, SG, "no port security on either side")                                           \
 	X(SG_RULE, SG, "rule {} of group {} allows it")                                            \
 	X(SG_EXEMPT, SG, "address configuration is always allowed")                                \
 	X(SG_NONE, SG, "no rule of ifindex {} allows it")                                          \
 	X(LIMIT_COOKIE, LIMIT, "too many are half open: answered with a SYN cookie")               \
 	X(OUT_PORT, OUTPUT, "to ifindex {p}, VLAN {v}")                                            \
+	X(REJECT_RESET, OUTPUT, "answered with a TCP reset")                                       \
+	X(REJECT_ICMP, OUTPUT, "answered with ICMP type {}, code {}")                              \
+	X(REJECT_SILENT, OUTPUT, "such a packet is not answered")                                  \
 	X(OUT_DROP, OUTPUT, "dropped: {r}")
 
 enum trace_event {

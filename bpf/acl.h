@@ -26,10 +26,13 @@ __noinline int acl_port_allows(__u32 ifindex, __u32 vlan, __u32 from)
 
 		if (!id)
 			return 1;
-		p->rule = 0;
+		p->rule = p->reject = 0;
 		policy_view(p, s, 0);
 		if (policy_verdict(POLICY_ACL(id), p->key.family == 6) != POLICY_PERMIT) {
-			TRACE3(p, ACL_DENY, p->rule, id, ifindex);
+			if (p->reject)
+				TRACE3(p, ACL_REJECT, p->rule, id, ifindex);
+			else
+				TRACE3(p, ACL_DENY, p->rule, id, ifindex);
 			return 0;
 		}
 		TRACE3(p, ACL_PERMIT, p->rule, id, ifindex);

@@ -431,6 +431,7 @@ __noinline __u32 policy_lines(void)
 		}
 		p->rule = l->id;
 		p->rule_of = l->of;
+		p->reject = l->deny == POLICY_REJECTS;
 		return l->deny ? POLICY_DENY : POLICY_PERMIT;
 	}
 	return POLICY_NONE;
@@ -450,6 +451,7 @@ static __always_inline __u32 policy_once(struct policy_scratch *s, struct pkt *p
 		return POLICY_NONE;
 	p->rule = r->id;
 	p->rule_of = r->of;
+	p->reject = r->deny == POLICY_REJECTS;
 	return r->deny ? POLICY_DENY : POLICY_PERMIT;
 }
 

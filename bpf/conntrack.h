@@ -752,7 +752,7 @@ __noinline int record_denied(__u32 reason)
 	mac_copy(r->dmac, p->dmac);
 	mac_copy(r->smac, p->smac);
 	r->flags = FLOW_DROP | (p->rec_flags & FLOW_VARIES);
-	if (p->port_flags & PORT_XDP)
+	if ((p->port_flags & PORT_XDP) && reason != DROP_REJECT) /* what is answered is the tc program's */
 		r->flags |= FLOW_XDP;
 	r->fact = p->fact;
 	r->state = CT_DENIED;

@@ -14,6 +14,7 @@
 #include "classify.h"
 #include "conntrack.h"
 #include "output.h"
+#include "reject.h"
 #endif
 
 /* What the slow path need not do again. */
@@ -233,13 +234,15 @@ static __always_inline int fast_drop(ctx_t *ctx, __u32 reason)
 	return TC_ACT_SHOT;
 }
 
-static __always_inline int fast_go(ctx_t *ctx, struct flow_rec *f, __u64 now)
+static __always_inline int fast_go(ctx_t *ctx, struct flow_rec *f, __u64 now, int parsed)
 {
 	if ((f->flags & FLOW_METER) && !meters_pass(f->meters, ctx->len, now))
 		return fast_drop(ctx, DROP_METER);
 	__sync_fetch_and_add(&f->pkts, 1);
 	__sync_fetch_and_add(&f->bytes, ctx->len);
 	if (f->flags & FLOW_DROP) { /* not touched: it expires a second after it was made */
+		if (f->reason == DROP_REJECT)
+			return reject_again(ctx, f->rule, (__u32)parsed);
 		count_drop(f->reason);
 		drop_told(ctx, f->reason, f->rule);
 		return TC_ACT_SHOT;

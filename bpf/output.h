@@ -69,18 +69,13 @@ refused:
 	return TC_ACT_SHOT;
 }
 
-/* A reply made here goes back to who asked; one VLAN tag is still on the frame, of two none. */
-static __always_inline int send_back(ctx_t *ctx, struct pkt *p)
+/* Out of the port that the frame came from; one VLAN tag is still on it, of two none. < 0: it can not be sent. */
+static __always_inline int answer_out(ctx_t *ctx, struct pkt *p)
 {
 	struct port_rec *q;
 
-	p->act = TC_ACT_REDIRECT;
-	TRACE2(p, OUT_PORT, p->in.ifindex, p->in.vlan);
-	if (p->trace)
-		return STAGE_DONE;
 	if ((p->in.vlan & VLAN_STACK) && vlan_put(ctx, p->in.vlan) < 0)
 		return -DROP_REDIRECT;
-	count_port(p->in.ifindex, 1, p->len, 1, ctx_len(ctx), 0);
 	if (p->port_flags & PORT_TUNNEL) {
 		q = bpf_map_lookup_elem(&ports, &p->in);
 		p->act = q ? tunnel_out(ctx, q->encap, 0) : TC_ACT_SHOT;
@@ -90,6 +85,22 @@ static __always_inline int send_back(ctx_t *ctx, struct pkt *p)
 		p->act = send_peer(ctx, p->in.ifindex, PACKET_HOST);
 	}
 	return STAGE_DONE;
+}
+
+/* A reply made here goes back to who asked. */
+static __always_inline int send_back(ctx_t *ctx, struct pkt *p)
+{
+	__u32 len = ctx_len(ctx);
+	int v;
+
+	p->act = TC_ACT_REDIRECT;
+	TRACE2(p, OUT_PORT, p->in.ifindex, p->in.vlan);
+	if (p->trace)
+		return STAGE_DONE;
+	v = answer_out(ctx, p);
+	if (v >= 0)
+		count_port(p->in.ifindex, 1, p->len, 1, len, 0);
+	return v;
 }
 
 /* Builds p->rec from what the stages decided about a frame with an output port. */

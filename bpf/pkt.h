@@ -161,6 +161,7 @@ struct pkt {
 	__u16 n_meters;
 	__u16 mirror, encap;
 	__u32 rule, rule_of; /* that decided, and its group or list */
+	__u8 reject;	     /* by answering; when it is dropped: it is answered */
 	__u8 dscp_seen;	     /* in the packet */
 	__u8 flags_seen;     /* TCP; of a later fragment: those of the first one */
 	__u8 fact;	     /* FLOW_VARIES: fact_of() both */

@@ -26,6 +26,7 @@
 #include "pkt.h"
 #include "police.h"
 #include "port.h"
+#include "reject.h"
 #include "sg.h"
 #include "spoof.h"
 #include "vlan.h"
@@ -74,10 +75,10 @@ __noinline int stage_parse(ctx_t *ctx)
 static __always_inline int is_policy(__u32 reason)
 {
 	return reason == DROP_SG_EGRESS || reason == DROP_SG_INGRESS || reason == DROP_FIREWALL ||
-	       reason == DROP_ACL;
+	       reason == DROP_ACL || reason == DROP_REJECT;
 }
 
-/* Ends the packet; a verdict of policy on a flow is remembered. */
+/* Ends the packet; a verdict of policy on a flow is remembered. p->reject: an answer is due. */
 __noinline int packet_drop(ctx_t *ctx, __u32 reason)
 {
 	struct pkt *p = stage_begin(ctx);
@@ -86,11 +87,17 @@ __noinline int packet_drop(ctx_t *ctx, __u32 reason)
 		reason = DROP_INTERNAL;
 	if (!p)
 		return TC_ACT_SHOT;
+	if (reason == DROP_ACL && p->reject)
+		reason = reject_reason(p);
+	else
+		p->reject = 0;
 	TRACE1(p, OUT_DROP, reason);
 	if (p->trace)
 		return TC_ACT_SHOT;
 	count_drop(reason);
 	drop_told(ctx, reason, p->rule);
+	if (reason == DROP_REJECT_LIMIT) /* what follows may be answered */
+		reason = DROP_REJECT;
 	/* A connection outlives its packets that some rule about TCP flags or DSCP denies. */
 	if (p->flow && p->net && is_policy(reason) && !(p->had && (p->rec_flags & FLOW_VARIES)))
 		record_denied(reason);
@@ -224,7 +231,8 @@ __noinline int slow_path(ctx_t *ctx, int parsed)
 		__asm__ volatile(""
 				 : "+r"(i)); /* else clang counts in a bit, which the verifier does not follow */
 	}
-	return packet_drop(ctx, (__u32)-v);
+	packet_drop(ctx, (__u32)-v);
+	return p->reject ? reject_send(ctx) : TC_ACT_SHOT;
 }
 
 /* The record of a packet that only the full parser understands: options, extension headers, ICMP. */
@@ -322,7 +330,7 @@ int dp_ingress(ctx_t *ctx)
 			key_to_pkt(&k, &m);
 		fast_help(ctx, f, plain);
 	}
-	return fast_go(ctx, f, now);
+	return fast_go(ctx, f, now, m.parsed);
 }
 
 char dp_license[] SEC("license") = "Dual BSD/GPL";

@@ -80,7 +80,7 @@ static void rule_of(const struct dp_acl_rule *from, uint32_t list, struct rule *
 {
 	*ret = (struct rule){ .id = from->id,
 			      .of = list,
-			      .deny = from->deny,
+			      .deny = from->reject ? POLICY_REJECTS : from->deny,
 			      .family = from->family,
 			      .proto = from->proto,
 			      .src = from->src,

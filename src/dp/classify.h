@@ -22,8 +22,8 @@
 
 /* One rule, of one family or both. */
 struct rule {
-	uint32_t id, of; /* handed back with the verdict */
-	bool deny;
+	uint32_t id, of;	       /* handed back with the verdict */
+	uint8_t deny;		       /* enum policy_deny */
 	uint8_t family;		       /* 0: both */
 	uint8_t proto;		       /* 0: any */
 	struct ip_cidr src, dst;       /* family 0: any */

@@ -86,7 +86,7 @@ static void any_rule(struct rule *r, uint32_t id)
 
 	memset(r, 0, sizeof(*r));
 	r->id = id;
-	r->deny = any(2);
+	r->deny = (uint8_t)any(3);
 	r->family = any(4) ? family : 0;
 	r->proto = any(3) ? (any(2) ? 6 : 17) : 0;
 	any_side(&r->src, &r->src_group, family);

@@ -278,6 +278,7 @@ WARN_UNUSED int dp_sg_del(struct dp *dp, uint32_t sg, struct err *e);
 struct dp_acl_rule {
 	uint32_t id; /* handed back by traces and drops */
 	bool deny;
+	bool reject;		       /* deny, and say so to the sender */
 	uint8_t family;		       /* 0: both */
 	uint8_t proto;		       /* IANA; 0: any */
 	struct ip_cidr src, dst;       /* family 0: any */

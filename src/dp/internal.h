@@ -56,6 +56,7 @@
 	X(MIRRORS, mirrors)                                                                        \
 	X(LIMITS, limits)                                                                          \
 	X(SOURCES, sources)                                                                        \
+	X(REJECTS, rejects)                                                                        \
 	X(EXPECTS, expects)                                                                        \
 	X(CT_CONF, ct_conf)                                                                        \
 	X(STACKS, stacks)                                                                          \

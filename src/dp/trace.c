@@ -90,7 +90,7 @@ static void step_of(struct dp *dp, const struct trace_step *s, struct dp_trace_s
 	if (s->event == EV_NATIVE)
 		ret->native.num = (int)s->arg[1];
 	if (s->event == EV_SG_RULE || s->event == EV_ACL_PERMIT || s->event == EV_ACL_DENY ||
-	    s->event == EV_NAT_DST || s->event == EV_NAT_SRC)
+	    s->event == EV_ACL_REJECT || s->event == EV_NAT_DST || s->event == EV_NAT_SRC)
 		ret->rule = s->arg[0];
 	event_format(dp, s, ret->text, sizeof(ret->text));
 }

@@ -139,6 +139,7 @@ void policy_rule(struct local *l, const Demarc__V1__AclRule *r, struct dp_acl_ru
 	*ret = (struct dp_acl_rule){
 		.id = number_of(r->id.data),
 		.deny = r->action != DEMARC__V1__ACL_ACTION__ACL_ALLOW,
+		.reject = r->action == DEMARC__V1__ACL_ACTION__ACL_REJECT,
 		.family = (uint8_t)r->family,
 		.proto = (uint8_t)r->protocol,
 		.src = address_of(r->source),

@@ -111,12 +111,15 @@ static void reject_and_what_is_new_deny(void **state)
 	assert_true(d.has_icmp_code);
 	assert_int_equal(d.icmp_type, 128);
 	assert_int_equal(d.icmp_code, 0);
+	assert_false(d.reject);
 	r.action = DEMARC__V1__ACL_ACTION__ACL_REJECT;
 	policy_rule(*state, &r, &d);
 	assert_true(d.deny);
+	assert_true(d.reject);
 	r.action = (Demarc__V1__AclAction)77;
 	policy_rule(*state, &r, &d);
 	assert_true(d.deny);
+	assert_false(d.reject);
 }
 
 static void a_number_is_the_start_of_the_id(void **state)

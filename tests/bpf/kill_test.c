@@ -178,9 +178,9 @@ static void set_wanted(struct dp *dp)
 /* Not compared: paths that were replaced live a few seconds more; flows and counters are not configuration. */
 static bool compared(const char *map)
 {
-	static const char *const skip[] = { "flow4",	 "flow6",     "fdb_learned", "frags",
-					    "sources",	 "expects",   "path_flows",  "paths",
-					    "path_hops", "path_ports" };
+	static const char *const skip[] = { "flow4",   "flow6",	    "fdb_learned", "frags",
+					    "sources", "rejects",   "expects",	   "path_flows",
+					    "paths",   "path_hops", "path_ports" };
 
 	for (size_t i = 0; i < sizeof(skip) / sizeof(skip[0]); i++)
 		if (!strcmp(map, skip[i]))

@@ -10,12 +10,12 @@
  */
 #define VERIFIER_SLACK 10 /* percent */
 #define VERIFIER_TABLE(X)                                                                          \
-	X("6.1", "dp_ingress", 340452)                                                             \
+	X("6.1", "dp_ingress", 349732)                                                             \
 	X("6.1", "dp_walk", 2544)                                                                  \
 	X("6.1", "dp_list", 7287)                                                                  \
 	X("6.1", "dp_xdp", 5176)                                                                   \
 	X("6.1", "metadata", 31)                                                                   \
-	X("6.18", "dp_ingress", 265707)                                                            \
+	X("6.18", "dp_ingress", 273061)                                                            \
 	X("6.18", "dp_walk", 4669)                                                                 \
 	X("6.18", "dp_list", 6825)                                                                 \
 	X("6.18", "dp_xdp", 5108)                                                                  \

@@ -36,7 +36,7 @@ class Pair:
     def denied_by(self):
         """Rules by which watched drops were decided; the watch goes on."""
         answer = self.admin.get(f"{V1}/nodes/{self.site.node.id}/watch?after=0", 200).json()
-        return {d["rule_id"] for d in next(v for v in answer.values() if isinstance(v, list)) if d["reason"] == "acl"}
+        return {d["rule_id"] for d in next(v for v in answer.values() if isinstance(v, list)) if d["reason"] in ("acl", "reject")}
 
     def traced(self, **packet):
         """What the stages say of a packet from A to B."""
@@ -110,6 +110,34 @@ def test_tcp_flags_and_ports(pair):
     update(admin, "firewall_rule", syn, destination_port="1:7004")
     wait_for(lambda: pair.tcp(7005), "the port is above the rule's")
     assert not pair.tcp(7004)
+    update(admin, "firewall_group", group, ports=[])
+    delete(admin, "firewall_group", group)
+
+
+def test_reject_is_answered(pair):
+    """A client fails at once, where a denied one waits for its own timeout."""
+    admin = pair.admin
+    reject = create(admin, "firewall_rule", action="reject", protocol="tcp", destination_port="7100:7199")["id"]
+    deny = create(admin, "firewall_rule", action="deny", protocol="tcp", destination_port="7200")["id"]
+    rest = create(admin, "firewall_rule", action="allow")["id"]
+    policy = create(admin, "firewall_policy", firewall_rules=[reject, deny, rest])["id"]
+    group = create(admin, "firewall_group", ingress_firewall_policy_id=policy, ports=[pair.ports[1]])["id"]
+
+    def connect(port, wait):
+        """What the client is told, and after how long."""
+        start = time.monotonic()
+        said = pair.site.node.inside(pair.servers[0], "/bin/sh", "-c", f"nc -w {wait} {B} {port} </dev/null 2>&1", check=False)
+        return said, time.monotonic() - start
+
+    wait_for(lambda: "refused" in connect(7100, 20)[0], "the rule is in force", 60)
+    for port in range(7101, 7106):
+        said, seconds = connect(port, 20)
+        assert "refused" in said and seconds < 10, (port, said, seconds)
+    said, seconds = connect(7200, 2)
+    assert "refused" not in said and seconds > 1.5, (said, seconds)
+    text = pair.traced(protocol="tcp", dst_port=7150)
+    assert reject in text and "rejects it" in text and "answered with a TCP reset" in text
+    pair.passes("icmp")
     update(admin, "firewall_group", group, ports=[])
     delete(admin, "firewall_group", group)
 
