@@ -22,12 +22,14 @@
 #define HELLOS_NS (3 * NS_PER_MS) /* of taking and turning away clients */
 #define QUEUE_MIN 64u
 #define OTHERS_MAX 2048u /* clients without ALPN of a node that wait; more are closed */
-#define SHAKING_OLD_NS (5 * NS_PER_S) /* one that takes longer makes room for others */
-#define ONE_FIRST_NS (2 * NS_PER_MS)  /* a handshake, before any has been measured */
-#define ONE_WEIGHT 16		      /* of the past */
-#define LOOP_SHARE 0.85		      /* of a front's time that handshakes may have */
-#define SLOT_MAX_NS (60 * NS_PER_S)   /* beyond it: anywhere in the second half of it */
-#define PEEK_BYTES 1024		      /* of a ClientHello; ALPN comes in the first few hundred */
+#define SHAKING_OLD_NS (5 * NS_PER_S)	/* one that takes longer makes room for others */
+#define ONE_FIRST_NS (2 * NS_PER_MS)	/* a handshake, before any has been measured */
+#define ONE_WEIGHT 16			/* of the past */
+#define LOOP_SHARE 0.85			/* of a front's time that handshakes may have */
+#define SLOT_MAX_NS (60 * NS_PER_S)	/* beyond it: anywhere in the second half of it */
+#define TICKETS_NS (1 * NS_PER_MS)	/* of giving tickets in a turn of the loop */
+#define TICKETS_QUIET_NS (2 * NS_PER_S) /* nobody has waited for so long */
+#define PEEK_BYTES 1024			/* of a ClientHello; ALPN comes in the first few hundred */
 
 /* ---- queues ---- */
 
@@ -254,17 +256,40 @@ static bool may_start(const struct front *f, const struct admit_kind *k)
 	return k->n && k->n_shaking < f->server->c.n_handshakes;
 }
 
+/*
+ * A ticket costs a quarter of a handshake, and while a storm lasts it is one that somebody else waits for: nodes get theirs when it
+ * is over. One that leaves before comes back with the ticket that it had.
+ */
+static void give_tickets(struct front *f, int64_t now)
+{
+	struct admit *a = &f->admit;
+	unsigned n = a->owed.n_shaking; /* each once: who has something to send stays in the list */
+
+	if (now - a->crowd_ns < TICKETS_QUIET_NS || f->stopping)
+		return;
+	for (struct conn *c; n-- && (c = a->owed.shake_first) && clock_mono_ns() - now < TICKETS_NS;) {
+		admit_owes(c, false);
+		conn_give_ticket(c);
+	}
+}
+
 void admit_turn(struct front *f)
 {
 	struct admit *a = &f->admit;
 	int64_t now = clock_mono_ns();
+	bool waits;
 	struct conn *c;
 
 	while (admit_may_step(f) && (c = next_waiting(f, now)))
 		conn_start_tls(c);
 	a->spent_ns = a->hellos_ns = 0;
 	/* Who waits for room is woken by who leaves: that comes with an event, or by time. */
-	spin(f, may_start(f, &a->nodes) || may_start(f, &a->others));
+	waits = may_start(f, &a->nodes) || may_start(f, &a->others);
+	spin(f, waits);
+	if (waits)
+		a->crowd_ns = now;
+	else if (a->owed.shake_first)
+		give_tickets(f, now);
 }
 
 bool admit_may_step(struct front *f)
@@ -325,11 +350,23 @@ void admit_shaking(struct conn *c, bool on)
 		shake_remove(kind_of(c), c);
 }
 
+void admit_owes(struct conn *c, bool owed)
+{
+	if (owed == c->is_owed)
+		return;
+	c->is_owed = owed;
+	if (owed)
+		shake_add(&c->front->admit.owed, c);
+	else
+		shake_remove(&c->front->admit.owed, c);
+}
+
 void admit_forget(struct conn *c)
 {
 	if (c->state == CONN_QUEUED)
 		queue_remove(kind_of(c), c);
 	admit_shaking(c, false);
+	admit_owes(c, false);
 }
 
 void admit_init(struct front *f)

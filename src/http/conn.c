@@ -406,6 +406,7 @@ static void shaken(struct conn *c)
 	}
 	c->state = CONN_HEAD;
 	conn_set_deadline(c, c->server->c.keep_alive_ms);
+	admit_owes(c, c->is_node && SSL_version(c->ssl) == TLS1_3_VERSION);
 }
 
 static void handshake(struct conn *c)
@@ -438,8 +439,28 @@ void conn_start_tls(struct conn *c)
 		return;
 	}
 	SSL_set_accept_state(c->ssl);
+	if (c->is_node)
+		(void)SSL_set_num_tickets(c->ssl, 0); /* cannot fail; conn_give_ticket() */
 	admit_shaking(c, true);
 	handshake(c);
+	conn_process(c);
+}
+
+/* What the socket does not take at once goes out with the next read or write. */
+void conn_give_ticket(struct conn *c)
+{
+	int n;
+
+	if (has_output(c) || c->state != CONN_WS) {
+		admit_owes(c, true);
+		return;
+	}
+	ERR_clear_error();
+	if (SSL_new_session_ticket(c->ssl) != 1)
+		return;
+	n = SSL_do_handshake(c->ssl);
+	if (n != 1)
+		on_ssl_stop(c, n);
 	conn_process(c);
 }
 

@@ -100,9 +100,9 @@ struct conn {
 	struct conn *prev, *next;
 	struct conn *idle_prev, *idle_next;   /* in the front's list of idle ones */
 	struct conn *queue_next;	      /* CONN_QUEUED */
-	struct conn *shake_prev, *shake_next; /* CONN_HANDSHAKE */
+	struct conn *shake_prev, *shake_next; /* CONN_HANDSHAKE; then: owed a ticket */
 	int64_t shake_ns, shake_spent_ns;     /* since then; of our time */
-	bool is_shaking, is_node; /* is_node: says so in its ALPN; nothing is believed of it */
+	bool is_shaking, is_owed, is_node; /* is_node: says so in its ALPN; nothing is believed of it */
 	struct wheel_node deadline;
 	uv_poll_t poll;
 	int fd, events; /* events: what the poll handle watches now */
@@ -140,6 +140,8 @@ struct admit_kind {
 };
 struct admit {
 	struct admit_kind nodes, others;
+	struct admit_kind owed; /* nodes that have no ticket of this session yet */
+	int64_t crowd_ns;	/* when somebody last had to wait for a turn */
 	bool others_turn;
 	int64_t spent_ns;     /* in this turn of the loop */
 	int64_t hellos_ns;    /* of first bytes */
@@ -211,6 +213,7 @@ WARN_UNUSED int listen_open(const struct http_config *c, unsigned n, int *ret_fd
 
 /* conn.c */
 void conn_accept(struct front *f, int fd, bool over_limit);
+void conn_give_ticket(struct conn *c); /* of TLS; it has nothing else to send */
 void conn_process(struct conn *c); /* runs the state machine on what has been read, sends, sets the poll */
 void conn_arm(struct conn *c); /* sets the poll alone: output waits for the next turn of the loop */
 void conn_timeout(struct conn *c);			/* its deadline is reached */
@@ -234,6 +237,7 @@ bool admit_may_step(struct front *f); /* false: this turn has done enough handsh
 void admit_stepped(struct conn *c, int64_t ns);
 void admit_shaking(struct conn *c, bool on); /* in TLS from now on; no more */
 void admit_done(struct conn *c);	     /* a handshake has ended well */
+void admit_owes(struct conn *c, bool owed);  /* a ticket, which it gets in quieter times */
 void admit_forget(struct conn *c);	     /* the connection goes */
 void admit_turn(struct front *f);	     /* once per turn of the loop */
 

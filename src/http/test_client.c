@@ -120,6 +120,8 @@ void test_client_connect(struct test_client *c, uint16_t port)
 	assert_int_equal(connect(c->fd, (struct sockaddr *)&to, sizeof(to)), 0);
 }
 
+const char *test_client_alpn;
+
 bool test_client_open(struct test_client *c, uint16_t port, const char *cert, const char *key,
 		      SSL_SESSION *session)
 {
@@ -129,6 +131,10 @@ bool test_client_open(struct test_client *c, uint16_t port, const char *cert, co
 		assert_int_equal(SSL_CTX_use_certificate_file(c->ctx, cert, SSL_FILETYPE_PEM), 1);
 		assert_int_equal(SSL_CTX_use_PrivateKey_file(c->ctx, key, SSL_FILETYPE_PEM), 1);
 	}
+	if (test_client_alpn)
+		assert_int_equal(SSL_CTX_set_alpn_protos(c->ctx, (const unsigned char *)test_client_alpn,
+							 (unsigned)strlen(test_client_alpn)),
+				 0);
 	c->ssl = SSL_new(c->ctx);
 	SSL_set_fd(c->ssl, c->fd);
 	if (session)

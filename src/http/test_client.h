@@ -45,6 +45,8 @@ struct test_reply {
 	size_t body_size;
 };
 
+/* What clients say in their ALPN from now on: a length, a name; NULL: nothing. */
+extern const char *test_client_alpn;
 /* Plain TCP; ssl stays NULL. */
 void test_client_connect(struct test_client *c, uint16_t port);
 /* TLS; cert and key may be NULL. session: resumed when not NULL. Returns SSL_connect() == 1. */

@@ -348,6 +348,40 @@ static void messages_both_ways(void **state)
 	finish();
 }
 
+static bool may_resume(void)
+{
+	return SSL_SESSION_is_resumable(SSL_get0_session(client.ssl));
+}
+
+/* Not with the handshake, when others may wait for theirs: once it is a WebSocket, and nobody waits. */
+static void a_node_gets_its_ticket_afterwards(void **state)
+{
+	SSL_SESSION *session;
+
+	start();
+	test_client_alpn = "\x0b"
+			   "demarc-node";
+	assert_true(dial(pki.client, pki.client_key));
+	for (int i = 0; i < 3; i++)
+		ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "1 node-1");
+	assert_false(may_resume());
+	test_client_close(&client);
+	connect_node();
+	for (int i = 0; i < 100 && !may_resume(); i++) {
+		send_frame(0x82, "hello", 5);
+		expect_frame(0x82, "hello", 5);
+	}
+	assert_true(may_resume());
+	session = leave();
+	assert_true(test_client_open(&client, http_server_port(server.server), pki.client,
+				     pki.client_key, session));
+	assert_true(SSL_session_reused(client.ssl));
+	ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "1 node-1");
+	SSL_SESSION_free(session);
+	test_client_alpn = NULL;
+	finish();
+}
+
 static void closing(void **state)
 {
 	static char big[MAX_MESSAGE + 1];
@@ -459,6 +493,7 @@ int main(void)
 		cmocka_unit_test(revoked_certificates_are_refused),
 		cmocka_unit_test(upgrades_are_checked),
 		cmocka_unit_test(messages_both_ways),
+		cmocka_unit_test(a_node_gets_its_ticket_afterwards),
 		cmocka_unit_test(closing),
 		cmocka_unit_test(refused_by_the_hub),
 		cmocka_unit_test(queue_is_bounded),

@@ -122,7 +122,8 @@ static int compile_touched(struct req *r, struct err *e)
 		n_changed += rc > 0;
 	}
 	if (n)
-		log_debug("intents_compiled", "request=%s nodes=%u changed=%u", r->request_id, n, n_changed);
+		log_debug("intents_compiled", "request=%s nodes=%u changed=%u", r->request_id, n,
+			  n_changed);
 	/* A hook that ran out of arena may have lost a node to touch: better fail than commit half. */
 	return arena_failed(r->arena) ?
 		       err_set(e, FAULT_NO_MEMORY, NULL, "The request needs too much memory.") :
