@@ -201,8 +201,12 @@ static void on_turn(uv_check_t *handle)
 
 int front_open(struct front *f, struct err *e)
 {
-	int rc = tls_server_new(&f->server->c, &f->ctx, e);
+	int rc;
 
+	f->tls_lib = tls_lib_new();
+	if (!f->tls_lib)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for TLS");
+	rc = tls_server_new(&f->server->c, f->tls_lib, &f->ctx, e);
 	if (rc < 0)
 		return rc;
 	f->wake.data = f->listener.data = f->tick.data = f->turn.data = f;

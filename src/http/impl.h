@@ -158,6 +158,7 @@ struct front {
 	unsigned index;
 	uv_loop_t *loop, own_loop; /* loop: the caller's for the first */
 	pthread_t thread;
+	OSSL_LIB_CTX *tls_lib; /* of ctx and of all contexts that come after it */
 	SSL_CTX *ctx;
 	int listen_fd, spare_fd; /* spare_fd: given up for a moment to turn clients away when descriptors run out */
 	uv_poll_t listener;

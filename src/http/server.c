@@ -250,7 +250,7 @@ int http_server_reload(struct http_server *s, struct err *e)
 	if (s->c.ticket_file && unlink(s->c.ticket_file) < 0 && errno != ENOENT)
 		return err_errno(e, errno, "remove %s", s->c.ticket_file);
 	for (unsigned i = 0; rc == 0 && i < n; i++) {
-		rc = tls_server_new(&s->c, &all[i], e);
+		rc = tls_server_new(&s->c, s->fronts[i].tls_lib, &all[i], e);
 		if (rc == 0 && i == 0 && s->c.ticket_file)
 			rc = tls_tickets_load(all[i], s->c.ticket_file, e);
 		if (rc == 0 && i > 0)
@@ -311,6 +311,7 @@ void http_server_free(struct http_server *s)
 		close_fdp(&s->fronts[i].spare_fd);
 		SSL_CTX_free(s->fronts[i].ctx);
 		SSL_CTX_free(atomic_load(&s->fronts[i].next_ctx));
+		OSSL_LIB_CTX_free(s->fronts[i].tls_lib);
 	}
 	free(s->fronts);
 	config_done(&s->c);

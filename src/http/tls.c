@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <openssl/conf.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -141,10 +142,22 @@ static int configure(SSL_CTX *ctx, const struct http_config *c, struct err *e)
 	return c->client_ca_file ? load_client_ca(ctx, c->client_ca_file, e) : 0;
 }
 
-int tls_server_new(const struct http_config *c, SSL_CTX **ret, struct err *e)
+OSSL_LIB_CTX *tls_lib_new(void)
+{
+	OSSL_LIB_CTX *lib = OSSL_LIB_CTX_new();
+	char *file = lib ? CONF_get1_default_config_file() : NULL;
+
+	/* The machine's providers hold here, too; without a readable file it is the default one, as in the rest of the process. */
+	if (file && OSSL_LIB_CTX_load_config(lib, file) != 1)
+		ERR_clear_error();
+	OPENSSL_free(file);
+	return lib;
+}
+
+int tls_server_new(const struct http_config *c, OSSL_LIB_CTX *lib, SSL_CTX **ret, struct err *e)
 {
 	ERR_clear_error();
-	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	SSL_CTX *ctx = SSL_CTX_new_ex(lib, NULL, TLS_server_method());
 	if (!ctx)
 		return tls_fail(e, "TLS context");
 	int rc = configure(ctx, c, e);

@@ -8,9 +8,15 @@
 
 #include "http/server.h"
 
+/*
+ * OpenSSL finds its algorithms by name, many times in a handshake, in tables with locks that all threads of a process share. A front has
+ * tables of its own, so that fronts do not wait for each other. NULL: no memory. Freed with OSSL_LIB_CTX_free(), after the contexts.
+ */
+OSSL_LIB_CTX *tls_lib_new(void);
 /* TLS 1.2 and 1.3, ALPN http/1.1, client certificates of client_ca_file verified when one is sent, revocation asked of c->is_revoked.
- * `c` must stay as long as the context. */
-WARN_UNUSED int tls_server_new(const struct http_config *c, SSL_CTX **ret, struct err *e);
+ * `c` and `lib` must stay as long as the context. */
+WARN_UNUSED int tls_server_new(const struct http_config *c, OSSL_LIB_CTX *lib, SSL_CTX **ret,
+			       struct err *e);
 /* From now on tickets of `from` are good for `to`, too. */
 WARN_UNUSED int tls_share_tickets(SSL_CTX *from, SSL_CTX *to, struct err *e);
 /* The keys that seal tickets, in a file (0600), so that tickets outlive a restart. Keys older than a week, or none: new ones. */
