@@ -308,7 +308,7 @@ const struct command flow_commands[] = {
 	  top, top_options, false },
 	{ "watch", "NODE|SITE", "Show packets as they are dropped, and why, until interrupted",
 	  watch_run, watch_options, false },
-	{ "capture", "PORT", "Write frames from and to a port to a pcap file", capture_run,
-	  capture_options, false },
+	{ "capture", "PORT", "Write frames from and to a port to a file, or to Wireshark",
+	  capture_run, capture_options, false },
 	{ NULL, NULL, NULL, NULL, NULL, false },
 };

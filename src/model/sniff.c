@@ -138,3 +138,22 @@ void sniff(const uint8_t *head, size_t size, struct sniffed *ret)
 	else if (ret->ethertype == 0x0806)
 		sniff_arp(c, ret);
 }
+
+static bool is_in(const struct ip_cidr *c, struct ip_addr a)
+{
+	return a.family && cidr_contains(*c, a);
+}
+
+bool sniff_matches(const struct sniff_filter *f, const struct sniffed *s)
+{
+	if (f->family && s->src.family != f->family)
+		return false;
+	if (f->proto && (!s->src.family || s->proto != f->proto))
+		return false;
+	if (f->port && (!s->has_ports || (s->sport != f->port && s->dport != f->port)))
+		return false;
+	if (f->addr.addr.family && !is_in(&f->addr, s->src) && !is_in(&f->addr, s->dst))
+		return false;
+	return (!f->src.addr.family || is_in(&f->src, s->src)) &&
+	       (!f->dst.addr.family || is_in(&f->dst, s->dst));
+}

@@ -26,4 +26,12 @@ struct sniffed {
 
 void sniff(const uint8_t *head, size_t size, struct sniffed *ret);
 
+/* Which frames are wanted; zeroes match all. */
+struct sniff_filter {
+	uint8_t family, proto;
+	struct ip_cidr addr, src, dst; /* family 0: any; addr: either end */
+	uint16_t port;		       /* either end; 0: any */
+};
+bool sniff_matches(const struct sniff_filter *f, const struct sniffed *s);
+
 #endif

@@ -92,10 +92,57 @@ static void test_tags_fragments_arp(void **state)
 		    ip_eq(s.dst, ip("10.0.0.2")));
 }
 
+static struct ip_cidr net(const char *text)
+{
+	struct ip_cidr c = { 0 };
+
+	assert_int_equal(cidr_parse(str_of(text), &c), 0);
+	return c;
+}
+
+static void test_filters(void **state)
+{
+	const struct sniffed tcp = { .src = ip("10.0.0.1"),
+				     .dst = ip("10.0.1.2"),
+				     .proto = 6,
+				     .has_ports = true,
+				     .sport = 4000,
+				     .dport = 80 };
+	const struct sniffed none = { .ethertype = 0x88cc };
+	const struct {
+		struct sniff_filter f;
+		bool tcp, none;
+	} rows[] = {
+		{ { 0 }, true, true },
+		{ { .family = IP_V4 }, true, false },
+		{ { .family = IP_V6 }, false, false },
+		{ { .proto = 6 }, true, false },
+		{ { .proto = 17 }, false, false },
+		{ { .port = 80 }, true, false },
+		{ { .port = 4000 }, true, false },
+		{ { .port = 81 }, false, false },
+		{ { .addr = net("10.0.1.0/24") }, true, false },
+		{ { .addr = net("10.0.0.1/32") }, true, false },
+		{ { .addr = net("10.0.2.0/24") }, false, false },
+		{ { .addr = net("fd00::/8") }, false, false },
+		{ { .src = net("10.0.0.0/24") }, true, false },
+		{ { .src = net("10.0.1.0/24") }, false, false },
+		{ { .dst = net("10.0.1.0/24"), .port = 80, .proto = 6 }, true, false },
+		{ { .dst = net("10.0.1.0/24"), .port = 81, .proto = 6 }, false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(sniff_matches(&rows[i].f, &tcp), rows[i].tcp);
+		assert_int_equal(sniff_matches(&rows[i].f, &none), rows[i].none);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_read_back_and_cut),
-					    cmocka_unit_test(test_tags_fragments_arp) };
+					    cmocka_unit_test(test_tags_fragments_arp),
+					    cmocka_unit_test(test_filters) };
 
 	return cmocka_run_group_tests_name("model-sniff", tests, NULL, NULL);
 }

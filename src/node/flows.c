@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "dp/observe.h"
+#include "node/capture.h"
 #include "node/chains.h"
 #include "node/fabric.h"
 #include "node/policy.h"
@@ -57,30 +58,44 @@ static int take_place(struct node *n, const Demarc__V1__FlowFilter *f, struct dp
 				  f->chain_id);
 }
 
-static int take_filter(struct node *n, const Demarc__V1__FlowFilter *f, struct dp_flow_query *q,
-		       struct err *e)
+int flows_frame_filter(const Demarc__V1__FlowFilter *f, struct sniff_filter *ret, struct err *e)
 {
 	int r;
 
-	if (!f)
-		return 0;
 	if (f->family && f->family != 4 && f->family != 6)
 		return err_set(e, FAULT_BAD_REQUEST, "family", "4 or 6");
 	if (f->protocol > 255 || f->port > 65535)
 		return err_set(e, FAULT_BAD_REQUEST, f->port > 65535 ? "port" : "protocol",
 			       "it is out of range");
-	q->family = (uint8_t)f->family;
-	q->proto = (uint8_t)f->protocol;
-	q->port = (uint16_t)f->port;
+	ret->family = (uint8_t)f->family;
+	ret->proto = (uint8_t)f->protocol;
+	ret->port = (uint16_t)f->port;
+	r = take_cidr("address", f->address, &ret->addr, e);
+	if (r == 0)
+		r = take_cidr("source", f->source, &ret->src, e);
+	if (r == 0)
+		r = take_cidr("destination", f->destination, &ret->dst, e);
+	return r;
+}
+
+static int take_filter(struct node *n, const Demarc__V1__FlowFilter *f, struct dp_flow_query *q,
+		       struct err *e)
+{
+	struct sniff_filter frame = { 0 };
+	int r = f ? flows_frame_filter(f, &frame, e) : 0;
+
+	if (!f || r < 0)
+		return r;
+	q->family = frame.family;
+	q->proto = frame.proto;
+	q->port = frame.port;
+	q->addr = frame.addr;
+	q->src = frame.src;
+	q->dst = frame.dst;
 	q->state = *f->state ? f->state : NULL;
 	q->dropped = f->dropped;
 	q->all_segments = f->all_segments;
-	r = take_cidr("address", f->address, &q->addr, e);
-	if (r == 0)
-		r = take_cidr("source", f->source, &q->src, e);
-	if (r == 0)
-		r = take_cidr("destination", f->destination, &q->dst, e);
-	return r < 0 ? r : take_place(n, f, q, e);
+	return take_place(n, f, q, e);
 }
 
 static int take_order(const char *s, enum dp_flow_order *ret, struct err *e)
@@ -270,11 +285,10 @@ struct kept {
 	char rule_id[UUID_STR_SIZE];
 };
 
-/* Drops, or the frames of one port: what was asked for last. */
+/* Drops: what was asked for last. */
 struct watching {
 	int64_t until_ns;
 	unsigned int every;
-	char port_id[UUID_STR_SIZE]; /* of a capture; "": drops */
 	uint64_t seq;
 	uint64_t lost_before; /* of the datapath, when it began */
 	size_t len, first;
@@ -293,13 +307,20 @@ static void on_packet(void *ctx, const struct dp_packet *p)
 {
 	struct node *n = ctx;
 	struct watching *w = n->watching;
-	const char *port = p->captured && w ? w->port_id : fabric_port_at(n, p->port);
+	const char *port;
 	Demarc__V1__Packet *m;
 	struct kept *slot;
-	char *id = strdup(port ? port : "");
-	uint8_t *head = malloc(p->head_len + 1);
+	char *id;
+	uint8_t *head;
 
-	if (!w || !id || !head || p->captured != (*w->port_id != '\0')) {
+	if (p->captured)
+		capture_packet(n, p);
+	if (p->captured || !w)
+		return;
+	port = fabric_port_at(n, p->port);
+	id = strdup(port ? port : "");
+	head = malloc(p->head_len + 1);
+	if (!id || !head) {
 		free(id);
 		free(head);
 		return;
@@ -319,11 +340,15 @@ static void on_packet(void *ctx, const struct dp_packet *p)
 	m->size = p->len;
 	m->head.data = memcpy(head, p->head, p->head_len);
 	m->head.len = p->head_len;
-	m->to_port = p->to_port;
-	m->reason = text(p->captured ? NULL : dp_drop_reason_name(p->reason));
-	m->text = text(p->captured ? NULL : dp_drop_reason_text(p->reason));
+	m->reason = text(dp_drop_reason_name(p->reason));
+	m->text = text(dp_drop_reason_text(p->reason));
 	m->rule = p->rule;
 	m->rule_id = policy_rule_id(n, p->rule, slot->rule_id);
+}
+
+void flows_poll(struct node *n)
+{
+	dp_packets_poll(n->dp, on_packet, n);
 }
 
 static void watch_stop(struct node *n)
@@ -333,7 +358,6 @@ static void watch_stop(struct node *n)
 	if (!w)
 		return;
 	dp_drops_watch(n->dp, 0);
-	dp_capture(n->dp, (ifindex){ 0 }, 0);
 	for (size_t i = 0; i < w->len; i++)
 		kept_free(&w->kept[(w->first + i) % WATCH_KEPT]);
 	free(w);
@@ -350,26 +374,16 @@ static uint64_t lost_now(struct node *n)
 
 static int watch_start(struct node *n, const Demarc__V1__WatchCall *c, struct err *e)
 {
-	struct watching *w;
-	ifindex port = { 0 };
-	vlan_id vlan;
+	struct watching *w = calloc(1, sizeof(*w));
 
-	if (*c->capture_port_id && !fabric_port_place(n, c->capture_port_id, &port, &vlan))
-		return err_set(e, FAULT_NOT_FOUND, "port", "port %.60s is not on this node",
-			       c->capture_port_id);
-	w = calloc(1, sizeof(*w));
 	if (!w)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
 	/* The numbers of another watch are not taken for this one's. */
 	w->seq = (uint64_t)clock_wall_us();
 	w->every = MAX_OF(c->every, 1U);
 	w->lost_before = lost_now(n);
-	(void)str_copy(w->port_id, sizeof(w->port_id), str_of(c->capture_port_id));
 	n->watching = w;
-	if (port.num)
-		dp_capture(n->dp, port, w->every);
-	else
-		dp_drops_watch(n->dp, w->every);
+	dp_drops_watch(n->dp, w->every);
 	return 0;
 }
 
@@ -400,19 +414,18 @@ int flows_watch(struct node *n, uint64_t request, const Demarc__V1__WatchCall *c
 
 	if (!ptrs)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
-	if (w && (strcmp(w->port_id, c->capture_port_id) != 0 || w->every != MAX_OF(c->every, 1U)))
+	if (*c->capture_port_id)
+		return err_set(e, FAULT_NOT_IMPLEMENTED, "capture", "a capture is a stream");
+	if (w && w->every != MAX_OF(c->every, 1U))
 		return err_set(e, FAULT_CONFLICT, NULL,
-			       *w->port_id ?
-				       "a capture of port %s is running on this node: one at a time" :
-				       "this node is watched for drops%s already, otherwise than asked: one at a time",
-			       w->port_id);
+			       "this node is watched for drops already, otherwise than asked: one at a time");
 	if (!w)
 		rc = watch_start(n, c, e);
 	if (rc < 0)
 		return rc;
 	w = n->watching;
 	w->until_ns = clock_mono_ns() + WATCH_LEASE_NS;
-	dp_packets_poll(n->dp, on_packet, n);
+	flows_poll(n);
 	result.n_packets = packets_after(w, c, ptrs);
 	result.packets = ptrs;
 	result.last = result.n_packets ? ptrs[result.n_packets - 1]->seq : MAX_OF(c->after, 1UL);
@@ -427,7 +440,7 @@ void flows_tick(struct node *n)
 {
 	if (!n->watching)
 		return;
-	dp_packets_poll(n->dp, on_packet, n);
+	flows_poll(n);
 	if (clock_mono_ns() > n->watching->until_ns)
 		watch_stop(n);
 }

@@ -33,6 +33,7 @@ struct reports;
 struct server;
 struct streams;
 struct watching;
+struct capture;
 
 struct node {
 	uv_loop_t loop;
@@ -58,7 +59,8 @@ struct node {
 	struct reports *reports;
 	struct exports *exports;
 	struct streams *streams;   /* NULL: none yet */
-	struct watching *watching; /* NULL: nobody watches packets */
+	struct watching *watching; /* NULL: nobody watches drops */
+	struct capture *capture;   /* NULL: nobody captures */
 	struct link_client *link;
 	struct link_identity *identity; /* what enrolment and the hub left; NULL: no channel */
 	bool on_next;	   /* the connection uses a certificate that was not seen to work */

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "node/capture.h"
 #include "node/server.h"
 
 #define STREAMS_MAX 8
@@ -38,12 +39,14 @@ struct stream {
 	bool closed;	    /* out of the list */
 
 	/* a shell */
-	int master; /* -1: this is a log */
+	int master; /* -1: this is a log or a capture */
 	uv_poll_t poll;
 	uv_process_t process;
 	bool has_process, has_ended, is_hung_up;
 	int exit_status;
 	struct strbuf input;
+
+	bool is_capture;
 
 	/* a log */
 	char path[PATH_MAX];
@@ -150,6 +153,8 @@ static void stream_end(struct stream *s, const char *error)
 		send_close(s->n, s->id, error, s->exit_status);
 	log_info("stream_closed", "stream=%llu reason=%s", (unsigned long long)s->id,
 		 LOGQ(error ? error : "by the hub"));
+	if (s->is_capture)
+		capture_close(s->n);
 	end_process(s);
 	if (s->n_handles == 0) {
 		free(s);
@@ -411,13 +416,46 @@ static void log_read(struct stream *s)
 	}
 }
 
+/* ---- captures ---- */
+
+/* What does not fit the credit waits in the capture, as far as that has room. */
+static void capture_more(void *ctx)
+{
+	struct stream *s = ctx;
+	struct str rest = capture_waiting(s->n);
+	size_t sent = 0;
+
+	while (s->credit && rest.len > sent) {
+		size_t n = MIN_OF(MIN_OF(rest.len - sent, (size_t)s->credit), (size_t)DATA_MAX);
+
+		if (!send_data(s, rest.ptr + sent, n))
+			break;
+		sent += n;
+	}
+	capture_sent(s->n, sent);
+}
+
+static int capture_begin(struct stream *s, const Demarc__V1__CaptureStream *m, struct err *e)
+{
+	int rc = capture_open(s->n, m, capture_more, s, e);
+
+	s->is_capture = rc == 0;
+	return rc;
+}
+
 /* ---- all of them ---- */
 
+static bool is_log(const struct stream *s)
+{
+	return s->master < 0 && !s->is_capture;
+}
+
+/* A capture waits for what may be rare: it ends when its time is over, or nobody reads. */
 static void check_time(struct stream *s, int64_t now)
 {
 	if (now - s->opened_ns > s->total_ms * NS_PER_MS)
 		stream_end(s, "its time is over");
-	else if (now - s->last_ns > s->idle_ms * NS_PER_MS)
+	else if (!s->is_capture && now - s->last_ns > s->idle_ms * NS_PER_MS)
 		stream_end(s, "nothing happened for too long");
 }
 
@@ -428,7 +466,7 @@ static void on_tick(uv_timer_t *t)
 
 	for (struct stream *s = n->streams->list, *next; s; s = next) {
 		next = s->next;
-		if (s->master < 0)
+		if (is_log(s))
 			log_read(s);
 		check_time(s, now);
 	}
@@ -462,6 +500,8 @@ static int kind_open(struct stream *s, const Demarc__V1__StreamOpen *m, struct e
 		return shell_open(s, m->shell, e);
 	case DEMARC__V1__STREAM_OPEN__KIND_LOG:
 		return log_open(s, m->log, e);
+	case DEMARC__V1__STREAM_OPEN__KIND_CAPTURE:
+		return capture_begin(s, m->capture, e);
 	case DEMARC__V1__STREAM_OPEN__KIND__NOT_SET:
 	case _DEMARC__V1__STREAM_OPEN__KIND__CASE_IS_INT_SIZE:
 		break;
@@ -500,11 +540,13 @@ static void take_open(struct node *n, const Demarc__V1__StreamOpen *m)
 		return;
 	}
 	log_info("stream_opened", "stream=%llu kind=%s", (unsigned long long)m->id,
-		 s->master < 0 ? "log" : "shell");
+		 s->is_capture ? "capture" :
+		 s->master < 0 ? "log" :
+				 "shell");
 	send_window(s, INPUT_MAX);
 	if (s->master >= 0)
 		shell_arm(s);
-	else
+	else if (is_log(s))
 		log_read(s);
 }
 
@@ -527,10 +569,12 @@ static void take_data(struct stream *s, const Demarc__V1__StreamData *m)
 static void take_window(struct stream *s, const Demarc__V1__StreamWindow *m)
 {
 	s->credit = MIN_OF(s->credit + MIN_OF(m->add, CREDIT_MAX), CREDIT_MAX);
-	if (s->master < 0) {
+	if (is_log(s))
 		log_read(s);
+	if (s->is_capture)
+		capture_more(s);
+	if (s->master < 0)
 		return;
-	}
 	set_size(s->master, m->rows, m->columns);
 	if (!s->has_ended || shell_read(s))
 		shell_arm(s);

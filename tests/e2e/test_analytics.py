@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Live flows, volumes, drops, captures and metrics as the operator asks for them: CLI, hub and node are real."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
+import threading
+import time
+import uuid
 
 import pytest
 
@@ -111,19 +116,128 @@ def select_line(stream):
     return bool(select.select([stream], [], [], 0)[0]) and "sg_ingress" in stream.readline()
 
 
+FIELDS = [word for name in ("ip.src", "ip.dst", "tcp.dstport", "_ws.malformed") for word in ("-e", name)]
+
+
+def read_capture(path):
+    return sh("tshark", "-r", path, "-T", "fields", *FIELDS).splitlines()
+
+
+@contextlib.contextmanager
+def capturing(site, *words, **kwargs):
+    """`demarc capture`, ended by Ctrl-C unless it has ended; it must end well."""
+    with subprocess.Popen(site.argv("capture", *words), env=site.hub.env(), stderr=subprocess.PIPE, **kwargs) as capture:
+        try:
+            yield capture
+        finally:
+            if capture.poll() is None:
+                capture.send_signal(signal.SIGINT)
+            capture.wait(20)
+    assert capture.returncode == 0
+
+
 @pytest.mark.skipif(not shutil.which("tshark"), reason="needs tshark")
 def test_capture(site, tmp_path):
-    path = str(tmp_path / "web.pcap")
-    # The watch of the test before ends with its lease.
-    wait_for(lambda: site.hub.get(f"{V1}/nodes/cpe-1/watch?capture={site.ports[1]}").status_code == 200, "the node's watch", 30)
-    with subprocess.Popen(site.argv("capture", "web", "--write", path, "--count", "6", "--json"), env=site.hub.env(),
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as capture:
+    path = str(tmp_path / "web.pcapng")
+    with capturing(site, "web", "--write", path, "--count", "6", "--json", stdout=subprocess.PIPE, text=True) as capture:
         wait_for(lambda: site.talk() or capture.poll() is not None, "six frames", 40)
-        out = capture.stdout.read()
-    assert capture.returncode == 0 and json.loads(out)["packets"] == 6
-    rows = sh("tshark", "-r", path, "-T", "fields", "-e", "ip.src", "-e", "ip.dst", "-e", "tcp.dstport", "-e", "_ws.malformed")
-    assert len(rows.splitlines()) == 6 and "10.7.0.5\t10.7.0.6\t80" in rows and "Malformed" not in rows
+        got = json.loads(capture.stdout.read())
+    assert got["packets"] == 6 and got["lost"] == 0
+    rows = read_capture(path)
+    assert len(rows) == 6 and "10.7.0.5\t10.7.0.6\t80\t" in rows and not any("Malformed" in row for row in rows)
     assert "--write" in site.demarc("capture", "web", code=2)
+    events = lambda kind: [e["text"] for e in site.hub.get(f"{V1}/events?kind={kind}", 200).json()["events"]]
+    assert any(f"capture of port {site.ports[1]}" in text for text in events("stream_opened"))
+    wait_for(lambda: any("capture of port" in text and "ended" in text for text in events("stream_closed")), "the end is an event")
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="needs tshark")
+def test_capture_is_read_while_it_runs(site):
+    """Frames reach a dissector on the other end of a pipe as they come, not when the capture ends."""
+    with capturing(site, "web", "-f", "-w", "-", "--proto", "tcp", stdout=subprocess.PIPE) as capture, \
+         subprocess.Popen(["tshark", "-l", "-i", "-", "-T", "fields", *FIELDS], stdin=capture.stdout, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True) as tshark:
+        capture.stdout.close()
+        rows = []
+        reader = threading.Thread(target=lambda: rows.extend(tshark.stdout), daemon=True)
+
+        def talked():
+            site.talk()
+            return any(row.startswith("10.7.0.5\t10.7.0.6\t80") for row in rows)
+        reader.start()
+        try:
+            wait_for(talked, "a frame at tshark", 40)
+            assert capture.poll() is None and tshark.poll() is None
+            capture.send_signal(signal.SIGINT)
+            assert tshark.wait(20) == 0
+        finally:
+            tshark.kill()
+        reader.join(10)
+    assert all(row.strip() == "" or row.split("\t")[3].strip() == "" for row in rows), rows
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="needs tshark")
+def test_capture_ends_and_filters(site, tmp_path):
+    path = str(tmp_path / "cut.pcapng")
+    frame_bytes = lambda: os.path.exists(path) and os.path.getsize(path) > 400
+    with capturing(site, "web", "-f", "-w", path, "--proto", "tcp", "--port", "80", "--dst", "10.7.0.6") as capture:
+        # Another one at the same time is refused; the one that runs goes on.
+        wait_for(lambda: os.path.exists(path) and os.path.getsize(path) > 0, "the header, before any frame", 20)
+        assert "one at a time" in site.demarc("capture", "client", "-f", "-w", "/dev/null", code=5)
+        wait_for(lambda: site.ping() or site.talk() or frame_bytes(), "frames", 40)
+        assert read_capture(path), "a valid file while it is written"
+        assert capture.poll() is None
+    rows = read_capture(path)
+    assert rows and all(row.startswith("10.7.0.5\t10.7.0.6\t80") for row in rows), "neither pings nor answers"
+    started = time.monotonic()
+    assert "0 packets" in site.demarc("capture", "web", "--seconds", "1", "-w", path, "--address", "192.0.2.1")
+    assert 1 <= time.monotonic() - started < 20 and read_capture(path) == []
+    # Who reads has gone: the capture ends by itself.
+    with subprocess.Popen(site.argv("capture", "web", "-f", "-w", "-"), env=site.hub.env(), stdout=subprocess.PIPE) as capture:
+        capture.stdout.read(20)
+        capture.stdout.close()
+        wait_for(lambda: site.talk() or capture.poll() is not None, "the end", 40)
+    assert capture.returncode == 0
+
+
+def test_capture_counts_what_does_not_fit(site):
+    """Nobody reads the stream: what waits is bounded, and what found no room is counted in the capture itself."""
+    stream = site.hub.post(f"{V1}/nodes/cpe-1/capture", {"port_id": site.ports[1]}, 201).json()["stream"]["id"]
+    flood = ["/bin/ping", "-c", "1500", "-i", "0.002", "-s", "900", "-q", "10.7.0.5"]
+    site.site.node.inside(site.servers[1], *flood, check=False)
+    data, end = b"", time.monotonic() + 40
+
+    def lost():
+        at, total = 0, 0
+        while at + 8 <= len(data):
+            kind, size = struct.unpack_from("<II", data, at)
+            assert 12 <= size <= 2048 and size % 4 == 0
+            if kind == 5 and at + size <= len(data):
+                total = struct.unpack_from("<Q", data, at + 24)[0]
+            at += size
+        return total
+    while not lost() and time.monotonic() < end:
+        data += bytes.fromhex(site.hub.get(f"{V1}/streams/{stream}?wait_ms=500", 200).json()["stream"]["data"])
+    assert 0 < lost() <= 3000 and len(data) < 1 << 20
+    site.hub.delete(f"{V1}/streams/{stream}", 204)
+
+
+def test_captures_that_are_refused(site):
+    path = f"{V1}/nodes/cpe-1/capture"
+    member = site.hub.new_user("member")
+    assert member.post(path, {"port_id": site.ports[1]}).status_code == 403
+    for body, word in (({}, "port_id"), ({"port_id": 7}, "port_id"), ({"port_id": site.ports[1], "colour": "red"}, "colour"),
+                       ({"port_id": site.ports[1], "every": -1}, "every"), ({"port_id": site.ports[1], "filter": []}, "filter"),
+                       ({"port_id": site.ports[1], "filter": {"state": "NEW"}}, "state"),
+                       ({"port_id": site.ports[1], "filter": {"port": 70000}}, "port"),
+                       ({"port_id": site.ports[1], "filter": {"protocol": "nonsense"}}, "protocol")):
+        answer = site.hub.post(path, body)
+        assert answer.status_code == 400 and word in answer.text, answer.text
+    assert site.hub.post(path, {"port_id": str(uuid.uuid4())}).status_code == 404
+    assert site.hub.get(f"{V1}/nodes/cpe-1/watch?capture={site.ports[1]}").status_code == 400
+    stream = site.hub.post(path, {"port_id": site.ports[1], "filter": {"address": "nonsense"}}, 201).json()["stream"]["id"]
+    got = wait_for(lambda: [s for s in [site.hub.get(f"{V1}/streams/{stream}?wait_ms=500", 200).json()["stream"]] if not s["open"]], "the node's word", 20)
+    assert "address" in got[0]["error"]
 
 
 def test_metrics(site):

@@ -125,12 +125,11 @@ static const char *const filter_names[] = { "family",	   "protocol", "address", 
 					    "destination", "port",     "state",	       "chain",
 					    "port_id",	   "dropped",  "all_segments", "sort",
 					    "limit",	   NULL };
-static const char *const watch_names[] = { "after", "every", "limit", "capture", NULL };
+static const char *const watch_names[] = { "after", "every", "limit", NULL };
 
 struct question {
 	Demarc__V1__FlowFilter filter;
 	const char *node_id;
-	char *capture;
 };
 
 static int prepare(struct req *r, struct question *q, const char *const *names, struct err *e)
@@ -144,9 +143,8 @@ static int prepare(struct req *r, struct question *q, const char *const *names, 
 		q->node_id = arena_strdup(r->arena, json_str(node, "id"));
 	if (rc == 0)
 		rc = check_names(r, names, e);
-	if (rc == 0)
-		rc = names == watch_names ? take_ref(r, "capture", &port_resource, &q->capture, e) :
-					    take_filter(r, &q->filter, e);
+	if (rc == 0 && names != watch_names)
+		rc = take_filter(r, &q->filter, e);
 	db_rollback(r->db);
 	return rc;
 }
@@ -335,20 +333,6 @@ int node_volumes(struct req *r, struct err *e)
 	return rc < 0 ? rc : ask_and_reply(r, &q, &call, e);
 }
 
-static int audit_capture(struct req *r, const struct question *q, struct err *e)
-{
-	int rc = db_begin(r->db, DB_WRITE, e);
-
-	if (rc == 0)
-		rc = audit(r->db, q->node_id, "capture_started",
-			   arena_printf(r->arena, "port/%s", q->capture), e, "%s captures port %s",
-			   audit_who(r), q->capture);
-	if (rc == 0)
-		rc = req_commit(r, e);
-	db_rollback(r->db);
-	return rc;
-}
-
 int node_watch(struct req *r, struct err *e)
 {
 	Demarc__V1__WatchCall watch = DEMARC__V1__WATCH_CALL__INIT;
@@ -362,10 +346,6 @@ int node_watch(struct req *r, struct err *e)
 		rc = take_u32(r, "every", EVERY_MAX, &watch.every, e);
 	if (rc == 0)
 		rc = take_u32(r, "limit", WATCH_MAX, &watch.limit, e);
-	/* A capture that begins is written down first. */
-	if (rc == 0 && *q.capture && watch.after == 0)
-		rc = audit_capture(r, &q, e);
-	watch.capture_port_id = q.capture;
 	call.body_case = DEMARC__V1__CALL__BODY_WATCH;
 	call.watch = &watch;
 	return rc < 0 ? rc : ask_and_reply(r, &q, &call, e);

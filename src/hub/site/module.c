@@ -50,6 +50,7 @@ static const struct route routes[] = {
 	{ HTTP_DELETE, "/nodes/{id}", rest_delete, 204, .resource = &node_resource },
 	{ HTTP_POST, "/nodes/{id}/revoke", node_revoke, 204, "demarc:node:revoke", ROUTE_NO_BODY },
 	{ HTTP_POST, "/nodes/{id}/shell", node_shell, 201, "demarc:node:shell", ROUTE_NO_TX },
+	{ HTTP_POST, "/nodes/{id}/capture", node_capture, 201, "demarc:node:capture", ROUTE_NO_TX },
 	{ HTTP_POST, "/servers/{id}/shell", server_shell, 201, "demarc:server:shell", ROUTE_NO_TX },
 	{ HTTP_POST, "/servers/{id}/log", server_log, 201, "demarc:server:log", ROUTE_NO_TX },
 	{ HTTP_GET, "/streams/{id}", stream_get, 200, "demarc:stream", ROUTE_NO_TX },

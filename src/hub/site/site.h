@@ -29,6 +29,7 @@ const char *audit_who(const struct req *r);
 /* stream_routes.c */
 int server_shell(struct req *r, struct err *e);
 int node_shell(struct req *r, struct err *e);
+int node_capture(struct req *r, struct err *e);
 int server_log(struct req *r, struct err *e);
 int stream_get(struct req *r, struct err *e);
 int stream_post(struct req *r, struct err *e);

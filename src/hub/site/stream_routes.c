@@ -2,9 +2,10 @@
 #include "base/json.h"
 #include "hub/site/site.h"
 #include "hub/stream.h"
+#include "model/frame.h"
 
 /*
- * Reverse access: a shell in a function or on a node, and following a function's log. Opening is authorised and kept as an event before
+ * Reverse access: a shell in a function or on a node, following a function's log, and capturing the frames of a port. Opening is authorised and kept as an event before
  * anything happens; reading and writing belong to the user who opened. Bytes are hex in JSON.
  */
 
@@ -14,6 +15,7 @@
 #define ARGV_MAX 64
 #define TAIL_MAX (512 * 1024)
 #define SIDE_MAX 1000
+#define EVERY_MAX 1000000
 
 static int body_u32(const json_t *body, const char *key, uint32_t max, uint32_t *ret, struct err *e)
 {
@@ -163,6 +165,111 @@ int server_log(struct req *r, struct err *e)
 				    arena_printf(r->arena, "%s's look at the log of %s",
 						 audit_who(r), name),
 				    &open, e);
+	}
+	db_rollback(r->db);
+	return rc;
+}
+
+/* ---- captures ---- */
+
+static int filter_text(struct req *r, const json_t *o, const char *key, char **ret, struct err *e)
+{
+	const json_t *v = json_object_get(o, key);
+
+	if (v && !json_is_string(v))
+		return err_set(e, FAULT_BAD_REQUEST, key, "%s is a text.", key);
+	if (v)
+		*ret = arena_strdup(r->arena, json_string_value(v));
+	return 0;
+}
+
+static int check_keys(const json_t *o, const char *const *keys, struct err *e)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach((json_t *)(uintptr_t)o, key, v) {
+		const char *const *k = keys;
+
+		while (*k && strcmp(*k, key) != 0)
+			k++;
+		if (!*k)
+			return err_set(e, FAULT_BAD_REQUEST, "capture",
+				       "Unrecognized attribute '%.60s'.", key);
+	}
+	return 0;
+}
+
+/* Addresses are the node's to check: it says what is wrong with them. */
+static int filter_body(struct req *r, const json_t *o, Demarc__V1__FlowFilter *f, struct err *e)
+{
+	static const char *const keys[] = { "family",	   "protocol", "address", "source",
+					    "destination", "port",     NULL };
+	const char *proto = json_str(o, "protocol");
+	l4_proto p = { 0 };
+	int rc = 0;
+
+	if (o && !json_is_object(o))
+		return err_set(e, FAULT_BAD_REQUEST, "filter", "filter is an object.");
+	rc = check_keys(o, keys, e);
+	if (rc == 0 && json_object_get(o, "protocol") &&
+	    (!proto || l4_proto_parse(str_of(proto), &p) < 0))
+		rc = err_set(e, FAULT_BAD_REQUEST, "protocol",
+			     "protocol is a name as tcp, or a number from 1 to 255, in a text.");
+	f->protocol = p.num;
+	if (rc == 0)
+		rc = body_u32(o, "family", 6, &f->family, e);
+	if (rc == 0)
+		rc = body_u32(o, "port", 65535, &f->port, e);
+	if (rc == 0)
+		rc = filter_text(r, o, "address", &f->address, e);
+	if (rc == 0)
+		rc = filter_text(r, o, "source", &f->source, e);
+	if (rc == 0)
+		rc = filter_text(r, o, "destination", &f->destination, e);
+	return rc;
+}
+
+static int capture_body(struct req *r, Demarc__V1__CaptureStream *m, struct err *e)
+{
+	static const char *const keys[] = { "port_id", "every", "filter", NULL };
+	CLEANUP(json_freep) json_t *port = NULL;
+	const char *name = json_str(r->body, "port_id");
+	int rc = check_keys(r->body, keys, e);
+
+	if (rc == 0 && !name)
+		rc = err_set(e, FAULT_BAD_REQUEST, "port_id", "port_id names a port.");
+	if (rc == 0)
+		rc = rest_need(r, &port_resource, name, &port, e);
+	if (rc == 0)
+		rc = body_u32(r->body, "every", EVERY_MAX, &m->every, e);
+	if (rc == 0)
+		rc = filter_body(r, json_object_get(r->body, "filter"), m->filter, e);
+	if (rc == 0)
+		m->port_id = arena_strdup(r->arena, json_str(port, "id"));
+	return rc;
+}
+
+int node_capture(struct req *r, struct err *e)
+{
+	Demarc__V1__StreamOpen open = DEMARC__V1__STREAM_OPEN__INIT;
+	Demarc__V1__CaptureStream m = DEMARC__V1__CAPTURE_STREAM__INIT;
+	Demarc__V1__FlowFilter filter = DEMARC__V1__FLOW_FILTER__INIT;
+	CLEANUP(json_freep) json_t *row = NULL;
+	int rc = db_begin(r->db, DB_WRITE, e);
+
+	m.filter = &filter;
+	if (rc == 0)
+		rc = rest_need(r, &node_resource, req_param(r, "id"), &row, e);
+	if (rc == 0)
+		rc = capture_body(r, &m, e);
+	if (rc == 0) {
+		open.kind_case = DEMARC__V1__STREAM_OPEN__KIND_CAPTURE;
+		open.capture = &m;
+		rc = open_and_reply(
+			r, json_str(row, "id"), arena_printf(r->arena, "port/%s", m.port_id),
+			arena_printf(r->arena, "%s's capture of port %s", audit_who(r), m.port_id),
+			&open, e);
 	}
 	db_rollback(r->db);
 	return rc;
