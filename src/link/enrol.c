@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "http/pki.h"
 #include "link/dial.h"
+#include "link/enrol_answer.h"
 #include "link/identity.h"
 #include "link/renew.h"
 #include "link/token.h"
@@ -70,38 +71,6 @@ static int read_answer(struct dial *d, struct strbuf *out, int64_t deadline, str
 	return out->error ? err_set(e, FAULT_TOO_LARGE, NULL, "the hub's answer is too large") : 0;
 }
 
-/* The message of an error body, whatever the envelope's name: {"error": {"message"}} or {"message"}. */
-static const char *error_message(const json_t *o)
-{
-	const char *key, *text = json_str(o, "message");
-	json_t *v;
-
-	json_object_foreach((json_t *)o, key, v)
-		if (!text && json_is_object(v))
-			text = json_str(v, "message");
-	return text ? text : "no reason was given";
-}
-
-static int parse_answer(struct str answer, json_t **ret, struct err *e)
-{
-	CLEANUP(json_freep) json_t *o = NULL;
-	const char *end = memmem(answer.ptr, answer.len, "\r\n\r\n", 4);
-	struct str body = { 0 };
-	bool ok = str_starts(answer, STR("HTTP/1.1 2"));
-
-	if (!end || !str_starts(answer, STR("HTTP/1.1 ")))
-		return err_set(e, FAULT_PROTOCOL, NULL, "the hub's answer is cut or not HTTP");
-	body = (struct str){ end + 4, answer.len - (size_t)(end + 4 - answer.ptr) };
-	if (json_parse(body, &o, NULL) < 0)
-		return err_set(e, FAULT_PROTOCOL, NULL, "the hub's answer (%.12s) is not JSON",
-			       answer.ptr);
-	if (!ok)
-		return err_set(e, FAULT_FORBIDDEN, "token", "the hub refuses (%.3s): %s",
-			       answer.ptr + 9, error_message(o));
-	*ret = MOVE_PTR(o);
-	return 0;
-}
-
 struct exchange {
 	json_t *answer;
 	char *ca_pem; /* the CA that the token named, as the hub presented it */
@@ -147,7 +116,8 @@ static int exchange(const struct ask *a, struct exchange *ret, struct err *e)
 		rc = send_request(d, &u, body, deadline, e);
 	if (rc == 0)
 		rc = read_answer(d, &answer, deadline, e);
-	return rc < 0 ? rc : parse_answer((struct str){ answer.ptr, answer.len }, &ret->answer, e);
+	return rc < 0 ? rc :
+			enrol_answer_parse((struct str){ answer.ptr, answer.len }, &ret->answer, e);
 }
 
 /* ---- storing ---- */
@@ -169,22 +139,6 @@ static int check_certificate(const char *key_file, const char *ca, const char *c
 	return rc;
 }
 
-static json_t *hub_list(const json_t *answer, const char *url)
-{
-	json_t *list = json_array(), *given = json_object_get(answer, "hub_urls"), *v;
-	size_t i;
-	struct url u;
-
-	json_array_append_new(list, json_string(url)); /* the one that just worked */
-	json_array_foreach(given, i, v) {
-		const char *text = json_string_value(v);
-		if (text && strcmp(text, url) != 0 && url_parse(str_of(text), &u, NULL) == 0 &&
-		    json_array_size(list) < IDENTITY_HUBS_MAX)
-			json_array_append(list, v);
-	}
-	return list;
-}
-
 /* What the hub says is to be trusted, when it leads to what the token named; else that alone. */
 static const char *ca_of(const struct exchange *x)
 {
@@ -200,7 +154,7 @@ static char *identity_text(const struct exchange *x, const char *node_id, const 
 	CLEANUP(json_freep)
 	json_t *o = json_pack("{s:s, s:s, s:s, s:o}", "node_id", node_id, "site_id", site_id,
 			      "trust", trust && strlen(trust) == 64 ? trust : "", "hub_urls",
-			      hub_list(x->answer, url));
+			      enrol_answer_hubs(x->answer, url));
 
 	return o ? json_text(o) : NULL;
 }

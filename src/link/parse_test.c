@@ -8,11 +8,14 @@
 
 #include <cmocka.h>
 
+#include "base/json.h"
+#include "link/enrol_answer.h"
+#include "link/identity.h"
 #include "link/intent_parts.h"
 #include "link/pipe_msg.h"
 #include "link/token.h"
 
-/* URLs, tokens, messages of the socketpair, split intents. */
+/* URLs, tokens, answers to an enrolment, messages of the socketpair, split intents. */
 
 static void good_urls(void **state)
 {
@@ -183,12 +186,65 @@ static void parts_that_contradict(void **state)
 	assert_null(whole);
 }
 
+static void answers_to_an_enrolment(void **state)
+{
+	static const struct {
+		const char *text;
+		enum fault fault;
+		const char *message;
+	} rows[] = {
+		{ "HTTP/1.1 200 OK\r\n", FAULT_PROTOCOL, "cut or not HTTP" },
+		{ "220 mail ESMTP\r\n\r\n", FAULT_PROTOCOL, "cut or not HTTP" },
+		{ "HTTP/1.1 502 Bad Gateway\r\n\r\n<html>", FAULT_PROTOCOL, "is not JSON" },
+		{ "HTTP/1.1 403 Forbidden\r\n\r\n{\"error\": {\"message\": \"expired\"}}",
+		  FAULT_FORBIDDEN, "(403): expired" },
+	};
+	struct err e;
+	json_t *o = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		e = (struct err){ 0 };
+		assert_true(enrol_answer_parse(str_of(rows[i].text), &o, &e) < 0);
+		assert_int_equal(e.fault, rows[i].fault);
+		assert_non_null(strstr(e.msg, rows[i].message));
+	}
+	/* A hub that closes without a word: nothing was ever allocated for it. */
+	assert_true(enrol_answer_parse((struct str){ 0 }, &o, &e) < 0);
+	assert_int_equal(e.fault, FAULT_PROTOCOL);
+	assert_null(o);
+}
+
+static void hubs_of_an_enrolment(void **state)
+{
+	json_t *o = json_object(), *list = json_array(), *hubs;
+
+	(void)state;
+	json_array_append_new(list, json_string("https://a:1"));
+	json_array_append_new(list, json_string("not a URL"));
+	json_array_append_new(list, json_integer(5));
+	for (int i = 0; i < 2 * IDENTITY_HUBS_MAX; i++)
+		json_array_append_new(list, json_sprintf("https://h%d:1", i));
+	json_object_set_new(o, "hub_urls", list);
+	hubs = enrol_answer_hubs(o, "https://a:1");
+	assert_int_equal(json_array_size(hubs), IDENTITY_HUBS_MAX);
+	assert_string_equal(json_string_value(json_array_get(hubs, 0)), "https://a:1");
+	assert_string_equal(json_string_value(json_array_get(hubs, 1)), "https://h0:1");
+	json_decref(hubs);
+	json_decref(o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(good_urls),	    cmocka_unit_test(bad_urls),
-		cmocka_unit_test(tokens),	    cmocka_unit_test(pipe_messages),
-		cmocka_unit_test(parts_become_one), cmocka_unit_test(parts_that_contradict),
+		cmocka_unit_test(good_urls),
+		cmocka_unit_test(bad_urls),
+		cmocka_unit_test(tokens),
+		cmocka_unit_test(pipe_messages),
+		cmocka_unit_test(parts_become_one),
+		cmocka_unit_test(parts_that_contradict),
+		cmocka_unit_test(answers_to_an_enrolment),
+		cmocka_unit_test(hubs_of_an_enrolment),
 	};
 
 	return cmocka_run_group_tests_name("link-parse", tests, NULL, NULL);
