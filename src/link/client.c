@@ -92,6 +92,11 @@ int link_client_send(struct link_client *l, const Demarc__V1__Frame *f)
 	return l->carrier->tell(l, PIPE_FRAME, (struct str){ (const char *)data, size });
 }
 
+uint32_t link_client_heartbeat_ms(const struct link_client *l)
+{
+	return l->heartbeat_ms;
+}
+
 bool link_client_is_up(const struct link_client *l)
 {
 	return l->state == LINK_UP;

@@ -70,6 +70,7 @@ void link_client_hang_up(struct link_client *l, const char *reason);
 /* The hub that is dialled or connected. */
 const char *link_client_hub(const struct link_client *l);
 bool link_client_is_up(const struct link_client *l);
+uint32_t link_client_heartbeat_ms(const struct link_client *l); /* as the hub said last */
 void link_client_stop(struct link_client *l); /* ends the child, by pid; frees */
 
 /*

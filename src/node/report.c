@@ -16,7 +16,8 @@
 
 #define REPORT_BYTES_MAX (256u << 10) /* of one report: fits a frame well */
 #define EVENTS_BYTES_MAX (8u << 20)
-#define NODE_STATUS_NS (10 * NS_PER_S)
+#define NODE_STATUS_NS                                                                             \
+	(10 * NS_PER_S) /* between figures of the node itself; at least two heartbeats */
 #define DROPS_MAX 128
 #define COUNTERS_MAX 32
 #define GONE_MAX 1024
@@ -27,6 +28,7 @@ struct sent {
 	enum status_kind kind;
 	char id[UUID_STR_SIZE];
 	bool seen, dirty;
+	uint64_t seq; /* report that carried it last; 0: none yet */
 	size_t stable_size, size;
 	char *stable, *packed;
 };
@@ -311,6 +313,7 @@ static size_t add_dirty(struct reports *r, Demarc__V1__Report *rep)
 		if (!s->dirty || add_status(rep, s) < 0)
 			continue;
 		s->dirty = false;
+		s->seq = rep->seq;
 		bytes += s->size + 8;
 	}
 	return bytes;
@@ -357,6 +360,7 @@ static size_t add_events(struct reports *r, Demarc__V1__Report *rep, size_t byte
 	return n;
 }
 
+/* What reports from that one on have carried is sent again. */
 static void unmark(struct reports *r, uint64_t seq)
 {
 	for (size_t i = 0; i < r->n_events; i++)
@@ -366,7 +370,12 @@ static void unmark(struct reports *r, uint64_t seq)
 		if (r->gone[i].seq >= seq)
 			r->gone[i].seq = 0;
 	for (struct sent *s = r->sent; s; s = s->next)
-		s->dirty = true;
+		s->dirty |= s->seq >= seq;
+}
+
+static int64_t node_status_every_ns(const struct node *n)
+{
+	return MAX_OF(NODE_STATUS_NS, 2 * link_client_heartbeat_ms(n->link) * NS_PER_MS);
 }
 
 static bool send_report(struct node *n, Demarc__V1__Report *rep)
@@ -390,7 +399,7 @@ static bool send_report(struct node *n, Demarc__V1__Report *rep)
 		node.n_nics = status_nics(n, &nics);
 		node.nics = nics.ptr;
 		rep->node = &node;
-		r->node_status_ns = clock_mono_ns() + NODE_STATUS_NS;
+		r->node_status_ns = clock_mono_ns() + node_status_every_ns(n);
 	}
 	f.body_case = DEMARC__V1__FRAME__BODY_REPORT;
 	f.report = rep;
@@ -436,15 +445,29 @@ void reports_flush(struct node *n)
 		;
 }
 
+/* Somewhere in the second half of the time until then: nodes that all came back at once do not go on together. */
+static int64_t node_status_later_ns(const struct node *n)
+{
+	uint64_t half = (uint64_t)node_status_every_ns(n) / 2, random;
+
+	random_bytes(&random, sizeof(random));
+	return clock_mono_ns() + (int64_t)(half + random % half);
+}
+
+/*
+ * What reports up to the hub's number have carried is in its store, so a node whose link was cut says again only what was on its way.
+ * The first time, everything: what another process of this node has said is not known.
+ */
 void reports_link_up(struct node *n, uint64_t report_seq)
 {
 	struct reports *r = n->reports;
+	bool knows = r->ready && report_seq && report_seq <= r->seq;
 
 	r->seq = MAX_OF(r->seq, report_seq);
 	r->ready = true;
-	r->node_status_ns = 0;
+	r->node_status_ns = knows ? node_status_later_ns(n) : 0;
 	reports_ack(n, report_seq);
-	unmark(r, 0);
+	unmark(r, knows ? report_seq + 1 : 0);
 	reports_flush(n);
 }
 

@@ -3,8 +3,8 @@
 #define DEMARC_NODE_REPORT_H
 
 /*
- * What the hub is told. Statuses are levels: only the newest counts, and all are sent again after a reconnect. Events
- * happened once: they stay in a file until the hub has stored them, at most REPORT_EVENTS_MAX, the oldest go first.
+ * What the hub is told. Statuses are levels: only the newest counts, and what the hub may not have stored is sent again after a
+ * reconnect. Events happened once: they stay in a file until the hub has stored them, at most REPORT_EVENTS_MAX, the oldest go first.
  * Thread: the loop's.
  */
 
