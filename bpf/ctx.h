@@ -16,6 +16,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "sum.h"
+
 #define PACKET_HOST 0 /* <linux/if_packet.h> */
 #define PACKET_OTHERHOST 3
 
@@ -37,6 +39,84 @@ static __always_inline __u32 ctx_port(ctx_t *c)
 	return c->ingress_ifindex;
 }
 
+/* No frame is longer; tells the verifier where an offset ends. */
+#define CTX_FAR 0x3fff
+
+/* `len` bytes of the frame at `off`; 0: it ends before. */
+static __always_inline void *ctx_at(ctx_t *c, __u64 off, __u32 len)
+{
+	void *at = (void *)(long)c->data, *end = (void *)(long)c->data_end;
+
+	if (off > CTX_FAR)
+		return 0;
+	__asm__ volatile("%0 &= 0x3fff"
+			 : "+r"(off)); /* clang would prove it useless, and compare another copy than it adds */
+	at += off;
+	return at + len > end ? 0 : at;
+}
+
+/* `len` is a constant. Copied by words, since the machines that this runs on do not mind where a word begins. */
+static __always_inline int ctx_load(ctx_t *c, __u32 off, void *to, __u32 len)
+{
+	void *at = ctx_at(c, off, len);
+
+	if (!at)
+		return -1;
+	if (len % 4)
+		__builtin_memcpy(to, __builtin_assume_aligned(at, 2), len);
+	else
+		__builtin_memcpy(to, __builtin_assume_aligned(at, 4), len);
+	return 0;
+}
+
+static __always_inline int ctx_store(ctx_t *c, __u32 off, const void *from, __u32 len)
+{
+	void *at = ctx_at(c, off, len);
+
+	if (!at)
+		return -1;
+	if (len % 4)
+		__builtin_memcpy(__builtin_assume_aligned(at, 2), from, len);
+	else
+		__builtin_memcpy(__builtin_assume_aligned(at, 4), from, len);
+	return 0;
+}
+
+/* There is no sum of the whole frame. */
+static __always_inline int ctx_store_unsummed(ctx_t *c, __u32 off, const void *from, __u32 len)
+{
+	return ctx_store(c, off, from, len);
+}
+
+/* As bpf_l3_csum_replace() does it to two bytes. */
+static __always_inline int ctx_l3_sum(ctx_t *c, __u32 at, __u16 from, __u16 to)
+{
+	__u16 *sum = ctx_at(c, at, 2);
+
+	if (!sum)
+		return -1;
+	*sum = ~sum16_add(sum16_add(~*sum, ~from), to);
+	return 0;
+}
+
+/* As bpf_l4_csum_replace() does it, with those of its flags that are used here. */
+static __always_inline int ctx_l4_sum(ctx_t *c, __u32 at, __u32 from, __u32 to, __u64 flags)
+{
+	__u16 *sum = ctx_at(c, at, 2);
+	__u64 diff = to;
+
+	if (!sum)
+		return -1;
+	if ((flags & BPF_F_MARK_MANGLED_0) && !*sum)
+		return 0;
+	if (flags & BPF_F_HDR_FIELD_MASK)
+		diff += (__u32)~from;
+	*sum = ~sum_fold16(sum_fold32(diff + (__u32) ~(__u32)*sum));
+	if ((flags & BPF_F_MARK_MANGLED_0) && !*sum)
+		*sum = 0xffff;
+	return 0;
+}
+
 #else
 
 typedef struct __sk_buff ctx_t;
@@ -50,6 +130,24 @@ static __always_inline int ctx_load(ctx_t *c, __u32 off, void *to, __u32 len)
 static __always_inline int ctx_store(ctx_t *c, __u32 off, const void *from, __u32 len)
 {
 	return bpf_skb_store_bytes(c, off, from, len, 0);
+}
+
+/* What no checksum in the packet makes up for: the frame's own sum has to hear of it. */
+static __always_inline int ctx_store_unsummed(ctx_t *c, __u32 off, const void *from, __u32 len)
+{
+	return bpf_skb_store_bytes(c, off, from, len, BPF_F_RECOMPUTE_CSUM);
+}
+
+/* Two bytes under the checksum at `at` change. */
+static __always_inline int ctx_l3_sum(ctx_t *c, __u32 at, __u16 from, __u16 to)
+{
+	return bpf_l3_csum_replace(c, at, from, to, 2);
+}
+
+/* `flags` as for the kernel's function. */
+static __always_inline int ctx_l4_sum(ctx_t *c, __u32 at, __u32 from, __u32 to, __u64 flags)
+{
+	return bpf_l4_csum_replace(c, at, from, to, flags);
 }
 
 static __always_inline __u32 ctx_len(ctx_t *c)

@@ -5,9 +5,7 @@
 /* What a record orders beside the redirect. Only flows with a flag of FLOW_EXTRA get here. */
 
 #include "maps_def.h"
-#ifndef HOOK_XDP
 #include "nat_rewrite.h"
-#endif
 
 /* One CPU refills for each jiffy; the others see `last` moved on. */
 static __always_inline void meter_refill(struct meter_rec *m, __u64 now)
@@ -57,6 +55,29 @@ static __always_inline int meters_pass(const __u16 *ids, __u32 len, __u64 now)
 	return 1;
 }
 
+/* RFC 2474 section 3; the two bits of ECN stay. The IP header is at l3. */
+static __noinline int dscp_set(ctx_t *ctx, __u32 dscp, __u32 l3)
+{
+	__u8 b[2];
+	__u16 type, from, to;
+
+	if (ctx_load(ctx, l3 - 2, &type, 2) < 0 || ctx_load(ctx, l3, b, 2) < 0)
+		return -1;
+	from = *(__u16 *)b;
+	if (type == bpf_htons(ETHERTYPE_IPV4)) {
+		b[1] = (__u8)(dscp << 2 | (b[1] & 3));
+		to = *(__u16 *)b;
+		if (ctx_l3_sum(ctx, l3 + 10, from, to) < 0)
+			return -1;
+	} else if (type == bpf_htons(ETHERTYPE_IPV6)) {
+		b[0] = (__u8)((b[0] & 0xf0) | (dscp >> 2 & 0xf));
+		b[1] = (__u8)((b[1] & 0x3f) | dscp << 6);
+	} else {
+		return 0;
+	}
+	return ctx_store(ctx, l3, b, 2);
+}
+
 #ifndef HOOK_XDP
 
 __noinline int mirror_copy(ctx_t *ctx, __u32 slot)
@@ -66,29 +87,6 @@ __noinline int mirror_copy(ctx_t *ctx, __u32 slot)
 	if (m && m->ifindex)
 		bpf_clone_redirect(ctx, m->ifindex, 0);
 	return 0;
-}
-
-/* RFC 2474 section 3; the two bits of ECN stay. */
-__noinline int dscp_set(ctx_t *ctx, __u32 dscp)
-{
-	__u8 b[2];
-	__u16 type, from, to;
-
-	if (ctx_load(ctx, 12, &type, 2) < 0 || ctx_load(ctx, ETH_SIZE, b, 2) < 0)
-		return -1;
-	from = *(__u16 *)b;
-	if (type == bpf_htons(ETHERTYPE_IPV4)) {
-		b[1] = (__u8)(dscp << 2 | (b[1] & 3));
-		to = *(__u16 *)b;
-		if (bpf_l3_csum_replace(ctx, ETH_SIZE + 10, from, to, 2) < 0)
-			return -1;
-	} else if (type == bpf_htons(ETHERTYPE_IPV6)) {
-		b[0] = (__u8)((b[0] & 0xf0) | (dscp >> 2 & 0xf));
-		b[1] = (__u8)((b[1] & 0x3f) | dscp << 6);
-	} else {
-		return 0;
-	}
-	return ctx_store(ctx, ETH_SIZE, b, 2);
 }
 
 /* Behind a SYN cookie the client knows other numbers than the server: bpf/cookie.h. */
@@ -121,9 +119,9 @@ static __always_inline int send_extra(ctx_t *ctx, const struct flow_rec *f)
 		mirror_copy(ctx, f->mirror);
 	if ((f->flags & FLOW_SEQ) && seq_translate(ctx, f->conn & CONN_OPENER ? 8 : 4, f->seq_add) < 0)
 		return -1;
-	if ((f->flags & FLOW_NAT) && nat_rewrite(ctx, f) < 0)
+	if ((f->flags & FLOW_NAT) && nat_rewrite(ctx, f, ETH_SIZE) < 0)
 		return -1;
-	if ((f->flags & FLOW_DSCP) && dscp_set(ctx, f->dscp) < 0)
+	if ((f->flags & FLOW_DSCP) && dscp_set(ctx, f->dscp, ETH_SIZE) < 0)
 		return -1;
 	return 0;
 }

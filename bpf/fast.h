@@ -9,6 +9,7 @@
 
 #ifdef HOOK_XDP
 #include "extra.h"
+#include "parse.h"
 #include "tcp.h"
 #else
 #include "classify.h"
@@ -67,6 +68,23 @@ static __always_inline void key_word(struct flow_key *k, __u32 vlan, __u32 proto
 #endif
 }
 
+#ifdef HOOK_XDP
+
+/* Queries and their answers: here there is no full parser behind it. */
+static __always_inline int fast_icmp(const __u8 *b, void *end, __u32 size, struct flow_key *k,
+				     struct fast *m)
+{
+	if ((void *)(b + 8) > end || size < 8)
+		return -1;
+	if ((k->family == 6 ? icmp6_kind(*b) : icmp4_kind(*b)) != ICMP_QUERY)
+		return -1;
+	icmp_ports(k, ICMP_QUERY, b);
+	m->seg = (struct tcp_seg){};
+	return 0;
+}
+
+#endif
+
 /* `size` is what the IP header leaves for the segment. */
 static __always_inline int fast_l4(void *l4, void *end, __u8 proto, __u32 size, struct flow_key *k,
 				   struct fast *m)
@@ -87,6 +105,10 @@ static __always_inline int fast_l4(void *l4, void *end, __u8 proto, __u32 size, 
 		s->ack = bpf_ntohl(h->ack);
 		s->win = bpf_ntohs(h->window);
 		s->len = size - s->off;
+#ifdef HOOK_XDP
+	} else if (proto == (k->family == 6 ? PROTO_ICMPV6 : PROTO_ICMP)) {
+		return fast_icmp(l4, end, size, k, m);
+#endif
 	} else if (proto != PROTO_UDP || l4 + 8 > end) {
 		return -1;
 	} else {

@@ -10,18 +10,6 @@
 #include "maps_def.h"
 #include "partner.h"
 
-static __always_inline __u32 sum_fold32(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	return (__u32)((sum & 0xffffffff) + (sum >> 32));
-}
-
-static __always_inline __u16 sum_fold16(__u32 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__u16)((sum & 0xffff) + (sum >> 16));
-}
-
 static __always_inline __u32 l4_sum_at(__u8 proto)
 {
 	return proto == PROTO_TCP ? 16 : proto == PROTO_UDP ? 6 : 2;
@@ -74,7 +62,7 @@ static __always_inline int nat_ports_rewrite(ctx_t *ctx, const struct flow_rec *
 	to = nat_ports(from, f);
 	if (from == to)
 		return 0;
-	if (bpf_l4_csum_replace(ctx, at, from, to, 4 | flags) < 0)
+	if (ctx_l4_sum(ctx, at, from, to, 4 | flags) < 0)
 		return -1;
 	return ctx_store(ctx, l4, &to, 4);
 }
@@ -91,7 +79,7 @@ static __always_inline int nat_id_rewrite(ctx_t *ctx, const struct flow_rec *f, 
 		return -1;
 	if (from == to)
 		return 0;
-	if (bpf_l4_csum_replace(ctx, l4 + 2, from, to, 2) < 0)
+	if (ctx_l4_sum(ctx, l4 + 2, from, to, 2) < 0)
 		return -1;
 	return ctx_store(ctx, l4 + 4, &to, 2);
 }
@@ -105,8 +93,7 @@ static __always_inline int nat_l4_rewrite(ctx_t *ctx, const struct flow_rec *f, 
 	__u32 at = l4 + l4_sum_at(proto);
 	struct pkt *p = pkt_get();
 
-	if (l4_sums_addresses(proto) &&
-	    bpf_l4_csum_replace(ctx, at, 0, diff, BPF_F_PSEUDO_HDR | flags) < 0)
+	if (l4_sums_addresses(proto) && ctx_l4_sum(ctx, at, 0, diff, BPF_F_PSEUDO_HDR | flags) < 0)
 		return -1;
 	if (proto == PROTO_TCP || proto == PROTO_UDP)
 		return nat_ports_rewrite(ctx, f, l4, at, flags);
@@ -115,39 +102,39 @@ static __always_inline int nat_l4_rewrite(ctx_t *ctx, const struct flow_rec *f, 
 	return nat_id_rewrite(ctx, f, l4, p->icmp_type);
 }
 
-static __always_inline int nat_rewrite4(ctx_t *ctx, const struct flow_rec *f)
+static __always_inline int nat_rewrite4(ctx_t *ctx, const struct flow_rec *f, __u32 l3)
 {
 	__u32 w[5], diff, l4, src, dst;
 	__u16 *half = (__u16 *)w;
 	struct pkt *p = pkt_get();
 	__u8 proto;
 
-	if (!p || ctx_load(ctx, ETH_SIZE, w, sizeof(w)) < 0)
+	if (!p || ctx_load(ctx, l3, w, sizeof(w)) < 0)
 		return -1;
 	proto = ((__u8 *)w)[9];
-	l4 = nat_l4(p, &proto, ((__u8 *)w)[0] == 0x45 && !(half[3] & bpf_htons(0x3fff)), ETH_SIZE + 20);
+	l4 = nat_l4(p, &proto, ((__u8 *)w)[0] == 0x45 && !(half[3] & bpf_htons(0x3fff)), l3 + 20);
 	src = f->flags & FLOW_NAT_SRC ? f->nat_addr[0] : w[3];
 	dst = !(f->flags & FLOW_NAT_DST) ? w[4] : f->nat_addr[nat_is_both(f->flags)];
 	diff = sum_fold32((__u64)~w[3] + src + (__u64)(__u32)~w[4] + dst);
 	half[5] = ~sum_fold16((__u16)~half[5] + (__u32)sum_fold16(diff));
 	w[3] = src;
 	w[4] = dst;
-	if (ctx_store(ctx, ETH_SIZE + 10, half + 5, 10) < 0)
+	if (ctx_store(ctx, l3 + 10, half + 5, 10) < 0)
 		return -1;
 	return l4 ? nat_l4_rewrite(ctx, f, proto, l4, diff) : 0;
 }
 
-static __always_inline int nat_rewrite6(ctx_t *ctx, const struct flow_rec *f)
+static __always_inline int nat_rewrite6(ctx_t *ctx, const struct flow_rec *f, __u32 l3)
 {
 	__u32 w[10], l4, src = f->flags & FLOW_NAT_SRC;
 	struct pkt *p = pkt_get();
 	__u64 sum = 0;
 	__u8 proto;
 
-	if (!p || ctx_load(ctx, ETH_SIZE, w, sizeof(w)) < 0)
+	if (!p || ctx_load(ctx, l3, w, sizeof(w)) < 0)
 		return -1;
 	proto = ((__u8 *)w)[6];
-	l4 = nat_l4(p, &proto, 1, ETH_SIZE + 40);
+	l4 = nat_l4(p, &proto, 1, l3 + 40);
 	for (int i = 0; i < 4; i++) {
 		__u32 to = f->nat_addr[i];
 
@@ -155,21 +142,22 @@ static __always_inline int nat_rewrite6(ctx_t *ctx, const struct flow_rec *f)
 		w[2 + i] = src ? to : w[2 + i];
 		w[6 + i] = src ? w[6 + i] : to;
 	}
-	/* No header checksum makes up for the addresses: the frame's own sum has to hear of them. */
-	if (bpf_skb_store_bytes(ctx, ETH_SIZE + 8, w + 2, 32, BPF_F_RECOMPUTE_CSUM) < 0)
+	if (ctx_store_unsummed(ctx, l3 + 8, w + 2, 32) < 0)
 		return -1;
 	return l4 ? nat_l4_rewrite(ctx, f, proto, l4, sum_fold32(sum)) : 0;
 }
 
-/* A packet of the flow of f, either family. < 0: it can not be changed. */
-static __noinline int nat_rewrite(ctx_t *ctx, const struct flow_rec *f)
+/* A packet of the flow of f, either family, whose IP header is at l3. < 0: it can not be changed. */
+static __noinline int nat_rewrite(ctx_t *ctx, const struct flow_rec *f, __u32 l3)
 {
 	__u8 type[2];
 
-	if (ctx_load(ctx, 12, type, 2) < 0)
+	if (ctx_load(ctx, l3 - 2, type, 2) < 0)
 		return -1;
-	return type[0] == 0x08 ? nat_rewrite4(ctx, f) : nat_rewrite6(ctx, f);
+	return type[0] == 0x08 ? nat_rewrite4(ctx, f, l3) : nat_rewrite6(ctx, f, l3);
 }
+
+#ifndef HOOK_XDP
 
 /* ---- ICMP errors: RFC 5508 section 4 ---- */
 
@@ -320,4 +308,5 @@ __noinline int nat_error(ctx_t *ctx)
 	return p->nat.flags & FLOW_NAT_SRC ? nat_patch_addr(ctx, ETH_SIZE, 0, FLOW_NAT_SRC) : 0;
 }
 
+#endif
 #endif

@@ -11,7 +11,6 @@
 #include "fast.h"
 #include "telemetry.h"
 
-#define ETHERTYPE_VLAN 0x8100
 #define TAG_SIZE 4
 
 /* `tag`: size of the VLAN tag that is still in the frame. The NIC must not have taken it out: src/dp/nic.c sees to that. */
@@ -23,7 +22,7 @@ static __always_inline int xdp_parse(ctx_t *ctx, struct flow_key *k, struct fast
 	__u32 id;
 
 	*tag = 0;
-	if (type != bpf_htons(ETHERTYPE_VLAN))
+	if (type != bpf_htons(VLAN_TPID_CUSTOMER))
 		return fast_ip(ctx, ETH_SIZE, type, 0, k, m);
 	if ((void *)(vlan + 2) > end)
 		return -1;
@@ -44,68 +43,106 @@ static __always_inline int is_watched(ctx_t *ctx, struct flow_rec *f)
 	return (on & ANALYTICS_CAPTURE) && (port == ctx_port(ctx) || port == f->out);
 }
 
-/* As the tc program does it: the tag is replaced, its priority with it. */
-static __always_inline int xdp_retag(ctx_t *ctx, __u32 tag, __u16 vlan)
+/* What the record puts behind the MACs. */
+static __always_inline __u32 tags_out(const struct flow_rec *f)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 macs[3];
+	return f->flags & FLOW_PUSH_VLAN ? TAG_SIZE : 0;
+}
 
-	if (!tag && !vlan)
-		return 0;
-	if (data + ETH_SIZE > end)
+/* What the rewriting of ICMP reads in the scratch packet. */
+static __always_inline void icmp_to_pkt(ctx_t *ctx, __u32 l3, __u32 proto)
+{
+	__u32 l4 = l3 + (proto == PROTO_ICMP ? 20 : 40);
+	struct pkt *p = pkt_get();
+	__u8 b[2];
+
+	if (!p || ctx_load(ctx, l4, b, 2) < 0)
+		return;
+	p->key.proto = (__u8)proto;
+	p->frag = FRAG_NONE;
+	p->icmp = ICMP_QUERY;
+	p->icmp_type = b[0];
+	p->l4_off = (__u16)l4;
+}
+
+/* Not inlined: plain flows keep their registers. */
+static __noinline int xdp_rewrite(ctx_t *ctx, const struct flow_rec *f, __u32 l3, __u32 proto)
+{
+	if (proto == PROTO_ICMP || proto == PROTO_ICMPV6)
+		icmp_to_pkt(ctx, l3, proto);
+	if ((f->flags & FLOW_NAT) && nat_rewrite(ctx, f, l3) < 0)
 		return -1;
-	__builtin_memcpy(macs, data, sizeof(macs));
-	if (!tag != !vlan && bpf_xdp_adjust_head(ctx, tag ? TAG_SIZE : -TAG_SIZE) < 0)
+	return f->flags & FLOW_DSCP ? dscp_set(ctx, f->dscp, l3) : 0;
+}
+
+/* MACs and tags in front of what is at l3. */
+static __always_inline int xdp_head(ctx_t *ctx, const struct flow_rec *f, const struct fast *m, __u32 l3)
+{
+	__u32 tags = tags_out(f);
+	void *eth = ctx_at(ctx, l3 - ETH_SIZE - tags, ETH_SIZE + TAG_SIZE);
+
+	if (!eth)
 		return -1;
-	data = (void *)(long)ctx->data;
-	end = (void *)(long)ctx->data_end;
-	if (data + ETH_SIZE + TAG_SIZE > end)
-		return -1;
-	__builtin_memcpy(data, macs, sizeof(macs));
-	if (vlan) {
-		*(__u16 *)(data + 12) = bpf_htons(ETHERTYPE_VLAN);
-		*(__u16 *)(data + 14) = bpf_htons(vlan);
+	*(__u64 *)eth = m->mac_hi;
+	*(__u32 *)(eth + 8) = m->mac_lo;
+	if (f->flags & FLOW_SET_DMAC)
+		__builtin_memcpy(eth, f->out_mac, 6);
+	if (tags) {
+		*(__u16 *)(eth + 12) = bpf_htons(VLAN_TPID_CUSTOMER);
+		*(__u16 *)(eth + 14) = bpf_htons(f->out_vlan);
 	}
 	return 0;
 }
 
-static __always_inline int xdp_send(ctx_t *ctx, struct flow_rec *f, __u32 tag)
+/* The frame has the length that it leaves with. */
+static __always_inline int xdp_send(ctx_t *ctx, const struct flow_rec *f, const struct fast *m,
+				    __u32 proto)
 {
-	__u32 out = f->out;
-	void *data, *end;
+	__u32 l3 = ETH_SIZE + tags_out(f), out = f->out;
 
-	if (xdp_retag(ctx, tag, f->flags & FLOW_PUSH_VLAN ? f->out_vlan : 0) < 0)
+	if ((f->flags & (FLOW_NAT | FLOW_DSCP)) && xdp_rewrite(ctx, f, l3, proto) < 0)
 		goto refused;
-	data = (void *)(long)ctx->data;
-	end = (void *)(long)ctx->data_end;
-	if (data + ETH_SIZE > end)
+	if (xdp_head(ctx, f, m, l3) < 0)
 		goto refused;
-	if (f->flags & FLOW_SET_DMAC)
-		__builtin_memcpy(data, f->out_mac, 6);
 	return (int)bpf_redirect(out, 0);
 refused:
 	count_drop(DROP_REDIRECT);
 	return XDP_DROP;
 }
 
-/* Counted as the tc program does, which never sees a tag in the frame. */
-static __always_inline int xdp_go(ctx_t *ctx, struct flow_rec *f, __u64 now, __u32 tag)
+static __always_inline int xdp_drop(struct flow_rec *f, __u32 len)
+{
+	__sync_fetch_and_add(&f->pkts, 1);
+	__sync_fetch_and_add(&f->bytes, len);
+	count_drop(f->reason);
+	return XDP_DROP;
+}
+
+/*
+ * What cannot be done here passes on as it came, before it is counted, and before TCP has learned from it. So the room in front
+ * is made first. The tc program, which counts as this one does, never sees a tag in the frame.
+ */
+static __always_inline int xdp_serve(ctx_t *ctx, struct flow_rec *f, const struct flow_key *k,
+				     const struct fast *m, __u64 now, __u32 tag)
 {
 	__u32 len = ctx_len(ctx) - tag;
+	int grow = (int)tags_out(f) - (int)tag;
 
+	if (f->flags & FLOW_DROP)
+		return xdp_drop(f, len);
+	if (grow && bpf_xdp_adjust_head(ctx, -grow) < 0)
+		return XDP_PASS;
+	if ((f->flags & FLOW_TCP) && tcp_plain(f, &m->seg))
+		return grow && bpf_xdp_adjust_head(ctx, grow) < 0 ? XDP_ABORTED : XDP_PASS;
 	if ((f->flags & FLOW_METER) && !meters_pass(f->meters, len, now)) {
 		count_drop(DROP_METER);
-		count_port(ctx_port(ctx), 1, len, 0, 0, 1);
+		count_port(k->ifindex, 1, len, 0, 0, 1);
 		return XDP_DROP;
 	}
 	__sync_fetch_and_add(&f->pkts, 1);
 	__sync_fetch_and_add(&f->bytes, len);
-	if (f->flags & FLOW_DROP) {
-		count_drop(f->reason);
-		return XDP_DROP;
-	}
 	f->last = now;
-	return xdp_send(ctx, f, tag);
+	return xdp_send(ctx, f, m, k->proto);
 }
 
 SEC("xdp")
@@ -125,9 +162,7 @@ int dp_xdp(ctx_t *ctx)
 	now = bpf_jiffies64();
 	if (!fast_current(f, &m, now) || is_watched(ctx, f))
 		return XDP_PASS;
-	if ((f->flags & FLOW_TCP) && tcp_plain(f, &m.seg))
-		return XDP_PASS;
-	return xdp_go(ctx, f, now, tag);
+	return xdp_serve(ctx, f, &k, &m, now, tag);
 }
 
 char dp_license[] SEC("license") = "Dual BSD/GPL";
