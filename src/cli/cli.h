@@ -38,7 +38,7 @@ struct command {
 };
 
 extern const struct command site_commands[], node_commands[], port_commands[], chain_commands[],
-	enrol_commands[], stream_commands[], trace_commands[], flow_commands[];
+	enrol_commands[], stream_commands[], trace_commands[], flow_commands[], capacity_commands[];
 
 const char *cli_option(const struct cli *c, const char *name); /* NULL when not given; "" for a flag */
 WARN_UNUSED int cli_number(const struct cli *c, const char *name, long long dflt, long long max,

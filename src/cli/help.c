@@ -9,7 +9,7 @@
 
 const struct command *const command_groups[] = { site_commands,	 enrol_commands, stream_commands,
 						 node_commands,	 port_commands,	 chain_commands,
-						 trace_commands, flow_commands };
+						 trace_commands, flow_commands,	 capacity_commands };
 const size_t n_command_groups = ARRAY_LEN(command_groups);
 
 const struct cli_option global_options[] = {
@@ -163,9 +163,10 @@ void help_manual(void)
 	printf(".Sh ENVIRONMENT\n.Ev OS_CLIENT_CONFIG_FILE , OS_CLOUD , OS_AUTH_URL , OS_USERNAME , OS_PASSWORD , OS_PROJECT_NAME , OS_CACERT :\n"
 	       "as for the\n.Xr openstack 1\nclient.\n"
 	       ".Sh FILES\n.Pa ./clouds.yaml , ~/.config/openstack/clouds.yaml , /etc/openstack/clouds.yaml\n"
-	       ".Sh EXIT STATUS\n0 done; 1 it failed, or a binding is not verified; 2 the command or a value is wrong; 3 not found; 4 not allowed;\n"
-	       "5 the hub or the node did not answer.\n"
+	       ".Sh EXIT STATUS\n0 done; 1 it failed, a binding is not verified, or not even the smallest rung is carried; 2 the command or a value is wrong; 3 not found; 4 not allowed;\n"
+	       "5 the hub or the node did not answer, or it was interrupted.\n"
 	       ".Sh EXAMPLES\n.Dl demarc chain insert vcpe --after router accelerator --probe tcp:3128\n"
+	       ".Dl demarc capacity --churn 50 --max-nodes 5000\n"
 	       ".Dl demarc trace uplink-lan --src 192.168.10.10 --dst 203.0.113.1 --dport 80\n"
-	       ".Sh SEE ALSO\n.Xr openstack 1 ,\n.Xr demarc-hub 8 ,\n.Xr demarc-node 8\n");
+	       ".Sh SEE ALSO\n.Xr openstack 1 ,\n.Xr demarc-hub 8 ,\n.Xr demarc-node 8 ,\n.Xr demarc-sim 8\n");
 }
