@@ -8,7 +8,7 @@
  *     MANY_NODES_RESUME set: with session tickets; MANY_NODES_BARE set: up after the handshake
  *     in:  connect RATE | drop | steady SECONDS | wait REVISION | fetch BYTES IMAGE | quit    RATE: new attempts a second, 0: all at once
  *     out: up N SECONDS ATTEMPTS CPU_S | dropped N SECONDS | steady N PINGS P99_US | acked N FIRST_S LAST_S |
- *          fetched N FIRST_S LAST_S SHA256      FIRST_S: of the first node that has the whole image
+ *          half, then fetched N FIRST_S LAST_S SHA256 BYTES      FIRST_S: of the first node that has the whole image; BYTES: that came
  *   many-nodes bare CERT KEY CA PORT THREADS   a server that does the mutual handshakes and nothing else; its CPU at the end
  *
  * One thread, epoll; 127.0.0.1 to 127.0.0.50 by turns as source, so that ports do not run out.
@@ -80,7 +80,7 @@ static struct {
 	size_t n_pongs;
 	bool active, resume, bare;
 	const char *image_id; /* that is being fetched, or NULL */
-	uint64_t image_bytes;
+	uint64_t image_bytes, n_received;
 	unsigned n_fetched;
 	int64_t first_fetched_ns, last_fetched_ns;
 	unsigned char sha256[32];
@@ -382,8 +382,13 @@ static void fetched(struct node *n)
 
 static void take_chunk(struct node *n, const Demarc__V1__Chunk *c)
 {
+	const uint64_t half = all.n * all.image_bytes / 2;
+
 	if (*c->error)
 		die(c->error);
+	if (all.n_received < half && all.n_received + c->data.len >= half)
+		printf("half\n");
+	all.n_received += c->data.len;
 	if (!n->md || c->offset != n->have) /* asked for before the connection was lost */
 		return;
 	EVP_DigestUpdate(n->md, c->data.data, c->data.len);
@@ -686,6 +691,7 @@ static void do_fetch(struct str words)
 		die("fetch");
 	all.image_id = id;
 	all.n_fetched = 0;
+	all.n_received = 0;
 	for (unsigned i = 0; i < all.n; i++) {
 		struct node *n = &all.nodes[i];
 
@@ -698,8 +704,9 @@ static void do_fetch(struct str words)
 	while (all.n_fetched < all.n)
 		step(5);
 	hex_of(all.sha256, sizeof(all.sha256), hex);
-	printf("fetched %u %.3f %.3f %s\n", all.n_fetched, (double)(all.first_fetched_ns - start) / 1e9,
-	       (double)(all.last_fetched_ns - start) / 1e9, hex);
+	printf("fetched %u %.3f %.3f %s %llu\n", all.n_fetched,
+	       (double)(all.first_fetched_ns - start) / 1e9,
+	       (double)(all.last_fetched_ns - start) / 1e9, hex, (unsigned long long)all.n_received);
 	all.image_id = NULL;
 }
 
