@@ -266,9 +266,10 @@ static void conclude_met(const struct capacity *k, const struct sizing *s, struc
 		strbuf_addf(b, "; the limit is %s, met at %s%.0f", row->text,
 			    l->estimated ? "about " : "", l->nodes);
 	else
-		strbuf_addf(b, "; the limit is %s, met with %.0f", row->text, s->tried);
+		strbuf_addf(b, "; the limit is %s", row->text);
 	if (v >= 0)
-		strbuf_addf(b, " (%.4g%s%s with %.0f)", v, *row->unit ? " " : "", row->unit, s->tried);
+		strbuf_addf(b, ": %.4g%s%s with %.0f nodes", v, *row->unit ? " " : "", row->unit,
+			    s->tried);
 }
 
 /* Never more than the largest rung that met everything; what is beyond is called an estimate. */
