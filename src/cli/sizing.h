@@ -21,7 +21,7 @@
 
 /* Row: name, option of `demarc capacity`, what is allowed by default, the unit, what the limit is called. */
 #define SIZING_TABLE(X)                                                                            \
-	X(LOST, "lost", 0, "", "nodes or changes lost")                                            \
+	X(LOST, "lost", 0, "", "changes lost or nodes not steady")                                 \
 	X(FAILED, "failed", 0, "", "API requests that failed")                                     \
 	X(STORM, "recover-seconds", 60, "s", "the time of a storm")                                \
 	X(API, "api-ms", 100, "ms", "the API's p99")                                               \

@@ -141,7 +141,7 @@ def test_what_was_measured_is_told(lab):
 
 
 def test_the_verdict_names_what_fails(lab):
-    for changed, verdict in (({"lost": 1}, "nodes or changes lost"), ({"show_p99_ms": 101}, "the API's p99"), ({"changes": 8}, "the rate of changes"),
+    for changed, verdict in (({"lost": 1}, "changes lost or nodes not steady"), ({"show_p99_ms": 101}, "the API's p99"), ({"changes": 8}, "the rate of changes"),
                              ({"steady_s": -1, "bare_ratio": -2}, "the time of a storm"), ({"show_failed": 1}, "API requests that failed"),
                              ({"hub_cpu_s": 1e6}, "CPU at steady"), ({"show_p99_ms": None}, "the API's p99"), ({}, "ok")):
         done = lab.run("--rungs", "10", "--seconds", "1", "--json", *lab.reports(**changed))
