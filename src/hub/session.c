@@ -30,6 +30,11 @@ static size_t bucket_of(const char *node_id)
 	return h & (SESSION_BUCKETS - 1);
 }
 
+uint32_t session_wakes(struct sessions *s, const char *node_id, bool more)
+{
+	return s->wakes[bucket_of(node_id)] += more;
+}
+
 struct session *session_find_up(struct sessions *s, const char *node_id)
 {
 	struct session *x = s->up[bucket_of(node_id)];
@@ -64,13 +69,17 @@ static bool table_remove(struct sessions *s, struct session *x)
 	return was_up;
 }
 
-/* Returns the serial of the session that was there before under the same identity; 0: none, or this one. */
-static uint64_t table_replace(struct sessions *s, struct session *x, uint64_t revision)
+/*
+ * Returns the serial of the session that was there before under the same identity; 0: none, or this one. *ret_woken: the intent may
+ * have changed since the hello came; from now on its changes find the session.
+ */
+static uint64_t table_replace(struct sessions *s, struct session *x, uint64_t revision, bool *ret_woken)
 {
 	struct session *old, **bucket = &s->up[bucket_of(x->node_id)];
 	uint64_t serial = 0;
 
 	pthread_mutex_lock(&s->lock);
+	*ret_woken = session_wakes(s, x->node_id, false) != x->wakes;
 	old = session_find_up(s, x->node_id);
 	if (old && old != x)
 		serial = old->serial;
@@ -369,19 +378,13 @@ static void send_hub_hello(struct sessions *s, struct session *x, const struct h
 	session_send(s, x, &f);
 }
 
-/* An intent may have changed after the node's row was read and before the node was in the table: then nobody woke the session. */
-static bool nothing_to_tell(const struct session *x, const struct hello_result *r)
-{
-	return !r->resync && r->node_revision == r->revision &&
-	       !session_is_behind(x->front->db, x->node_id, r->revision);
-}
-
 void session_hello_done(struct sessions *s, struct session *x, const struct hello_result *r)
 {
+	bool woken;
 	uint64_t old;
 
 	x->hello_pending = false;
-	old = table_replace(s, x, r->resync ? 0 : r->node_revision);
+	old = table_replace(s, x, r->resync ? 0 : r->node_revision, &woken);
 	if (old) /* on another front, perhaps */
 		sessions_post(s, post_new(POST_REPLACED, old));
 	if (x->state == SESSION_NEW)
@@ -389,7 +392,8 @@ void session_hello_done(struct sessions *s, struct session *x, const struct hell
 			 x->peer, (unsigned long long)r->node_revision, r->resync);
 	x->state = SESSION_UP;
 	send_hub_hello(s, x, r);
-	if (!nothing_to_tell(x, r))
+	/* An intent may have changed after the node's row was read and before the node was in the table: then nobody woke it. */
+	if (r->resync || r->node_revision != r->revision || woken)
 		session_intent_push(s, x, r->node_revision, r->resync);
 	session_cert_up(s, x);
 }
@@ -475,7 +479,7 @@ static void on_silence(struct wheel_node *n, void *ctx)
 								 SESSION_HELLO_MS);
 	uint64_t now = ms_of(clock_mono_ns());
 
-	if (x->state == SESSION_NEW && x->hello_pending) /* the wait is the store's */
+	if (x->state == SESSION_NEW && x->hello_pending) /* the wait is ours */
 		until = now + SESSION_HELLO_MS;
 	if (until > now) {
 		wheel_set(&f->wheel, n, until);
@@ -545,12 +549,9 @@ int session_front_starts(void *ctx, unsigned front, uv_loop_t *loop, struct err 
 {
 	struct sessions *s = ((struct hub *)ctx)->sessions;
 	struct session_front *f = &s->fronts[front];
-	int rc = db_open(f->sessions->hub->store, &f->db, e);
 
-	if (rc == 0 && uv_async_init(loop, &f->async, on_async) < 0)
-		rc = err_set(e, FAULT_INTERNAL, NULL, "cannot watch for node sessions");
-	if (rc < 0)
-		return rc;
+	if (uv_async_init(loop, &f->async, on_async) < 0)
+		return err_set(e, FAULT_INTERNAL, NULL, "cannot watch for node sessions");
 	(void)uv_timer_init(loop, &f->tick); /* cannot fail */
 	f->async.data = f->tick.data = f;
 	f->last_seen_ns = f->last_gone_ns = clock_mono_ns();
@@ -582,7 +583,6 @@ static void front_done(struct session_front *f)
 		post_free(p);
 	}
 	strbuf_done(&f->gone);
-	db_close(f->db);
 	pthread_mutex_destroy(&f->lock);
 }
 
@@ -608,7 +608,9 @@ int sessions_new(struct hub *h, struct sessions **ret, struct err *e)
 	pthread_mutex_init(&s->lock, NULL);
 	for (unsigned i = 0; i < HTTP_FRONTS_MAX; i++)
 		front_init(s, i);
-	rc = job_thread_start(&s->store, s, 256, session_store_run, e);
+	rc = job_thread_start(&s->hello, s, 64, session_hello_run, e);
+	if (rc >= 0)
+		rc = job_thread_start(&s->store, s, 256, session_store_run, e);
 	if (rc >= 0)
 		rc = job_thread_start(&s->reader, s, 64, session_reader_run, e);
 	if (rc >= 0)
@@ -627,6 +629,7 @@ void sessions_free(struct sessions *s)
 {
 	if (!s)
 		return;
+	job_thread_stop(&s->hello);
 	job_thread_stop(&s->store);
 	job_thread_stop(&s->reader);
 	bulk_stop(&s->bulk);

@@ -15,8 +15,15 @@
 void session_wake(struct hub *h, const char *node_id)
 {
 	struct sessions *s = h->sessions;
+	bool up;
 
-	if (s && session_is_up(h, node_id))
+	if (!s)
+		return;
+	pthread_mutex_lock(&s->lock);
+	(void)session_wakes(s, node_id, true);
+	up = session_find_up(s, node_id) != NULL;
+	pthread_mutex_unlock(&s->lock);
+	if (up)
 		job_thread_push(&s->reader, job_new(JOB_INTENT, 0, node_id));
 }
 

@@ -37,8 +37,6 @@ static struct job *job_of_frame(enum job_kind kind, const struct session *x, Dem
 /* A hello on a connection that is up says what the node holds after it had to refuse an intent: it is told from there on. */
 static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
 {
-	struct hello_result result;
-
 	if (x->hello_pending) {
 		refuse(s, x, "a second hello before the first was answered");
 		return;
@@ -48,12 +46,12 @@ static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame 
 		return;
 	}
 	session_cert_hello(s, x, (*f)->node_hello);
-	if (session_hello_try(x->front->db, x->node_id, x->peer, (*f)->node_hello, &result)) {
-		session_hello_done(s, x, &result);
-		return;
-	}
 	x->hello_pending = true;
-	job_thread_push(&s->store, job_of_frame(JOB_HELLO, x, f));
+	pthread_mutex_lock(&s->lock);
+	x->wakes = session_wakes(s, x->node_id, false);
+	pthread_mutex_unlock(&s->lock);
+	/* Reports may be on their way behind a later hello: both to the same thread, in their order. */
+	job_thread_push(x->state == SESSION_UP ? &s->store : &s->hello, job_of_frame(JOB_HELLO, x, f));
 }
 
 static void take_ping(struct sessions *s, struct session *x, Demarc__V1__Frame **f)

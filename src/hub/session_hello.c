@@ -14,7 +14,7 @@
 #include "model/digest.h"
 
 /*
- * What a node's hello means. One that comes back as it left is answered by its front from one read of its row
+ * What a node's hello means. One that comes back as it left is answered from one read of its row, by a thread that writes nothing
  * (session_hello_try): after an outage that is every node. All others are the store thread's (session_hello_apply).
  */
 
@@ -268,11 +268,23 @@ bool session_hello_try(struct db *db, const char *node_id, const char *address,
 	       row_is_same(db, node_id, address, h, ret, &e) == 1;
 }
 
-bool session_is_behind(struct db *db, const char *node_id, uint64_t revision)
+/* All that wait at once: one read transaction. A read that fails says nothing about the node: the store thread tells. */
+void session_hello_run(struct job_thread *t, struct job *list)
 {
-	int64_t now;
+	struct sessions *s = t->sessions;
 	struct err e;
-	int rc = db_get_int(db, &now, &e, "SELECT intent_revision FROM node WHERE id = ?", "s", node_id);
+	int rc = db_begin(t->db, DB_READ, &e);
 
-	return rc != 1 || (uint64_t)now != revision;
+	for (struct job *j = list, *next; j; j = next) {
+		next = j->next;
+		if (rc == 0 && session_hello_try(t->db, j->node_id, j->address,
+						 j->frame->node_hello, &j->hello)) {
+			session_post_hello(s, j);
+			job_free(j);
+		} else {
+			job_thread_push(&s->store, j);
+		}
+	}
+	if (rc == 0)
+		db_rollback(t->db);
 }

@@ -7,14 +7,15 @@
  * Four parties share `struct sessions`:
  *
  *   fronts          WebSocket events, frames in and out, heartbeats       session.c, session_frames.c
- *   store thread    hello, reports, acks, last seen: batches of writes    session_store.c, session_report.c
+ *   hello thread    reads the row of each node that says hello            session_hello.c
+ *   store thread    other hellos, reports, acks, last seen: in batches     session_store.c, session_report.c
  *   reader thread   deltas and snapshots of intent                        session_intent.c
  *   bulk thread     chunks of image files, when it is their turn          session_chunk.c, chunk_queue.c
  *   cert thread     certificates of nodes                                 session_cert.c
  *   any thread      session_wake, session_drop, session_call              session_call.c
  *
  * A session is named by its serial, which names its front too, outside of that thread: it may be gone when an answer comes, and
- * then the answer is dropped. Work goes to the threads as jobs, results come back to the front as posts (uv_async). Only the
+ * then the answer is dropped. A front never reads the store: its descriptors are not in the front's table (http/table.h). Work goes to the threads as jobs, results come back to the front as posts (uv_async). Only the
  * table of connected nodes and the calls in progress are under the lock.
  */
 
@@ -56,7 +57,7 @@
 /* ---- jobs: work for a thread ---- */
 
 enum job_kind {
-	JOB_HELLO,	  /* store */
+	JOB_HELLO,	  /* hello, then store unless the node comes back as it left */
 	JOB_REPORT,	  /* store */
 	JOB_ACK,	  /* store */
 	JOB_SEEN,	  /* store */
@@ -183,7 +184,8 @@ struct session {
 	unsigned n_reports;    /* with the store thread */
 	bool has_chunk; /* given to the bulk queue or the socket, and not known to have left */
 	struct chunk_place place; /* under the bulk thread's lock */
-	bool hello_pending;	  /* with the store thread */
+	bool hello_pending;	  /* with the hello or the store thread */
+	uint32_t wakes;		  /* of its bucket when the hello came */
 	struct out_queue control, bulk;
 	char *new_serial;  /* owned; of a certificate that is seen for the first time */
 	bool cert_pending; /* with the certificates' thread */
@@ -216,8 +218,6 @@ struct session_front {
 	struct session *by_serial[SESSION_BUCKETS];
 	uint64_t n_serials;
 	int64_t last_seen_ns, last_gone_ns;
-	struct db *db; /* reads */
-
 	pthread_mutex_t lock; /* below */
 	bool open;	      /* the async handle may be used */
 	struct post *post_head, **post_tail;
@@ -227,16 +227,21 @@ struct sessions {
 	struct hub *hub;
 	struct session_front fronts[HTTP_FRONTS_MAX];
 	int64_t last_sweep_ns; /* first front's */
-	struct job_thread store, reader, cert;
+	struct job_thread hello, store, reader, cert;
 	struct bulk bulk;
 	atomic_uint n_up; /* in the table */
 
 	pthread_mutex_t lock; /* below */
 	struct session *up[SESSION_BUCKETS];
+	uint32_t wakes[SESSION_BUCKETS]; /* changes of intents, by the bucket of their node */
 	struct call *calls;
 	uint64_t next_request; /* even */
 };
 
+void session_post_hello(struct sessions *s, const struct job *j); /* its result */
+
+/* Changes of the intents in the node's bucket, up to now; `more`: one more. Under the lock. */
+uint32_t session_wakes(struct sessions *s, const char *node_id, bool more);
 /* Under the lock; NULL when the node is not connected. */
 struct session *session_find_up(struct sessions *s, const char *node_id);
 /* Any thread; takes the lock. 0: the node is not connected. */
@@ -256,17 +261,16 @@ void session_intent_push(struct sessions *s, const struct session *x, uint64_t n
 uint32_t session_heartbeat_ms(struct sessions *s); /* by how many nodes are connected; any thread */
 
 /* Threads. */
+void session_hello_run(struct job_thread *t, struct job *list);
 void session_store_run(struct job_thread *t, struct job *list);
 void session_reader_run(struct job_thread *t, struct job *list);
 WARN_UNUSED int bulk_start(struct bulk *b, struct sessions *s, struct err *e);
 void bulk_stop(struct bulk *b);
 /* Checks and stores a hello inside the open write transaction. */
 WARN_UNUSED int session_hello_apply(struct db *db, struct job *j, struct err *e);
-/* True when the node comes back as it left, and nothing is to be stored or sent to it. A front's thread: reads one row. */
+/* True when the node comes back as it left, and nothing is to be stored or sent to it. Reads one row. */
 bool session_hello_try(struct db *db, const char *node_id, const char *address,
 		       const Demarc__V1__NodeHello *h, struct hello_result *ret);
-/* The node's intent is no longer, or not known to be, at this revision. */
-bool session_is_behind(struct db *db, const char *node_id, uint64_t revision);
 /* Stores the digest of the node's intent with its revision, so that no hello has to count it. */
 WARN_UNUSED int session_digest_keep(struct db *db, const char *node_id, struct err *e);
 void session_hello_done(struct sessions *s, struct session *x, const struct hello_result *r);

@@ -85,7 +85,7 @@ static bool is_lasting(const struct err *e)
 	       e->fault == FAULT_CONFLICT || e->fault == FAULT_PROTOCOL || e->fault == FAULT_TOO_LARGE;
 }
 
-static void post_hello(struct sessions *s, const struct job *j)
+void session_post_hello(struct sessions *s, const struct job *j)
 {
 	struct post *p = post_new(POST_HELLO, j->serial);
 
@@ -120,7 +120,7 @@ static void answer(struct sessions *s, struct job *j)
 		session_post_close(s, j->serial, j->err.msg,
 				   j->err.fault == FAULT_FORBIDDEN ? 60000 : 5000);
 	else if (j->kind == JOB_HELLO)
-		post_hello(s, j);
+		session_post_hello(s, j);
 	else
 		post_acked(s, j);
 }
