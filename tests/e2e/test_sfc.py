@@ -197,6 +197,14 @@ def test_classifier_conflict(user, bench):
     create(user, "flow_classifier", protocol="tcp", source_ip_prefix="10.1.0.0/16", destination_port_range_min=80, logical_source_port=b)
     create(user, "flow_classifier", protocol="udp", source_ip_prefix="10.1.0.0/16", logical_source_port=a)
     create(user, "flow_classifier", ethertype="IPv6", logical_source_port=a)
+    # One host: in a prefix, of any port, or without any prefix; not a host beside it.
+    for prefix, port in (("10.9.0.0/16", None), (None, b)):
+        wide = create(user, "flow_classifier", protocol="udp", destination_port_range_min=5000, source_ip_prefix=prefix, logical_source_port=port)
+        error = create(user, "flow_classifier", 400, protocol="udp", destination_port_range_min=5000, source_ip_prefix="10.9.8.7/32")
+        assert error["type"] == "FlowClassifierInConflict" and wide["id"] in error["message"]
+        user.delete(f"{SFC}/flow_classifiers/{wide['id']}", 204)
+    create(user, "flow_classifier", protocol="udp", destination_port_range_min=5000, source_ip_prefix="10.9.8.6/32")
+    create(user, "flow_classifier", protocol="udp", destination_port_range_min=5000, source_ip_prefix="10.9.8.7/32")
     assert create(user, "flow_classifier", 404, logical_source_port=str(uuid.uuid4()))["type"] == "FlowClassifierPortNotFound"
 
 

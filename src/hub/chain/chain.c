@@ -82,9 +82,12 @@ static int check_serial(struct req *r, json_t *row, struct err *e)
 				rc;
 	}
 	rc = db_get_int(r->db, &next, e,
-			"SELECT min(s) FROM (SELECT 1 AS s UNION ALL SELECT chain_serial + 1 FROM sfc_port_chain) "
-			"WHERE s NOT IN (SELECT chain_serial FROM sfc_port_chain)",
-			"");
+			"SELECT coalesce(max(chain_serial), 0) + 1 FROM sfc_port_chain", "");
+	if (rc >= 0 && next > CHAIN_SERIAL_MAX) /* a gap is looked for among all of them, so not before it must be */
+		rc = db_get_int(r->db, &next, e,
+				"SELECT min(s) FROM (SELECT 1 AS s UNION ALL SELECT chain_serial + 1 FROM sfc_port_chain) "
+				"WHERE s NOT IN (SELECT chain_serial FROM sfc_port_chain)",
+				"");
 	if (rc >= 0 && next > CHAIN_SERIAL_MAX)
 		return err_set(e, FAULT_CONFLICT, "chain_id", "No chain id is left.");
 	return rc < 0 ? rc : json_object_set_new(row, "chain_id", json_integer(next));

@@ -158,6 +158,14 @@ struct classifier classifier_of(const json_t *row)
 	"source_ip_prefix, 'destination_ip_prefix', destination_ip_prefix, 'logical_source_port', logical_source_port, " \
 	"'logical_destination_port', logical_destination_port, 'chain_id', chain_id) FROM sfc_flow_classifier "
 
+/* "+": the index of what follows is better than that of these. */
+enum conflict_among { AMONG_PROJECT, AMONG_CHAINS };
+#define IN_PROJECT "WHERE +project_id = ?1 AND id <> ?2"
+#define IN_CHAINS "WHERE +chain_id <> ?1 AND id <> ?2"
+#define BY_PORT " AND (logical_source_port IS NULL OR logical_source_port = ?3)"
+#define BY_SOURCE                                                                                  \
+	" AND (source_ip_prefix IS NULL OR source_ip_prefix IN (SELECT value FROM json_each(?3)))"
+
 /* The first classifier of the query's rows that wants a packet of row's. *ret: new reference or NULL. */
 static int find_conflict(const json_t *row, struct db_rows *q, json_t **ret, struct err *e)
 {
@@ -177,12 +185,54 @@ static int find_conflict(const json_t *row, struct db_rows *q, json_t **ret, str
 	return rc;
 }
 
+/* JSON: the prefix and all that contain it. */
+static json_t *prefixes_around(struct ip_cidr c)
+{
+	json_t *all = json_array();
+	char text[CIDR_STR_SIZE];
+
+	for (unsigned len = c.prefix_len + 1u; len-- > 0;) {
+		c.prefix_len = (uint8_t)len;
+		c.addr = cidr_network(c);
+		(void)json_array_append_new(all, json_string(cidr_format(c, text)));
+	}
+	return all;
+}
+
+/*
+ * The rows of `where` (one argument, which no index serves) that may want a packet of row's. All of them would be too many to look at
+ * where there are thousands of sites: those that leave from another port, or come from elsewhere than this one host, stay out.
+ */
+static int conflict_query(struct req *r, const json_t *row, enum conflict_among among,
+			  const char *arg, struct db_rows **ret, struct err *e)
+{
+	static const char *const all[] = { CONFLICT_SQL IN_PROJECT, CONFLICT_SQL IN_CHAINS };
+	static const char *const by_port[] = {
+		CONFLICT_SQL IN_PROJECT BY_PORT,
+		CONFLICT_SQL IN_CHAINS BY_PORT,
+	};
+	static const char *const by_source[] = {
+		CONFLICT_SQL IN_PROJECT BY_SOURCE,
+		CONFLICT_SQL IN_CHAINS BY_SOURCE,
+	};
+	const struct classifier c = classifier_of(row);
+	const char *id = json_str(row, "id");
+
+	if (c.src_port)
+		return db_query(r->db, ret, e, by_port[among], "sss", arg, id, c.src_port);
+	if (c.src.addr.family && c.src.prefix_len == (c.src.addr.family == IP_V6 ? 128 : 32)) {
+		CLEANUP(json_freep) json_t *around = prefixes_around(c.src);
+
+		return db_query(r->db, ret, e, by_source[among], "ssj", arg, id, around);
+	}
+	return db_query(r->db, ret, e, all[among], "ss", arg, id);
+}
+
 static int check_conflict(struct req *r, const json_t *row, struct err *e)
 {
 	CLEANUP(db_donep) struct db_rows *q = NULL;
 	CLEANUP(json_freep) json_t *other = NULL;
-	int rc = db_query(r->db, &q, e, CONFLICT_SQL "WHERE project_id = ? AND id <> ?", "ss",
-			  json_str(row, "project_id"), json_str(row, "id"));
+	int rc = conflict_query(r, row, AMONG_PROJECT, json_str(row, "project_id"), &q, e);
 
 	if (rc >= 0)
 		rc = find_conflict(row, q, &other, e);
@@ -195,8 +245,7 @@ int classifier_chain_conflict(struct req *r, const json_t *row, const char *chai
 {
 	CLEANUP(db_donep) struct db_rows *q = NULL;
 	CLEANUP(json_freep) json_t *other = NULL;
-	int rc = db_query(r->db, &q, e, CONFLICT_SQL "WHERE chain_id IS NOT NULL AND chain_id <> ?",
-			  "s", chain_id);
+	int rc = conflict_query(r, row, AMONG_CHAINS, chain_id, &q, e);
 
 	if (rc >= 0)
 		rc = find_conflict(row, q, &other, e);
