@@ -171,7 +171,7 @@ void conn_drop(struct conn *c)
 	c->state = CONN_DEAD;
 	idle_update(c);
 	wheel_clear(&c->deadline);
-	atomic_fetch_sub(&c->server->n_conns, 1);
+	atomic_fetch_sub(f->n_conns, 1);
 	if (was_ws)
 		ws_done(c);
 	if (c->exchange)
@@ -553,7 +553,7 @@ void conn_accept(struct front *f, int fd, bool over_limit)
 	if (c->next)
 		c->next->prev = c;
 	f->conns = c;
-	atomic_fetch_add(&f->server->n_conns, 1);
+	atomic_fetch_add(f->n_conns, 1);
 	f->n_handles++;
 	c->last_rx_ms = uv_now(f->loop);
 	conn_set_deadline(c, f->server->c.handshake_ms);

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "http/table.h"
 #include "http/tls.h"
 
 /* One loop of the server: accepts, times, hands finished requests back, stops. */
@@ -51,9 +53,9 @@ static void on_accept(uv_poll_t *handle, int status, int events)
 			close(fd);
 			continue;
 		}
-		if (atomic_load(&f->server->n_conns) >= max)
+		if (atomic_load(f->n_conns) >= max)
 			make_room(f);
-		unsigned n = atomic_load(&f->server->n_conns);
+		unsigned n = atomic_load(f->n_conns);
 		if (n >= max + OVER_LIMIT_MAX)
 			close(fd);
 		else
@@ -61,11 +63,24 @@ static void on_accept(uv_poll_t *handle, int status, int events)
 	}
 }
 
-static void on_finished(struct exchange *x)
+/* The file of a reply, out of the workers' table. In their order: the workers send under the lock of the list. */
+static void take_passed(struct front *f, struct exchange *x)
+{
+	if (!x->passed)
+		return;
+	x->reply.body_fd = table_receive(f->take_fd);
+	if (x->reply.body_fd >= 0)
+		return;
+	log_limited(LOG_WARN_, "http_file_lost", "errno=%d", -x->reply.body_fd);
+	x->reply = (struct http_reply){ .status = 503, .body_fd = -1 };
+}
+
+static void on_finished(struct front *f, struct exchange *x)
 {
 	struct conn *c = x->conn;
 
 	x->at_worker = false;
+	take_passed(f, x);
 	if (!c) {
 		exchange_free(x);
 		return;
@@ -95,7 +110,7 @@ static void on_wake(uv_async_t *handle)
 	while (finished) {
 		struct exchange *x = finished;
 		finished = x->next;
-		on_finished(x);
+		on_finished(f, x);
 	}
 	front_take_ctx(f);
 	if (atomic_load(&f->stop_asked) && !f->stopping)
@@ -197,6 +212,45 @@ static void on_turn(uv_check_t *handle)
 	struct front *f = handle->data;
 
 	admit_turn(f);
+}
+
+/*
+ * A limit of open files is one of a table: with a table each, n fronts hold n times as many connections. Kept are standard error (the
+ * log), what uv_loop_init() has opened (epoll, an eventfd, to which other threads write under the same number of their table, and a pipe
+ * for signals), the socket, and the way for files.
+ */
+void front_own_table(struct front *f)
+{
+	int keep[] = { STDERR_FILENO,
+		       uv_backend_fd(f->loop),
+		       f->loop->async_io_watcher.fd,
+		       f->loop->async_wfd,
+		       f->loop->signal_pipefd[0],
+		       f->loop->signal_pipefd[1],
+		       f->listen_fd,
+		       f->spare_fd,
+		       f->take_fd };
+	int rc = f->take_fd < 0 ? -EMFILE : table_take_own(keep, ARRAY_LEN(keep));
+
+	f->has_table = rc == 0;
+	if (f->has_table)
+		f->n_conns = &f->own_conns;
+	else
+		log_warn("http_front_shares_table", "front=%u errno=%d", f->index, -rc);
+}
+
+void front_leave_copies(struct front *f)
+{
+	if (!f->has_table) {
+		close_fdp(&f->pass_fd);
+		close_fdp(&f->take_fd);
+		f->pass_fd = f->take_fd = -1;
+		return;
+	}
+	/* Or the kernel would go on to give clients to a socket that nobody looks at when the front has closed its own. */
+	(void)close(f->listen_fd);
+	(void)close(f->spare_fd);
+	(void)close(f->take_fd);
 }
 
 int front_open(struct front *f, struct err *e)

@@ -10,13 +10,16 @@
  *                    \-> ws.c -> ws_frame.c    after an upgrade
  *
  * A server has n fronts: loops, each a thread with a listening socket of its own on the one port (SO_REUSEPORT), its own TLS
- * context and its own connections. The first is the caller's loop. A connection belongs to its front's thread for life, and so
+ * context, its own connections and its own descriptor table (table.h). The first is the caller's loop, in the process's table. A connection belongs to its front's thread for life, and so
  * does everything here, except: the pool's queues and each front's list of finished exchanges (the pool's lock), an exchange
- * between pool_push() and its way back (the worker's), the exchange's pipe (its own lock), and what is atomic.
+ * between pool_push() and its way back (the worker's), the exchange's pipe (its own lock), and what is atomic. Descriptors of a
+ * front with its own table are numbers without meaning to all other threads; what it kept of the process's has the same number
+ * in both until the process closes its copy.
  */
 
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <uv.h>
 
@@ -50,6 +53,7 @@ struct exchange {
 	size_t n_counted;      /* of the server's body_bytes */
 	struct exchange *notice_next;
 	bool noticed; /* is in the pool's list of notices */
+	bool passed;  /* the reply's file is on its way to the front's table */
 	uint64_t seq; /* order of arrival */
 	int64_t start_ns;
 };
@@ -161,6 +165,10 @@ struct front {
 	OSSL_LIB_CTX *tls_lib; /* of ctx and of all contexts that come after it */
 	SSL_CTX *ctx;
 	int listen_fd, spare_fd; /* spare_fd: given up for a moment to turn clients away when descriptors run out */
+	int pass_fd, take_fd; /* files of replies, from the workers' table to the front's; -1: the same table */
+	bool has_table;			 /* of its own */
+	sem_t ready;			 /* the thread has its table */
+	atomic_uint own_conns, *n_conns; /* in the lists of all fronts of this table */
 	uv_poll_t listener;
 	uv_async_t wake;
 	uv_timer_t tick;
@@ -189,7 +197,7 @@ struct http_server {
 	uint16_t port;
 	struct pool pool;
 	atomic_size_t body_bytes; /* buffered now */
-	atomic_uint n_conns;	  /* in the lists of all fronts */
+	atomic_uint n_conns;	  /* in the lists of the fronts that share the process's table */
 	atomic_uint n_drained;	  /* fronts that stop and have no connection left */
 	struct front *fronts;	  /* c.n_fronts */
 	unsigned grace_ms;
@@ -204,9 +212,11 @@ void server_first_ended(struct http_server *s);
 
 /* front.c */
 WARN_UNUSED int front_open(struct front *f, struct err *e); /* before its thread runs */
-void front_begin_stop(struct front *f); /* takes no more clients; conns finish */
-void front_end(struct front *f);	/* closes the handles: no connection is left */
-void front_wake(struct front *f);	/* any thread */
+void front_begin_stop(struct front *f);	  /* takes no more clients; conns finish */
+void front_end(struct front *f);	  /* closes the handles: no connection is left */
+void front_wake(struct front *f);	  /* any thread */
+void front_own_table(struct front *f);	  /* its thread, first thing */
+void front_leave_copies(struct front *f); /* the process's copies of what the front has taken over */
 
 /* listen.c */
 WARN_UNUSED int listen_open(const struct http_config *c, unsigned n, int *ret_fds,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/impl.h"
+#include "http/table.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -46,6 +47,21 @@ static struct exchange *next_work(struct pool *p)
 	return list_take(&p->plain);
 }
 
+/* The front cannot use a descriptor of this table. */
+static void pass_file(struct exchange *x)
+{
+	int rc;
+
+	if (x->reply.body_fd < 0 || x->front->pass_fd < 0)
+		return;
+	rc = table_send(x->front->pass_fd, x->reply.body_fd);
+	close_fdp(&x->reply.body_fd);
+	x->reply.body_fd = -1;
+	x->passed = rc == 0;
+	if (rc < 0)
+		x->reply = (struct http_reply){ .status = 503, .body_fd = -1 };
+}
+
 static void run(struct pool *p, struct exchange *x, unsigned index)
 {
 	const struct http_config *c = &x->server->c;
@@ -65,6 +81,7 @@ static void run(struct pool *p, struct exchange *x, unsigned index)
 		p->n_streaming--;
 		pthread_cond_signal(&p->work);
 	}
+	pass_file(x);
 	exchange_list_add(&x->front->finished, x);
 	/* Under the lock: pool_stop() then knows that nobody touches the handle after it. */
 	front_wake(x->front);

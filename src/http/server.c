@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "http/table.h"
 #include "http/tls.h"
 
 /* Start and stop of all fronts. What one of them does is in front.c. */
@@ -92,6 +93,8 @@ static void *front_main(void *arg)
 {
 	struct front *f = arg;
 
+	front_own_table(f);
+	sem_post(&f->ready);
 	uv_run(f->loop, UV_RUN_DEFAULT);
 	return NULL;
 }
@@ -102,7 +105,9 @@ static void front_init(struct http_server *s, unsigned i, uv_loop_t *loop)
 
 	f->server = s;
 	f->index = i;
-	f->spare_fd = -1;
+	f->spare_fd = f->pass_fd = f->take_fd = -1;
+	f->n_conns = &s->n_conns;
+	(void)sem_init(&f->ready, 0, 0);
 	f->loop = i == 0 ? loop : &f->own_loop;
 }
 
@@ -132,23 +137,55 @@ static int share_tickets(struct http_server *s, struct err *e)
 	return rc;
 }
 
+/*
+ * Signals are for the first thread: libuv's handler writes to descriptors of the process's table. Those that a thread causes itself
+ * stay.
+ */
+static int start_thread(struct front *f)
+{
+	static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
+	sigset_t block, before;
+	int num;
+
+	sigfillset(&block);
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
+		sigdelset(&block, own[i]);
+	pthread_sigmask(SIG_SETMASK, &block, &before);
+	num = pthread_create(&f->thread, NULL, front_main, f);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return num;
+}
+
+static int run_thread(struct front *f, struct err *e)
+{
+	int rc = table_way_open(&f->pass_fd, &f->take_fd), num;
+
+	if (rc < 0)
+		return err_errno(e, rc, "open a way for files");
+	num = start_thread(f);
+	if (num)
+		return err_errno(e, num, "start a thread");
+	f->has_thread = true;
+	while (sem_wait(&f->ready) < 0)
+		; /* EINTR */
+	front_leave_copies(f);
+	return 0;
+}
+
 static int run_fronts(struct http_server *s, struct err *e)
 {
+	int rc = 0;
+
 	for (unsigned i = 0; i < s->c.n_fronts; i++)
 		if (s->c.front_starts) {
-			int rc = s->c.front_starts(s->c.ctx, i, s->fronts[i].loop, e);
+			rc = s->c.front_starts(s->c.ctx, i, s->fronts[i].loop, e);
 			if (rc < 0)
 				return rc;
 			s->fronts[i].is_told = true;
 		}
-	for (unsigned i = 1; i < s->c.n_fronts; i++) {
-		struct front *f = &s->fronts[i];
-		int num = pthread_create(&f->thread, NULL, front_main, f);
-		if (num)
-			return err_errno(e, num, "start a thread");
-		f->has_thread = true;
-	}
-	return 0;
+	for (unsigned i = 1; rc == 0 && i < s->c.n_fronts; i++)
+		rc = run_thread(&s->fronts[i], e);
+	return rc;
 }
 
 /* Takes part in an orderly stop, or ends what a failed start has opened. Every front but the first. */
@@ -162,6 +199,8 @@ static void end_others(struct http_server *s)
 			front_wake(f);
 			pthread_join(f->thread, NULL);
 			f->has_thread = false;
+			if (f->has_table) /* these went with it */
+				f->listen_fd = f->spare_fd = f->take_fd = -1;
 		} else if (f->is_open) {
 			front_end(f);
 			uv_run(f->loop, UV_RUN_DEFAULT);
@@ -309,6 +348,9 @@ void http_server_free(struct http_server *s)
 	for (unsigned i = 0; s->fronts && i < s->c.n_fronts; i++) {
 		close_fdp(&s->fronts[i].listen_fd);
 		close_fdp(&s->fronts[i].spare_fd);
+		close_fdp(&s->fronts[i].pass_fd);
+		close_fdp(&s->fronts[i].take_fd);
+		sem_destroy(&s->fronts[i].ready);
 		SSL_CTX_free(s->fronts[i].ctx);
 		SSL_CTX_free(atomic_load(&s->fronts[i].next_ctx));
 		OSSL_LIB_CTX_free(s->fronts[i].tls_lib);

@@ -5,7 +5,8 @@
 /*
  * The one port: HTTPS (HTTP/1.1) for the APIs and one WebSocket path for nodes, on OpenSSL over
  * libuv loops. The first loop is the caller's; with n_fronts > 1 the server runs more of them, each in a thread of its own, and
- * the kernel spreads the connections. A connection stays on its loop, which does its I/O and TLS. Each HTTP request is handed to
+ * the kernel spreads the connections. Each thread has a descriptor table of its own, so that the limit of open files is one per front:
+ * nothing that is called on a front's thread may use a descriptor of the process, and so no database. A connection stays on its loop, which does its I/O and TLS. Each HTTP request is handed to
  * a worker thread, where a plain sequential function answers it.
  *
  * Bounds: header block 32 KiB, request target 8 KiB, buffered body `max_body_bytes`, a body that is
@@ -110,7 +111,7 @@ struct http_config {
 	const char *ticket_file; /* keeps session tickets good over a restart; NULL: they end with the server */
 	unsigned n_fronts;  /* loops, 0: 1; at most HTTP_FRONTS_MAX */
 	unsigned n_workers; /* 0: 8 */
-	unsigned n_conns;   /* of all fronts together; 0: as many as RLIMIT_NOFILE leaves */
+	unsigned n_conns;   /* in each descriptor table; 0: as many as RLIMIT_NOFILE leaves */
 	unsigned n_queue; /* requests that wait for a worker, 0: 512; one more gets 503 with Retry-After */
 	unsigned n_handshakes; /* in TLS at a time, per front, nodes and others each; 0: 1024. Each has buffers of 40 KiB */
 	unsigned queue_ms; /* of handshakes that may wait, 0: 1500; a node beyond it is given a time to come back */

@@ -8,10 +8,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "http/table.h"
 #include "http/test_client.h"
 
 /* The server over loopback: what a client sends, byte by byte, and what it gets. */
@@ -853,6 +855,82 @@ static void tickets_outlive_the_server(void **state)
 	finish();
 }
 
+#define FILES_LIMIT 200u /* half of it are connections */
+#define HOLDERS 3u
+#define HELD 80u /* by each of them: together more than one table of the server has room for */
+
+static pthread_barrier_t all_held;
+
+struct holder {
+	pthread_t thread;
+	unsigned n_files, n_ended;
+};
+
+/* A client with a descriptor table of its own. Every fourth of its connections asks for a file, the others for nothing. */
+static void *hold(void *arg)
+{
+	struct holder *h = arg;
+	struct test_client many[HELD];
+	struct test_reply r;
+	int keep[] = { STDERR_FILENO };
+
+	if (table_take_own(keep, ARRAY_LEN(keep)) < 0)
+		abort();
+	for (size_t i = 0; i < HELD; i++) {
+		if (!test_client_open(&many[i], http_server_port(server.server), NULL, NULL, NULL))
+			abort();
+		if (i % 4)
+			continue;
+		test_client_say(&many[i], "GET /file HTTP/1.1\r\n" HOST "\r\n");
+		if (!test_client_reply(&many[i], &r, true))
+			continue;
+		h->n_files += r.status == 200 && r.body_size == FILE_SIZE && r.body[0] == 'b' &&
+			      r.body[FILE_SIZE - 1] == 'a' + 300 % 26;
+		test_reply_done(&r);
+	}
+	pthread_barrier_wait(&all_held);
+	for (size_t i = 0; i < HELD; i++) {
+		h->n_ended += test_client_at_end(&many[i]);
+		test_client_close(&many[i]);
+	}
+	return NULL;
+}
+
+/* Each front has its own table: together they hold more than the limit of open files, each sends files, and a stop closes all. */
+static void fronts_hold_more_than_one_table(void **state)
+{
+	struct http_config c = config();
+	struct holder holders[HOLDERS] = { 0 };
+	struct rlimit before, small;
+	uint16_t port;
+
+	assert_true(HOLDERS * HELD > FILES_LIMIT);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	small = before;
+	small.rlim_cur = FILES_LIMIT;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
+	c.n_fronts = 4;
+	start_with(&c);
+	port = http_server_port(server.server);
+	pthread_barrier_init(&all_held, NULL, HOLDERS + 1);
+	for (unsigned i = 0; i < HOLDERS; i++)
+		assert_int_equal(pthread_create(&holders[i].thread, NULL, hold, &holders[i]), 0);
+	pthread_barrier_wait(&all_held);
+	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	expect(200, "{\"hello\": 1}");
+	finish();
+	for (unsigned i = 0; i < HOLDERS; i++) {
+		pthread_join(holders[i].thread, NULL);
+		assert_int_equal(holders[i].n_files, HELD / 4);
+		assert_int_equal(holders[i].n_ended, HELD);
+	}
+	pthread_barrier_destroy(&all_held);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	c.port = port; /* no socket of any table is left on it */
+	start_with(&c);
+	finish();
+}
+
 /* Sockets that share a port must not hide that somebody else has it. */
 static void a_port_in_use_is_refused(void **state)
 {
@@ -1017,6 +1095,7 @@ int main(void)
 		cmocka_unit_test(every_front_answers),
 		cmocka_unit_test(tickets_are_good_at_every_front),
 		cmocka_unit_test(tickets_outlive_the_server),
+		cmocka_unit_test(fronts_hold_more_than_one_table),
 		cmocka_unit_test(a_port_in_use_is_refused),
 		cmocka_unit_test(nodes_beyond_the_queue_are_given_a_time),
 		cmocka_unit_test(a_stuck_handshake_makes_room),
