@@ -20,6 +20,9 @@
 /* The hub that a simulation starts, in state_dir/hub, always on the same port, and what it costs. */
 
 #define START_S 60
+#define HUB_FILES_KEPT                                                                             \
+	512u /* by the hub, of each table, for what is no connection: http/server.c */
+#define FRONTS_MAX 16u
 
 void sim_pause_us(int64_t us)
 {
@@ -41,20 +44,42 @@ static int read_number(const char *path, uint64_t max, uint64_t *ret)
 	return str_to_u64((struct str){ text, size }, max, ret);
 }
 
+/*
+ * A front holds as many connections as one descriptor table; the kernel spreads them by a hash, so not quite evenly: an eighth more
+ * than all nodes.
+ */
+static unsigned fronts_of(const struct sim *s)
+{
+	unsigned n = (unsigned)MAX_OF(sysconf(_SC_NPROCESSORS_ONLN), 1L);
+	struct rlimit files;
+	rlim_t room;
+
+	if (s->o.n_fronts)
+		return s->o.n_fronts;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max < 1u << 24) {
+		room = files.rlim_max > 2 * HUB_FILES_KEPT ? files.rlim_max - HUB_FILES_KEPT :
+							     files.rlim_max / 2;
+		n = MAX_OF(n, (unsigned)((s->o.n_nodes + s->o.n_nodes / 8) / MAX_OF(room, (rlim_t)1) + 1));
+	}
+	return MIN_OF(n, FRONTS_MAX);
+}
+
 static _Noreturn void child(const struct sim *s, const char *dir, const char *log, const char *port)
 {
 	int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	struct rlimit files;
+	char fronts[16];
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
+	(void)snprintf(fronts, sizeof(fronts), "%u", fronts_of(s));
 	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
 		_exit(126);
 	(void)execl(s->o.hub_binary, "demarc-hub", "--data-dir", dir, "--listen", "127.0.0.1",
-		    "--port", port, "--log-level", "warn", (char *)NULL);
+		    "--port", port, "--log-level", "warn", "--fronts", fronts, (char *)NULL);
 	dprintf(STDERR_FILENO, "%s: %s\n", s->o.hub_binary, strerror(errno));
 	_exit(127);
 }

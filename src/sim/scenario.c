@@ -18,7 +18,7 @@
 #define LOOK_MS 10
 #define SAY_NS (2 * NS_PER_S)
 #define READY_S 300
-#define FILES_SPARE 200u
+#define FILES_SPARE 100u
 
 volatile int sim_interrupted;
 

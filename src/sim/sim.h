@@ -62,7 +62,7 @@ struct fleet_node {
 struct sim_options {
 	const char *scenario, *state_dir, *hub_binary, *scratch, *cloud, *cacert;
 	const char *json, *html;
-	unsigned n_nodes, rate, churn, seconds, n_jobs, n_workers,
+	unsigned n_nodes, rate, churn, seconds, n_jobs, n_workers, n_fronts,
 		n_chains; /* n_chains: nodes that have one, percent */
 	pid_t hub_pid;
 	bool tickets, quiet;

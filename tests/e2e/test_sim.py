@@ -19,14 +19,14 @@ def fixture_sim(build, tmp_path_factory):
 
     def run(scenario, *args, nodes=NODES, check=True):
         report = folder / f"{scenario}.json"
-        command = [os.path.join(build, "src/sim/demarc-sim"), scenario, "--nodes", str(nodes), "--state-dir", str(folder / "state"),
+        command = [*run.prefix, os.path.join(build, "src/sim/demarc-sim"), scenario, "--nodes", str(nodes), "--state-dir", str(folder / "state"),
                    "--hub-binary", os.path.join(build, "src/hub/demarc-hub"), "--json", str(report),
                    "--html", str(folder / f"{scenario}.html"), *args]
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return json.loads(report.read_text()), done
 
-    run.folder = folder
+    run.folder, run.prefix = folder, []
     return run
 
 
@@ -82,6 +82,19 @@ def test_interrupted(sim, build):
     assert process.returncode == 0, err
     report = json.loads(out)
     assert report["interrupted"] and report["not_steady"] == 0, report
+
+
+@pytest.mark.timeout(300)
+def test_more_nodes_than_one_table_holds(sim):
+    """RLIMIT_NOFILE is 600 for the hub and for each process of nodes: half of it are connections, in each of the hub's fronts."""
+    limit, nodes = 600, 900
+    sim.prefix = ["prlimit", f"--nofile={limit}:{limit}"]
+    try:
+        report, _ = sim("storm", "--rate", "500", "--chains", "2", nodes=nodes)
+    finally:
+        sim.prefix = []
+    assert nodes > limit and max(p["steady"] for p in report["points"]) == nodes
+    assert (report["lost"], report["not_steady"], report["refused"], report["show_failed"]) == (0, 0, 0, 0), report
 
 
 def test_wrong_arguments(build):
