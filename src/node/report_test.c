@@ -108,6 +108,7 @@ static int teardown(void **state)
 {
 	struct node *n = *state;
 
+	reports_close(n);
 	intent_close(n->intent);
 	assert_int_equal(tree_remove(n->cfg.state_dir, NULL), 0);
 	free(n);
