@@ -22,6 +22,7 @@ struct client {
 	struct strbuf answer;
 	char subject_token[8192];
 	char curl_error[CURL_ERROR_SIZE];
+	bool fresh; /* no connection is used twice */
 };
 
 /* ---- one HTTP exchange ---- */
@@ -148,6 +149,11 @@ static int exchange(struct client *c, const char *method, const char *url, const
 	curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_S);
 	curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, CALL_TIMEOUT_S);
 	curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
+	if (c->fresh) {
+		curl_easy_setopt(c->curl, CURLOPT_FRESH_CONNECT, 1L);
+		curl_easy_setopt(c->curl, CURLOPT_FORBID_REUSE, 1L);
+		curl_easy_setopt(c->curl, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+	}
 	curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "https,http");
 	if (text) {
 		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, text);
@@ -272,6 +278,11 @@ int client_open(const struct client_options *o, struct client **ret, struct err 
 	if (rc == 0)
 		*ret = MOVE_PTR(c);
 	return rc;
+}
+
+void client_set_fresh(struct client *c, bool fresh)
+{
+	c->fresh = fresh;
 }
 
 int client_call(struct client *c, const char *method, const char *service, const char *path,

@@ -27,6 +27,9 @@ WARN_UNUSED int client_open(const struct client_options *o, struct client **ret,
 void client_close(struct client *c);
 void client_closep(struct client **c);
 
+/* From now on each request is made on a connection of its own, with a whole TLS handshake; or no more. */
+void client_set_fresh(struct client *c, bool fresh);
+
 /*
  * One request to a service of the catalog ("network", "compute", "image", "demarc"). `path` starts below the service's endpoint and has its
  * version where the catalog has none ("/v2.0/ports"). body is borrowed, NULL for none. *ret (may be NULL) takes a new reference, or NULL for an empty answer.

@@ -11,14 +11,15 @@
 /*
  * Admission: a handshake costs a hundred times what a message does, and after an outage every node wants one at the same instant.
  *
- * Connections wait in two queues, one for clients that call themselves nodes and one for all others, and are served by turns:
- * so the API keeps its share. A turn of the loop spends a bounded time on handshakes. When more nodes wait than can be served in
+ * Connections wait in two queues, one for clients that call themselves nodes and one for all others. A turn of the loop
+ * spends a bounded time on the handshakes of each: so the API keeps its share. When more nodes wait than can be served in
  * queue_ms, the next ones are told in the clear, before any TLS, when to come back: slots are given out at the rate at which
  * handshakes can be done, so that the queue neither runs empty nor over. Front's thread.
  */
 
-#define TURN_NS                                                                                    \
-	(4 * NS_PER_MS) /* of handshakes in a turn of the loop: what a request may wait behind a storm */
+/* Of handshakes in a turn of the loop: what a request may wait behind a storm. Each kind has its own, so that neither waits for the other. */
+#define NODES_TURN_NS (4 * NS_PER_MS)
+#define OTHERS_TURN_NS (2 * NS_PER_MS)
 #define HELLOS_NS (3 * NS_PER_MS) /* of taking and turning away clients */
 #define QUEUE_MIN 64u
 #define OTHERS_MAX 2048u /* clients without ALPN of a node that wait; more are closed */
@@ -76,7 +77,7 @@ static void queue_remove(struct admit_kind *q, struct conn *c)
 	}
 }
 
-static struct admit_kind *kind_of(struct conn *c)
+static struct admit_kind *kind_of(const struct conn *c)
 {
 	return c->is_node ? &c->front->admit.nodes : &c->front->admit.others;
 }
@@ -235,20 +236,16 @@ static bool has_room(struct front *f, struct admit_kind *k, int64_t now)
 	return true;
 }
 
-/* By turns, so that neither kind starves the other. */
-static struct conn *next_waiting(struct front *f, int64_t now)
+static bool may_spend(const struct front *f, const struct admit_kind *k)
 {
-	struct admit *a = &f->admit;
-	struct admit_kind *kinds[] = { &a->nodes, &a->others };
-	struct conn *c = NULL;
+	return k->spent_ns < (k == &f->admit.nodes ? NODES_TURN_NS : OTHERS_TURN_NS);
+}
 
-	a->others_turn = !a->others_turn;
-	for (unsigned i = 0; !c && i < ARRAY_LEN(kinds); i++) {
-		struct admit_kind *k = kinds[(i + a->others_turn) % ARRAY_LEN(kinds)];
-		if (k->first && has_room(f, k, now))
-			c = queue_take(k);
-	}
-	return c;
+static void start_waiting(struct front *f, struct admit_kind *k, int64_t now)
+{
+	while (k->first && may_spend(f, k) && has_room(f, k, now))
+		conn_start_tls(queue_take(k));
+	k->spent_ns = 0;
 }
 
 static bool may_start(const struct front *f, const struct admit_kind *k)
@@ -278,11 +275,10 @@ void admit_turn(struct front *f)
 	struct admit *a = &f->admit;
 	int64_t now = clock_mono_ns();
 	bool waits;
-	struct conn *c;
 
-	while (admit_may_step(f) && (c = next_waiting(f, now)))
-		conn_start_tls(c);
-	a->spent_ns = a->hellos_ns = 0;
+	start_waiting(f, &a->others, now);
+	start_waiting(f, &a->nodes, now);
+	a->hellos_ns = 0;
 	/* Who waits for room is woken by who leaves: that comes with an event, or by time. */
 	waits = may_start(f, &a->nodes) || may_start(f, &a->others);
 	spin(f, waits);
@@ -292,15 +288,15 @@ void admit_turn(struct front *f)
 		give_tickets(f, now);
 }
 
-bool admit_may_step(struct front *f)
+bool admit_may_step(const struct conn *c)
 {
-	return f->admit.spent_ns < TURN_NS;
+	return may_spend(c->front, kind_of(c));
 }
 
 void admit_stepped(struct conn *c, int64_t ns)
 {
 	c->shake_spent_ns += ns;
-	c->front->admit.spent_ns += ns;
+	kind_of(c)->spent_ns += ns;
 }
 
 void admit_done(struct conn *c)

@@ -415,7 +415,7 @@ static void handshake(struct conn *c)
 	int n;
 
 	/* The poll stays ready, so the next turn comes back to the rest. */
-	if (!admit_may_step(c->front))
+	if (!admit_may_step(c))
 		return;
 	start_ns = clock_mono_ns();
 	ERR_clear_error();

@@ -141,16 +141,15 @@ struct admit_kind {
 	unsigned n;
 	struct conn *shake_first, *shake_last;
 	unsigned n_shaking;
+	int64_t spent_ns; /* on its handshakes in this turn of the loop */
 };
 struct admit {
 	struct admit_kind nodes, others;
 	struct admit_kind owed; /* nodes that have no ticket of this session yet */
 	int64_t crowd_ns;	/* when somebody last had to wait for a turn */
-	bool others_turn;
-	int64_t spent_ns;     /* in this turn of the loop */
-	int64_t hellos_ns;    /* of first bytes */
-	int64_t one_ns;	      /* what a handshake takes, averaged */
-	int64_t next_slot_ns; /* when the next one that is turned away should come back */
+	int64_t hellos_ns;	/* of first bytes */
+	int64_t one_ns;		/* what a handshake takes, averaged */
+	int64_t next_slot_ns;	/* when the next one that is turned away should come back */
 	uint64_t n_refused;
 	uv_idle_t spin; /* while somebody waits, the loop does not sleep */
 	bool spins;
@@ -244,7 +243,7 @@ void admit_hello(struct conn *c);     /* the first bytes are there: queues, or t
 bool admit_may_take(struct front *f); /* false: this turn has taken enough clients */
 /* A new client that is turned away at once: the caller closes fd. *since_ns moves on. */
 bool admit_turns_away(struct front *f, int fd, int64_t *since_ns);
-bool admit_may_step(struct front *f); /* false: this turn has done enough handshaking */
+bool admit_may_step(const struct conn *c); /* false: this turn has done enough handshaking */
 void admit_stepped(struct conn *c, int64_t ns);
 void admit_shaking(struct conn *c, bool on); /* in TLS from now on; no more */
 void admit_done(struct conn *c);	     /* a handshake has ended well */

@@ -61,6 +61,7 @@ static size_t *with_functions(const struct sim *s, size_t *ret_n)
 	return list;
 }
 
+/* By turns on the connection that is there, as a service asks, and on a new one, as a command does. */
 static void probe(const struct sim *s, struct client *c)
 {
 	int64_t next = clock_mono_ns();
@@ -68,6 +69,7 @@ static void probe(const struct sim *s, struct client *c)
 	char path[96] = "/v2.1/flavors";
 
 	for (size_t i = 0; !s->shared->stop_load; i += 7) {
+		bool fresh = i & 1;
 		struct err e = { 0 };
 		int64_t t0;
 		int rc;
@@ -75,13 +77,14 @@ static void probe(const struct sim *s, struct client *c)
 		if (n)
 			(void)snprintf(path, sizeof(path), "/v2.1/servers/%s",
 				       s->fleet.nodes[list[i % n]].server);
+		client_set_fresh(c, fresh);
 		t0 = clock_mono_ns();
 		rc = client_call(c, "GET", "compute", path, NULL, NULL, &e);
 		s->shared->n_api++;
 		if (rc < 0)
 			s->shared->n_api_failed++;
 		else
-			samples_add(&s->shared->show, clock_mono_ns() - t0);
+			samples_add(fresh ? &s->shared->fresh : &s->shared->show, clock_mono_ns() - t0);
 		pace(&next, PROBE_EVERY_MS * NS_PER_MS);
 	}
 }

@@ -246,11 +246,15 @@ static void figures(struct sim *s, struct outcome *o)
 	o->show_p50_ms = percentile_ms(&m->show, 0.5);
 	o->show_p99_ms = percentile_ms(&m->show, 0.99);
 	o->show_max_ms = percentile_ms(&m->show, 1);
+	o->fresh_p50_ms = percentile_ms(&m->fresh, 0.5);
+	o->fresh_p99_ms = percentile_ms(&m->fresh, 0.99);
+	o->fresh_max_ms = percentile_ms(&m->fresh, 1);
 	o->change_p50_ms = percentile_ms(&m->change, 0.5);
 	o->confirm_p50_ms = percentile_ms(&m->confirm, 0.5);
 	o->confirm_p99_ms = percentile_ms(&m->confirm, 0.99);
 	o->confirm_max_ms = percentile_ms(&m->confirm, 1);
 	o->n_show = m->show.n;
+	o->n_fresh = m->fresh.n;
 	o->n_show_failed = m->n_api_failed;
 	o->n_changes = m->n_changes;
 	o->n_changes_failed = m->n_changes_failed;
@@ -283,7 +287,7 @@ int crew_disturb(struct sim *s, struct outcome *o, int (*what)(struct sim *, str
 	crew.probe = load_probe(s);
 	crew.churn = load_churn(s, s->o.churn);
 	crew_stay(s, o, 2);
-	s->shared->show.n = s->shared->n_api_failed = 0;
+	s->shared->show.n = s->shared->fresh.n = s->shared->n_api_failed = 0;
 	hub = crew_hub_pid(s);
 	hub0 = process_cost(hub).cpu_s;
 	crew.event_ns = clock_mono_ns();

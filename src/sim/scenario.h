@@ -20,9 +20,10 @@ struct outcome {
 	double hub_cpu_s, sim_cpu_s, hub_rss_kb_node;
 	double bare_s, bare_cpu_s; /* of as many bare handshakes; 0: not measured */
 	double show_p50_ms, show_p99_ms, show_max_ms;
+	double fresh_p50_ms, fresh_p99_ms, fresh_max_ms; /* on a new TLS connection */
 	double change_p50_ms, confirm_p50_ms, confirm_p99_ms, confirm_max_ms;
-	unsigned n_show, n_show_failed, n_changes, n_changes_failed, n_late, n_lost, n_not_steady,
-		n_refused;
+	unsigned n_show, n_fresh, n_show_failed, n_changes, n_changes_failed, n_late, n_lost,
+		n_not_steady, n_refused;
 	bool interrupted;
 	size_t n_points;
 	struct point points[POINTS_MAX];

@@ -47,8 +47,8 @@ struct sim_shared {
 	_Atomic uint32_t n_api, n_api_failed, n_changes, n_changes_failed, n_late;
 	_Atomic uint32_t n_ready; /* workers whose nodes are made */
 	_Atomic bool stop_load;
-	struct sim_samples show, change,
-		confirm; /* GET of a server; a change's request; from request to the node's holding it */
+	struct sim_samples show, fresh, change,
+		confirm; /* GET of a server; the same on a new TLS connection; a change's request; from request to the node's holding it */
 	struct sim_slot slots[];
 };
 

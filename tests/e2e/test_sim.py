@@ -36,6 +36,7 @@ def test_storm(sim):
     assert report["nodes"] == NODES and report["steady_s"] > 0, report
     assert (report["lost"], report["not_steady"], report["refused"], report["show_failed"]) == (0, 0, 0, 0), report
     assert report["changes"] > 0 and report["bare_handshakes_s"] > 0, report
+    assert 0 < report["fresh_p50_ms"] <= report["fresh_p99_ms"] <= report["fresh_max_ms"], report
     assert max(p["steady"] for p in report["points"]) == NODES
     assert re.search(r"^ +[0-9.]+ s  \d+ of 1000 steady", done.stderr, re.M), "progress"
     page = (sim.folder / "storm.html").read_text()
