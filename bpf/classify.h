@@ -398,15 +398,9 @@ static __always_inline __u32 line6_differs(const struct policy_view *v, const st
 }
 
 /* The verdict of table s->table when it is a short one. All of it is one value: it cannot be replaced half way. */
-__noinline __u32 policy_lines(void)
+static __always_inline __u32 policy_lines(struct policy_scratch *s, struct pkt *p)
 {
-	struct policy_scratch *s = policy_get();
-	struct policy_table *t;
-	struct pkt *p = pkt_get();
-
-	if (!s || !p)
-		return POLICY_NONE;
-	t = bpf_map_lookup_elem(&policy_tables, &s->table);
+	struct policy_table *t = bpf_map_lookup_elem(&policy_tables, &s->table);
 	if (!t || !t->n_lines)
 		return t && t->n_rules ? POLICY_SETS : POLICY_NONE;
 #pragma nounroll
@@ -471,7 +465,7 @@ __noinline __u32 policy_verdict(__u32 table, __u32 family6)
 	s->table = table << 1 | (family6 & 1);
 #pragma nounroll
 	for (int i = 0; i < POLICY_TRIES; i++) {
-		v = policy_lines();
+		v = policy_lines(s, p);
 		if (v != POLICY_SETS)
 			return v;
 		v = policy_once(s, p);

@@ -138,8 +138,7 @@ __noinline int stage_flow(ctx_t *ctx)
 		return -DROP_INTERNAL;
 	if (!p->flow)
 		return STAGE_NEXT;
-	if (!p->absent)
-		f = flow_find(&p->key);
+	f = flow_find(&p->key);
 	p->seen = f != 0;
 	if (!f || (f->flags & FLOW_DROP) || tcp_reopens(p->tcp_flags, f->state)) {
 		TRACE0(p, FLOW_MISS);
@@ -369,7 +368,7 @@ static __always_inline int tcp_track(ctx_t *ctx, struct pkt *p, struct flow_rec 
 static __always_inline void ct_related(struct pkt *p, const struct flow_rec *other)
 {
 	if (!p->known)
-		p->related = expect_take(p->len) != 0;
+		p->related = expects_any(p) && expect_take(p->len);
 	else if (p->had)
 		p->related = !!(p->had_conn & CONN_RELATED);
 	else if (other)

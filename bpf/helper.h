@@ -60,13 +60,18 @@ static __always_inline void expect_key_of(struct expect_key *e, const struct pkt
 	}
 }
 
+static __always_inline int expects_any(const struct pkt *p)
+{
+	return p->jiffies / (dp_globals.hz | 1) <= dp_globals.expects_until;
+}
+
 /* 1: the packet opens a connection that was announced; it is no longer expected then. */
 __noinline int expect_take(__u32 len)
 {
 	struct pkt *p = pkt_get();
 	struct expect_rec *r;
 
-	if (!p || p->jiffies / (dp_globals.hz | 1) > dp_globals.expects_until)
+	if (!p)
 		return 0;
 	expect_key_of(&p->expect, p);
 	r = bpf_map_lookup_elem(&expects, &p->expect);

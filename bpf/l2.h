@@ -141,6 +141,7 @@ __noinline int stage_l2(ctx_t *ctx)
 	p->meters_of[1] = q->meter_to;
 	p->mirrors_of[1] = q->mirror;
 	p->nat_out = q->nat;
+	port_groups(p, q, 1);
 	if (q->flags & PORT_ADMIN_DOWN)
 		return -DROP_OUT_DOWN;
 	/* An error about no known connection is nobody's business where rules apply. */

@@ -188,6 +188,8 @@ struct pkt {
 	__u8 rlooked; /* it was looked for at the output port */
 	__u8 checked; /* the partner was evaluated under this generation, over the same ports and path */
 
+	__u8 n_sgs[2]; /* of the ingress port, of the output port */
+
 	struct port_key in;
 	struct port_key outk;
 	struct fdb_key fdb;
@@ -195,6 +197,7 @@ struct pkt {
 
 	/* From here on nothing is cleared for a new packet: written before it is read. */
 	__u8 scratch[0];
+	__u32 sgs[2][ABI_PORT_SGS];
 	struct flow_key view; /* what rules and classifiers see: the key, its destination translated */
 	struct flow_key rkey; /* the other direction, as it would be received from the output port */
 	struct flow_key vkey, wkey; /* records looked at to make room, bpf/table.h */

@@ -48,6 +48,7 @@ __noinline int stage_port(ctx_t *ctx)
 	p->mirrors_of[0] = port->mirror;
 	p->marks = port->dscp;
 	p->nat_in = port->nat;
+	port_groups(p, port, 0);
 	p->view = p->key;
 	TRACE3(p, PORT_OK, p->in.ifindex, p->net, p->port_flags);
 	if (port->flags & PORT_ADMIN_DOWN)

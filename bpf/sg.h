@@ -70,6 +70,27 @@ static __always_inline int sg_exempt(struct pkt *p)
 	       (s == DHCP6_SERVER_PORT && d == DHCP6_CLIENT);
 }
 
+/* The same for the ingress port (side 0) or the output port of the packet. */
+__noinline int sg_side_allows(__u32 side, __u32 egress)
+{
+	struct policy_scratch *s;
+	struct pkt *p = pkt_get();
+
+	if (!p || side > 1)
+		return 0;
+	if (!((side ? p->out_flags : p->port_flags) & PORT_SECURITY))
+		return 1;
+	s = policy_get();
+	if (!s)
+		return 0;
+	sg_view(p, s);
+	for (int i = 0; i < ABI_PORT_SGS && i < p->n_sgs[side]; i++)
+		if (sg_group_allows(p->sgs[side][i], egress))
+			return 1;
+	TRACE1(p, SG_NONE, side ? p->out : p->in.ifindex);
+	return 0;
+}
+
 __noinline int stage_sg(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
@@ -87,13 +108,13 @@ __noinline int stage_sg(ctx_t *ctx)
 	if (p->related || (p->checked && !p->trace))
 		return STAGE_NEXT;
 	if (p->reply) { /* the opener is behind the output port */
-		if (!sg_port_allows(p->out, p->out_vlan, 1))
+		if (!sg_side_allows(1, 1))
 			return -DROP_SG_EGRESS;
-		return sg_port_allows(p->in.ifindex, p->in.vlan, 0) ? STAGE_NEXT : -DROP_SG_INGRESS;
+		return sg_side_allows(0, 0) ? STAGE_NEXT : -DROP_SG_INGRESS;
 	}
-	if (!sg_port_allows(p->in.ifindex, p->in.vlan, 1))
+	if (!sg_side_allows(0, 1))
 		return -DROP_SG_EGRESS;
-	return sg_port_allows(p->out, p->out_vlan, 0) ? STAGE_NEXT : -DROP_SG_INGRESS;
+	return sg_side_allows(1, 0) ? STAGE_NEXT : -DROP_SG_INGRESS;
 }
 
 #endif

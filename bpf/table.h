@@ -17,7 +17,7 @@
 #define SHED_ENOUGH 4 /* of these, when an embryo was among them */
 #define SHED_IDLE_S 10
 
-enum slot_rank { RANK_BUSY, RANK_IDLE, RANK_CLOSING, RANK_EMBRYO, RANK_FREE };
+enum slot_rank { RANK_BUSY, RANK_IDLE, RANK_CLOSING, RANK_EMBRYO, RANK_FREE, RANK_EMPTY };
 
 static __always_inline int is_embryo(const struct flow_rec *f)
 {
@@ -100,10 +100,10 @@ __noinline __u32 slot_rank(__u32 family, __u32 i)
 		return 0;
 	conn = slot_read(p, family, i);
 	if (!conn)
-		return RANK_FREE << 24;
+		return RANK_EMPTY << 24;
 	f = flow_find(&p->vkey);
 	if (!f || conn_id(f->created_ns) != conn)
-		return RANK_FREE << 24;
+		return RANK_EMPTY << 24;
 	last = f->last;
 	o = partner_of(p, f);
 	if (o && (__s64)(o->last - last) > 0)
@@ -168,7 +168,7 @@ __noinline int conn_take(__u32 family)
 			best = rank;
 			at = i;
 		}
-		if (rank >> 24 == RANK_FREE || (n >= SHED_ENOUGH && best >> 24 == RANK_EMBRYO))
+		if (rank >> 24 >= RANK_FREE || (n >= SHED_ENOUGH && best >> 24 == RANK_EMBRYO))
 			break;
 	}
 	if (!best) {
@@ -177,7 +177,8 @@ __noinline int conn_take(__u32 family)
 	}
 	if (looked)
 		__sync_fetch_and_add(next, looked);
-	slot_clear(family, at, best >> 24 != RANK_FREE);
+	if (best >> 24 != RANK_EMPTY)
+		slot_clear(family, at, best >> 24 != RANK_FREE);
 	slot_write(p, at);
 	return 0;
 }

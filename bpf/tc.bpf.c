@@ -128,7 +128,7 @@ static __always_inline int run_ip(ctx_t *ctx)
 
 	if (!p)
 		return -DROP_INTERNAL;
-	RUN(stage_flow);
+	RUN_IF(!p->absent, stage_flow);
 	RUN_IF(p->nat_in || p->nat.flags, stage_nat_in);
 	RUN_IF(dp_globals.chained, stage_classify);
 	RUN_IF(dp_globals.chained, stage_chain);
@@ -150,7 +150,9 @@ static __always_inline int run_record(ctx_t *ctx)
 	RUN_IF(p->n_natives, stage_native);
 	RUN(stage_sg);
 	RUN_IF(p->out_flags & PORT_LIMITED, stage_limits);
-	RUN(stage_qos);
+	RUN_IF(p->meters_of[0] || p->meters_of[1] || p->mirrors_of[0] || p->mirrors_of[1] ||
+		       p->marks || (p->rec_flags & FLOW_METER),
+	       stage_qos);
 	RUN(stage_store);
 	if (p->rec_flags & FLOW_HELPER)
 		helper_run(ctx, p->net);
