@@ -108,55 +108,58 @@ enum tcp_bits {
 
 #define FLOW_METERS 4
 
+/* What a record counted up to is already in the port counters: packets << 37 | bytes, the low bits of both. A walk comes before 2^27 packets or 128 GiB. */
+#define FLOW_DONE_SHIFT 37
+#define FLOW_DONE_BYTES ((1ULL << FLOW_DONE_SHIFT) - 1)
+
 /*
- * Value of 160 bytes: a hash element is 48 bytes of header, 24 of IPv4 key and this, 232 in all (IPv6: 256), so
- * that the first 56 bytes share one cache line with the tail of the key.
+ * Value of 152 bytes: a hash element is 48 bytes of header, 24 of IPv4 key and this, 224 in all (IPv6: 248). What each packet reads and
+ * writes is in the first 56.
  */
 struct flow_rec {
-	__u64 last;	 /*   0 jiffies: an inlined load, where a clock costs a call */
-	__u64 pkts;	 /*   8 that arrived, also those of a drop */
-	__u64 bytes;	 /*  16 of their frames */
-	__u32 gen;	 /*  24 it holds for this generation only; 0: reserved */
-	__u32 out;	 /*  28 ifindex, or pseudo port */
+	__u64 pkts;	 /*   0 that arrived, also those of a drop */
+	__u64 bytes;	 /*   8 of their frames */
+	__u32 last;	 /*  16 jiffies, low bits: an inlined load, where a clock costs a call */
+	__u32 gen;	 /*  20 it holds for this generation only; 0: reserved */
+	__u32 out;	 /*  24 ifindex, or pseudo port */
+	__u32 timeout;	 /*  28 jiffies of idleness, below 2^31 */
 	__u8 dmac[6];	 /*  32 as in the frame: one 64-bit and one 32-bit compare */
 	__u8 smac[6];	 /*  38 likewise */
-	__u32 timeout;	 /*  44 jiffies of idleness */
-	__u16 flags;	 /*  48 enum flow_flag */
-	__u8 state;	 /*  50 enum ct_state */
-	__u8 reason;	 /*  51 enum drop_reason */
-	__u8 out_mac[6]; /*  52 becomes the destination */
-	__u16 out_vlan;	 /*  58 tag that is pushed */
-	__u32 seq_end;	 /*  60 after the last byte that this direction has sent; host order */
-	__u32 seq_max; /*  64 how far it may send: the partner's `ack` and `room`, as last looked up */
-	__u32 ack_max; /*  68 what it may acknowledge: the partner's seq_end, as last looked up */
-	__u16 win;     /*  72 its largest window, in units of 1 << wscale */
-	__u16 room;    /*  74 beyond `ack`, in units of 1 << wscale */
-	__u8 wscale;   /*  76 its window scale */
-	__u8 tcp_bits; /*  77 enum tcp_bits */
-	__u16 encap;   /*  78 slot of `encaps` */
-	__u16 meters[FLOW_METERS]; /* 80 token buckets; 0: none */
-	__u16 mirror;		   /*  88 slot of `mirrors` */
-	__u16 nat_port;		   /*  90 network order */
-	__u32 nat_addr[4]; /*  92 likewise; IPv4, both ends: source, destination, its port */
-	__u32 seq_add;	   /* 108 to sequence numbers: SYN cookies */
-	__u32 ack;	   /* 112 its highest acknowledgement */
-	__u16 retrans;	   /* 116 segments seen again */
-	__u8 tcp_seen;	   /* 118 flags of all segments */
-	__u8 fact;	   /* 119 FLOW_VARIES: what the deciding rules looked at */
-	__u64 created_ns;  /* 120 of the connection */
-	__u64 bytes_done;  /* 128 already in the port counters */
-	__u32 path;	   /* 136 0: not in a chain */
-	__u16 chain;	   /* 140 of the path */
-	__u16 net;	   /* 142 network of the ingress port */
-	__u8 hop;	   /* 144 segment of the path */
-	__u8 dscp;	   /* 145 that is written */
-	__u8 dir;	   /* 146 enum chain_dir */
-	__u8 conn;	   /* 147 enum conn_flag */
-	__u32 rule;	   /* 148 that decided; 0: none did */
-	__u32 rtt_us;	 /* 152 of the handshake, as seen from here to the far end; 0: not known */
-	__u32 pkts_done; /* 156 low bits of what is already in the port counters */
+	__u16 flags;	 /*  44 enum flow_flag */
+	__u8 state;	 /*  46 enum ct_state */
+	__u8 reason;	 /*  47 enum drop_reason */
+	__u8 out_mac[6]; /*  48 becomes the destination */
+	__u16 out_vlan;	 /*  54 tag that is pushed */
+	__u32 seq_end;	 /*  56 after the last byte that this direction has sent; host order */
+	__u32 seq_max; /*  60 how far it may send: the partner's `ack` and `room`, as last looked up */
+	__u32 ack_max; /*  64 what it may acknowledge: the partner's seq_end, as last looked up */
+	__u16 win;     /*  68 its largest window, in units of 1 << wscale */
+	__u16 room;    /*  70 beyond `ack`, in units of 1 << wscale */
+	__u8 wscale;   /*  72 its window scale */
+	__u8 tcp_bits; /*  73 enum tcp_bits */
+	__u16 encap;   /*  74 slot of `encaps` */
+	__u16 meters[FLOW_METERS]; /* 76 token buckets; 0: none */
+	__u16 mirror;		   /*  84 slot of `mirrors` */
+	__u16 nat_port;		   /*  86 network order */
+	__u32 nat_addr[4]; /*  88 likewise; IPv4, both ends: source, destination, its port */
+	__u32 seq_add;	   /* 104 to sequence numbers: SYN cookies */
+	__u32 ack;	   /* 108 its highest acknowledgement */
+	__u64 created_ns;  /* 112 of the connection */
+	__u64 done;	   /* 120 already in the port counters: FLOW_DONE_SHIFT */
+	__u32 path;	   /* 128 0: not in a chain */
+	__u16 chain;	   /* 132 of the path */
+	__u16 net;	   /* 134 network of the ingress port */
+	__u8 hop;	   /* 136 segment of the path */
+	__u8 dscp;	   /* 137 that is written */
+	__u8 dir;	   /* 138 enum chain_dir */
+	__u8 conn;	   /* 139 enum conn_flag */
+	__u32 rule;	   /* 140 that decided; 0: none did */
+	__u32 rtt_us;  /* 144 of the handshake, as seen from here to the far end; 0: not known */
+	__u16 retrans; /* 148 segments seen again */
+	__u8 tcp_seen; /* 150 flags of all segments */
+	__u8 fact;     /* 151 FLOW_VARIES: what the deciding rules looked at */
 };
-ABI_SIZE(struct flow_rec, 160);
+ABI_SIZE(struct flow_rec, 152);
 
 /* Where a connection stands in the ring of its family: bpf/table.h. */
 struct conn_slot4 {

@@ -40,7 +40,7 @@ struct flow_event {
 	__u32 pad2;
 	struct flow_rec rec;
 };
-ABI_SIZE(struct flow_event, 232);
+ABI_SIZE(struct flow_event, 224);
 
 enum packet_event_kind { PACKET_DROPPED, PACKET_CAPTURED };
 enum packet_direction { PACKET_FROM_PORT, PACKET_TO_PORT };

@@ -668,7 +668,7 @@ static __always_inline int partner_put(struct pkt *p)
 		flow_account(p->rkey.ifindex, o);
 	}
 	__builtin_memset(r, 0, sizeof(*r));
-	r->last = p->jiffies;
+	r->last = (__u32)p->jiffies;
 	r->created_ns = p->created_ns;
 	r->state = p->state;
 	r->timeout = timeout_of(p->state);
@@ -746,7 +746,7 @@ __noinline int record_denied(__u32 reason)
 	r = &p->rec;
 	__builtin_memset(r, 0, sizeof(*r));
 	r->gen = p->gen;
-	r->last = p->jiffies;
+	r->last = (__u32)p->jiffies;
 	r->created_ns = p->now;
 	mac_copy(r->dmac, p->dmac);
 	mac_copy(r->smac, p->smac);

@@ -269,7 +269,7 @@ static __always_inline int fast_go(ctx_t *ctx, struct flow_rec *f, __u64 now, in
 		drop_told(ctx, f->reason, f->rule);
 		return TC_ACT_SHOT;
 	}
-	f->last = now;
+	f->last = (__u32)now;
 	return send_by_record(ctx, f);
 }
 

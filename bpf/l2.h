@@ -135,13 +135,8 @@ __noinline int stage_l2(ctx_t *ctx)
 	q = bpf_map_lookup_elem(&ports, &p->outk);
 	if (!q)
 		return -DROP_NO_OUTPUT;
-	p->out_flags = q->flags;
-	p->out_encap = q->encap;
-	mac_copy(p->out_port_mac, q->mac);
-	p->meters_of[1] = q->meter_to;
-	p->mirrors_of[1] = q->mirror;
+	port_output(p, q);
 	p->nat_out = q->nat;
-	port_groups(p, q, 1);
 	if (q->flags & PORT_ADMIN_DOWN)
 		return -DROP_OUT_DOWN;
 	/* An error about no known connection is nobody's business where rules apply. */

@@ -137,7 +137,7 @@ static __always_inline void count_drop(__u32 reason)
 /* Signed, because another CPU may have a newer jiffy than the one read here. */
 static __always_inline int rec_idle(const struct flow_rec *f, __u64 now)
 {
-	return (__s64)(now - f->last) > (__s64)f->timeout;
+	return (__s32)((__u32)now - f->last) > (__s32)f->timeout;
 }
 
 /*
@@ -177,19 +177,18 @@ static __always_inline __u32 conn_id(__u64 created_ns)
 	return (__u32)(created_ns >> 10) | 1;
 }
 
-/* What the record counted since the last time goes to the counters of both its ports. */
+/* What the record counted since the last time goes to the counters of both its ports; by one CPU, if two try at once. */
 static __always_inline void flow_account(__u32 in, struct flow_rec *r)
 {
-	__u64 pkts = r->pkts, bytes = r->bytes, d_bytes;
-	__u32 d_pkts;
+	__u64 old = *(volatile __u64 *)&r->done, word, d_bytes, d_pkts;
 
-	if (*(volatile __u32 *)&r->pkts_done == (__u32)pkts) /* an idle flow's cache lines stay where they are */
+	word = r->pkts << FLOW_DONE_SHIFT | (r->bytes & FLOW_DONE_BYTES);
+	if (word == old) /* an idle flow's cache lines stay where they are */
 		return;
-	d_pkts = (__u32)pkts - __sync_lock_test_and_set(&r->pkts_done, (__u32)pkts);
-	d_bytes = bytes - __sync_lock_test_and_set(&r->bytes_done, bytes);
-
-	if (!d_pkts)
+	if (__sync_val_compare_and_swap(&r->done, old, word) != old)
 		return;
+	d_pkts = ((word >> FLOW_DONE_SHIFT) - (old >> FLOW_DONE_SHIFT)) & (~0ULL >> FLOW_DONE_SHIFT);
+	d_bytes = (word - old) & FLOW_DONE_BYTES;
 	count_port(in, d_pkts, d_bytes, 0, 0, r->flags & FLOW_DROP ? d_pkts : 0);
 	if (!(r->flags & FLOW_DROP))
 		count_port(r->out, 0, 0, d_pkts, d_bytes, 0);

@@ -328,7 +328,7 @@ static __always_inline int nat_turn(struct pkt *p, const struct addr_rec *a)
 	q = bpf_map_lookup_elem(&ports, &p->outk);
 	if (!q)
 		return -DROP_NO_OUTPUT;
-	p->out_flags = q->flags;
+	port_output(p, q);
 	return q->flags & PORT_ADMIN_DOWN ? -DROP_OUT_DOWN : STAGE_NEXT;
 }
 

@@ -127,7 +127,7 @@ static __always_inline void record_build(struct pkt *p)
 	if ((p->port_flags & PORT_XDP) && (p->out_flags & PORT_XDP_OUT) && !(p->out_vlan & VLAN_STACK))
 		flags |= FLOW_XDP;
 	__builtin_memset(r, 0, sizeof(*r));
-	r->last = p->jiffies;
+	r->last = (__u32)p->jiffies;
 	r->out = p->out;
 	r->out_vlan = p->out_vlan;
 	r->flags = flags;

@@ -259,4 +259,23 @@ static __always_inline void mac_copy(__u8 *to, const __u8 *from)
 		to[i] = from[i];
 }
 
+/* The security groups of the ingress port (side 0), or of the output port. */
+static __always_inline void port_groups(struct pkt *p, const struct port_rec *port, __u32 side)
+{
+	p->n_sgs[side] = port->n_sgs;
+	for (int i = 0; i < ABI_PORT_SGS; i++)
+		p->sgs[side][i] = port->sgs[i];
+}
+
+/* What the stages after this need to know of the output port. */
+static __always_inline void port_output(struct pkt *p, const struct port_rec *port)
+{
+	p->out_flags = port->flags;
+	p->out_encap = port->encap;
+	mac_copy(p->out_port_mac, port->mac);
+	p->meters_of[1] = port->meter_to;
+	p->mirrors_of[1] = port->mirror;
+	port_groups(p, port, 1);
+}
+
 #endif

@@ -14,14 +14,6 @@
 #define DHCP6_CLIENT bpf_htons(546)
 #define DHCP6_SERVER_PORT bpf_htons(547)
 
-/* Notes the security groups of the ingress port (side 0), or of the output port. */
-static __always_inline void port_groups(struct pkt *p, const struct port_rec *port, __u32 side)
-{
-	p->n_sgs[side] = port->n_sgs;
-	for (int i = 0; i < ABI_PORT_SGS; i++)
-		p->sgs[side][i] = port->sgs[i];
-}
-
 struct claim {
 	__u32 ip[4];
 	__u8 mac[6];

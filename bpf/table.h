@@ -93,8 +93,7 @@ __noinline __u32 slot_rank(__u32 family, __u32 i)
 {
 	struct pkt *p = pkt_get();
 	struct flow_rec *f, *o;
-	__u32 conn, idle;
-	__u64 last;
+	__u32 conn, idle, last;
 
 	if (!p)
 		return 0;
@@ -106,11 +105,11 @@ __noinline __u32 slot_rank(__u32 family, __u32 i)
 		return RANK_EMPTY << 24;
 	last = f->last;
 	o = partner_of(p, f);
-	if (o && (__s64)(o->last - last) > 0)
+	if (o && (__s32)(o->last - last) > 0)
 		last = o->last;
-	if ((__s64)(p->jiffies - last) > (__s64)f->timeout)
+	if ((__s32)((__u32)p->jiffies - last) > (__s32)f->timeout)
 		return RANK_FREE << 24;
-	idle = (__u32)(p->jiffies - last) & 0xffffff;
+	idle = ((__u32)p->jiffies - last) & 0xffffff;
 	if (is_embryo(f))
 		return RANK_EMBRYO << 24 | idle;
 	if (is_closing(f->state))

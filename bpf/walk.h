@@ -19,7 +19,7 @@ struct walk_ctx {
 
 static __always_inline int walk_rec_idle(const struct flow_rec *f, const struct walk_ctx *c)
 {
-	return (__s64)(c->now - f->last) > (__s64)((__u64)f->timeout * c->scale / CT_SCALE);
+	return (__s32)((__u32)c->now - f->last) > (__s32)((__u64)f->timeout * c->scale / CT_SCALE);
 }
 
 /* How much of its idle time a record gets when n of `room` are in use. */

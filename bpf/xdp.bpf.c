@@ -141,7 +141,7 @@ static __always_inline int xdp_serve(ctx_t *ctx, struct flow_rec *f, const struc
 	}
 	__sync_fetch_and_add(&f->pkts, 1);
 	__sync_fetch_and_add(&f->bytes, len);
-	f->last = now;
+	f->last = (__u32)now;
 	return xdp_send(ctx, f, m, k->proto);
 }
 

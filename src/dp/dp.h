@@ -241,7 +241,7 @@ uint16_t dp_port_net(struct dp *dp, ifindex port);
 /* ---- connection tracking ---- */
 
 #define DP_CT_STATES 14
-#define DP_CT_TIMEOUT_MAX_S 2592000
+#define DP_CT_TIMEOUT_MAX_S 1728000 /* 20 days: records hold 32 bits of jiffies */
 
 /* Settings of all ports. Idle times are those of Linux conntrack; when the flow table is nearly full, all of them shrink. */
 struct dp_ct {

@@ -450,9 +450,8 @@ static void records_in(struct result *r, const char *map)
 /* Clocks and what depends on them: a handshake's times are in ack_max for a while. */
 static void timeless(struct flow_rec *f)
 {
-	f->last = f->created_ns = f->bytes_done = 0;
-	f->rtt_us = f->pkts_done = 0;
-	f->gen = f->ack_max = 0;
+	f->created_ns = f->done = 0;
+	f->last = f->rtt_us = f->gen = f->ack_max = 0;
 }
 
 static int icmp_type(const struct frame *f, size_t l3)
