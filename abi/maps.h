@@ -83,7 +83,7 @@ enum flow_flag {
 	 FLOW_HELPER | FLOW_DSCP)
 
 /* What only the tc program does. A record with one of these never has FLOW_XDP's effect. */
-#define FLOW_NOT_XDP (FLOW_MIRROR | FLOW_SEQ | FLOW_ENCAP | FLOW_HELPER | FLOW_VARIES)
+#define FLOW_NOT_XDP (FLOW_MIRROR | FLOW_SEQ | FLOW_HELPER | FLOW_VARIES)
 
 enum conn_flag {
 	CONN_OPENER = 1 << 0,	/* this direction opened the connection */

@@ -28,12 +28,12 @@ static __always_inline __u32 fold(__u32 sum)
 	return (sum & 0xffff) + (sum >> 16);
 }
 
-/* TOS or traffic class of the frame's IP packet; 0 for others. */
-static __always_inline __u8 inner_tos(ctx_t *ctx)
+/* TOS or traffic class of the IP packet in the frame at `eth`; 0 for others. */
+static __always_inline __u8 inner_tos(ctx_t *ctx, __u32 eth)
 {
 	__u8 b[4];
 
-	if (ctx_load(ctx, 12, b, 4) < 0)
+	if (ctx_load(ctx, eth + 12, b, 4) < 0)
 		return 0;
 	if (b[0] == 0x08 && b[1] == 0)
 		return b[3];
@@ -70,6 +70,8 @@ static __always_inline void encap_patch(__u8 *b, const struct encap_rec *e, __u3
 		store16(b + l4 + 4, total - (l4 - ENCAP_IP));
 	}
 }
+
+#ifndef HOOK_XDP
 
 /*
  * Room of `size` bytes in front. A segmentation offload packet has to know what it is from now on. Without an outer IP header there is
@@ -119,7 +121,7 @@ __noinline int encap_send(ctx_t *ctx, __u32 slot, __u32 entropy)
 		return -DROP_INTERNAL;
 	total = ctx->len + size - ENCAP_IP;
 	__builtin_memcpy(p->outer, e->hdr, ABI_ENCAP_MAX);
-	encap_patch(p->outer, e, total, inner_tos(ctx), entropy);
+	encap_patch(p->outer, e, total, inner_tos(ctx, 0), entropy);
 	if (encap_room(ctx, e, size) < 0)
 		return -DROP_REDIRECT;
 	__asm__ volatile("" : "+r"(size));
@@ -260,4 +262,5 @@ __noinline int too_big(ctx_t *ctx, __u32 slot)
 	return (int)bpf_redirect_peer(k.ifindex, 0);
 }
 
+#endif
 #endif

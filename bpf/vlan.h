@@ -15,6 +15,8 @@
 MAP_LAZY(stacks, struct stack_key, __u32, ABI_STACKS);
 MAP(stack_tags, BPF_MAP_TYPE_ARRAY, __u32, struct stack_rec, ABI_STACKS);
 
+#ifndef HOOK_XDP
+
 /* Behind what the kernel took off there is another tag. */
 static __always_inline int vlan_inside(ctx_t *ctx)
 {
@@ -91,4 +93,5 @@ static __always_inline void vlan_take(ctx_t *ctx, __u16 vlan)
 		bpf_skb_vlan_pop(ctx);
 }
 
+#endif
 #endif

@@ -8,10 +8,13 @@
 
 #define HOOK_XDP
 
+#include "encap.h"
 #include "fast.h"
 #include "telemetry.h"
 
 #define TAG_SIZE 4
+#define OUTER_PATCHED                                                                              \
+	60 /* bytes that encap_patch() may touch; with the frame inside, all are longer */
 
 /* `tag`: size of the VLAN tag that is still in the frame. The NIC must not have taken it out: src/dp/nic.c sees to that. */
 static __always_inline int xdp_parse(ctx_t *ctx, struct flow_key *k, struct fast *m, __u32 *tag)
@@ -94,16 +97,64 @@ static __always_inline int xdp_head(ctx_t *ctx, const struct flow_rec *f, const 
 	return 0;
 }
 
+/* Of a frame of `len` bytes that fits into the tunnel of `slot`. */
+static __always_inline struct encap_rec *encap_of(__u32 slot, __u32 len)
+{
+	struct encap_rec *e = bpf_map_lookup_elem(&encaps, &slot);
+
+	if (!e || !e->ifindex || len - ETH_SIZE > e->mtu)
+		return 0;
+	return e->size < ABI_ENCAP_MIN || e->size > ABI_ENCAP_MAX ? 0 : e;
+}
+
+/* What a tunnel puts in front, its NIC's tag among it. */
+static __always_inline __u32 outer_size(const struct encap_rec *e)
+{
+	return e->size + (e->vlan ? TAG_SIZE : 0);
+}
+
+/* The NIC's tag, into the room in front of the header. */
+static __always_inline int outer_tag(ctx_t *ctx, const struct encap_rec *e)
+{
+	__u16 tag[2] = { bpf_htons(VLAN_TPID_CUSTOMER), bpf_htons(e->vlan) };
+
+	return ctx_store(ctx, 0, e->hdr, 12) < 0 ? -1 : ctx_store(ctx, 12, tag, sizeof(tag));
+}
+
+/* The header of the tunnel, into the room in front of the frame. */
+static __noinline int xdp_encap(ctx_t *ctx, const struct encap_rec *e, __u32 entropy)
+{
+	__u32 at = e->vlan ? TAG_SIZE : 0, size = e->size, total = ctx_len(ctx) - at - ENCAP_IP;
+	__u8 *b;
+
+	__asm__ volatile("" : "+r"(size));
+	if (size < ABI_ENCAP_MIN || size > ABI_ENCAP_MAX ||
+	    bpf_xdp_store_bytes(ctx, at, (void *)e->hdr, size) < 0)
+		return -1;
+	b = ctx_at(ctx, at, OUTER_PATCHED);
+	if (!b)
+		return -1;
+	encap_patch(b, e, total, inner_tos(ctx, at + size), entropy);
+	return e->vlan ? outer_tag(ctx, e) : 0;
+}
+
 /* The frame has the length that it leaves with. */
 static __always_inline int xdp_send(ctx_t *ctx, const struct flow_rec *f, const struct fast *m,
-				    __u32 proto)
+				    __u32 proto, const struct encap_rec *e)
 {
 	__u32 l3 = ETH_SIZE + tags_out(f), out = f->out;
 
+	if (e)
+		l3 += outer_size(e);
 	if ((f->flags & (FLOW_NAT | FLOW_DSCP)) && xdp_rewrite(ctx, f, l3, proto) < 0)
 		goto refused;
 	if (xdp_head(ctx, f, m, l3) < 0)
 		goto refused;
+	if (e) {
+		if (xdp_encap(ctx, e, (__u32)(f->created_ns >> 8)) < 0)
+			goto refused;
+		out = e->ifindex;
+	}
 	return (int)bpf_redirect(out, 0);
 refused:
 	count_drop(DROP_REDIRECT);
@@ -125,11 +176,19 @@ static __always_inline int xdp_drop(struct flow_rec *f, __u32 len)
 static __always_inline int xdp_serve(ctx_t *ctx, struct flow_rec *f, const struct flow_key *k,
 				     const struct fast *m, __u64 now, __u32 tag)
 {
-	__u32 len = ctx_len(ctx) - tag;
-	int grow = (int)tags_out(f) - (int)tag;
+	__u32 len = ctx_len(ctx) - tag, outer = 0;
+	struct encap_rec *e = 0;
+	int grow;
 
 	if (f->flags & FLOW_DROP)
 		return xdp_drop(f, len);
+	if (f->flags & FLOW_ENCAP) {
+		e = encap_of(f->encap, len);
+		if (!e)
+			return XDP_PASS;
+		outer = outer_size(e);
+	}
+	grow = (int)(outer + tags_out(f)) - (int)tag;
 	if (grow && bpf_xdp_adjust_head(ctx, -grow) < 0)
 		return XDP_PASS;
 	if ((f->flags & FLOW_TCP) && tcp_plain(f, &m->seg))
@@ -142,7 +201,7 @@ static __always_inline int xdp_serve(ctx_t *ctx, struct flow_rec *f, const struc
 	__sync_fetch_and_add(&f->pkts, 1);
 	__sync_fetch_and_add(&f->bytes, len);
 	f->last = (__u32)now;
-	return xdp_send(ctx, f, m, k->proto);
+	return xdp_send(ctx, f, m, k->proto, e);
 }
 
 SEC("xdp")

@@ -14,6 +14,7 @@
 #include <bpf/bpf.h>
 
 #include "dp/nic.h"
+#include "tunnel.h"
 
 _Static_assert((int)DP_PORT_SECURITY == PORT_SECURITY && (int)DP_PORT_UPLINK == PORT_UPLINK &&
 		       (int)DP_PORT_ADMIN_DOWN == PORT_ADMIN_DOWN && (int)DP_PORT_NO_PEER == PORT_NO_PEER,
@@ -329,14 +330,28 @@ static int port_attach(struct dp *dp, const struct port_key *k, __u16 flags, str
 	return tc_attach(dp, (int)k->ifindex, e);
 }
 
+/* Frames for a tunnel leave by its NIC. */
+static __u16 tunnel_hook_flags(struct dp *dp, __u16 encap)
+{
+	struct encap_rec head;
+	struct attach_rec a;
+	__u32 slot = encap;
+
+	if (dp_get(dp, M_ENCAPS, &slot, &head) || dp_get(dp, M_ATTACHED, &head.ifindex, &a))
+		return 0;
+	return (__u16)(a.flags & PORT_XDP_OUT);
+}
+
 /* Of a NIC as dp_nic_hook() has it; of a function as it is asked for and possible. */
-static __u16 hook_flags(struct dp *dp, const struct dp_port *p)
+static __u16 hook_flags(struct dp *dp, const struct dp_port *p, __u16 encap)
 {
 	__u32 ifx = (__u32)p->ifindex.num;
 	struct attach_rec a;
 	struct dp_nic n;
 	struct err e;
 
+	if (encap)
+		return tunnel_hook_flags(dp, encap);
 	if (p->flags & DP_PORT_UPLINK)
 		return dp_get(dp, M_ATTACHED, &ifx, &a) ?
 			       0 :
@@ -360,7 +375,7 @@ int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e)
 	if (r)
 		return r;
 	port_rec_of(p, &now);
-	now.flags = (__u16)((now.flags & ~PORT_XDP_OUT) | hook_flags(dp, p));
+	now.flags = (__u16)((now.flags & ~PORT_XDP_OUT) | hook_flags(dp, p, encap));
 	now.encap = encap;
 	r = mirror_slot(dp, p->mirror_to, &now.mirror, e);
 	if (!r)

@@ -27,10 +27,12 @@
 #include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
+#include "dp/encap.h"
 
 #define U 65637
 #define W 65638
 #define LIST 5
+#define TUNNEL (DP_PSEUDO_PORT + 7)
 #define N_PACKETS 1000
 #define CLIENTS 3
 #define RECORDS_MAX 4096
@@ -49,6 +51,8 @@ struct scene {
 	void (*ports)(void);
 	struct who x, y;
 	unsigned int vlan_u, vlan_w;
+	enum dp_tunnel_type tunnel; /* behind W; 0: none */
+	bool outer6;
 	unsigned int xdp_share; /* percent of the packets, at least, that XDP sends by itself; 0: none is */
 };
 
@@ -56,6 +60,7 @@ static struct lab lab;
 static struct tport u, w;
 static const struct scene *scene;
 static int n_packets = N_PACKETS;
+static struct encap_rec far_header; /* of the far end of the tunnel */
 
 /* ---- the ports ---- */
 
@@ -290,6 +295,118 @@ static void tagged_nat(void)
 	set(b);
 }
 
+static struct mac mac_of(const uint8_t *b)
+{
+	struct mac m;
+
+	memcpy(m.b, b, 6);
+	return m;
+}
+
+/* The NIC's own. */
+static struct mac mac_near(int index)
+{
+	struct ifreq r = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	assert_non_null(if_indextoname((unsigned int)index, r.ifr_name));
+	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &r), 0);
+	close(fd);
+	return mac_of((const uint8_t *)r.ifr_hwaddr.sa_data);
+}
+
+static struct dp_tunnel tunnel(bool far)
+{
+	struct dp_tunnel t = { .port = { TUNNEL },
+			       .net = 1,
+			       .type = scene->tunnel,
+			       .id = 4242,
+			       .underlay = { W },
+			       .underlay_vlan = { (uint16_t)scene->vlan_w },
+			       .underlay_mtu = 1500 };
+	struct ip_addr one = ip_of(scene->outer6 ? "2001:db8::1" : "192.0.2.1");
+	struct ip_addr two = ip_of(scene->outer6 ? "2001:db8::2" : "192.0.2.2");
+
+	t.local = far ? two : one;
+	t.remote = far ? one : two;
+	t.smac = far ? mac_of(mac_w) : mac_near(W);
+	t.dmac = far ? mac_near(W) : mac_of(mac_w);
+	if (t.type == DP_TUNNEL_VXLAN_GPE) {
+		t.nsh_path = 77;
+		t.nsh_index = 254;
+	}
+	return t;
+}
+
+static void tunnelled(void)
+{
+	struct dp_tunnel near = tunnel(false), far = tunnel(true);
+	struct dp_port a = uplink(U), b = uplink(W);
+
+	b.net = 2;
+	b.vlan = (vlan_id){ (uint16_t)scene->vlan_w };
+	a.vlan = (vlan_id){ (uint16_t)scene->vlan_u };
+	set(a);
+	set(b);
+	OK(encap_build(&far, &far_header, &lab_err));
+	OK(dp_tunnel_set(lab.dp, &near, &lab_err));
+}
+
+static void tunnelled_nat(void)
+{
+	struct dp_tunnel t = tunnel(false);
+	struct dp_port a = uplink(U);
+
+	tunnelled();
+	source_rules(0);
+	a.has_dscp = true;
+	a.dscp = 12;
+	set(a);
+	t.nat = LIST;
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+}
+
+/* What the far end makes of a frame. Nobody looks at the outer checksum. */
+static void wrap(struct frame *f, unsigned int *seed)
+{
+	size_t head = far_header.size, l4 = scene->outer6 ? 54 : 34;
+	unsigned int total;
+
+	memmove(f->b + head, f->b, f->len);
+	memcpy(f->b, far_header.hdr, head);
+	f->len += head;
+	total = (unsigned int)f->len - 14;
+	if (far_header.family && scene->outer6)
+		total -= 40;
+	if (far_header.family) {
+		f->b[scene->outer6 ? 18 : 16] = (uint8_t)(total >> 8);
+		f->b[scene->outer6 ? 19 : 17] = (uint8_t)total;
+		if (!(rand_r(seed) % 16))
+			f->b[15] |= scene->outer6 ? 0x30 : 3; /* congested */
+	}
+	if (far_header.flags & ENCAP_UDP) {
+		f->b[l4 + 4] = (uint8_t)((f->len - l4) >> 8);
+		f->b[l4 + 5] = (uint8_t)(f->len - l4);
+	}
+	if (scene->vlan_w)
+		frame_tag(f, 0x8100, scene->vlan_w);
+}
+
+/* The source port and the flow label are the connection's own: they come of when it began. The NIC's MAC is made anew. */
+static void unlabel(struct frame *f)
+{
+	bool v6 = f->b[12] == 0x86;
+	size_t l4 = v6 ? 54 : 34;
+
+	if (memcmp(f->b, mac_w, 6) != 0)
+		return; /* it has left its tunnel */
+	memset(f->b + 6, 0, 6);
+	if (v6)
+		f->b[16] = f->b[17] = 0;
+	if (f->b[12] != 0x88 && f->b[v6 ? 20 : 23] == 17)
+		f->b[l4] = f->b[l4 + 1] = 0;
+}
+
 /* ---- the packets ---- */
 
 /* From one host, as it knows itself and the other one. */
@@ -303,7 +420,7 @@ static void ends(struct desc *d, bool x, bool v6, uint16_t client)
 	d->dst = to->known[v6];
 	d->sport = x ? client : scene->y.own_port;
 	d->dport = x ? scene->y.known_port : client;
-	d->vlan = (int)(x ? scene->vlan_u : scene->vlan_w);
+	d->vlan = (int)(x ? scene->vlan_u : scene->tunnel ? 0 : scene->vlan_w);
 }
 
 static void tcp(struct desc *d, unsigned int *seed, bool x)
@@ -384,6 +501,8 @@ static void any_frame(struct frame *f, unsigned int *seed, bool *x)
 		f->b[40] = f->b[41] = 0; /* RFC 768: no checksum */
 	if (kind == 15)
 		odd(f, &d, seed);
+	if (scene->tunnel && !*x)
+		wrap(f, seed);
 }
 
 /* ---- both ways ---- */
@@ -402,6 +521,13 @@ struct result {
 	unsigned int n_sent, n_known; /* by XDP; packets that were forwarded */
 };
 
+static void tagged_as(const struct frame *f, unsigned int vlan)
+{
+	assert_int_equal(f->b[12] == 0x81 && !f->b[13], vlan != 0);
+	if (vlan)
+		assert_int_equal(f->b[14] << 8 | f->b[15], vlan);
+}
+
 /* As the kernel does it: what XDP passes, tc gets. */
 static void through(int port, const struct frame *f, bool xdp, struct result *r, int i)
 {
@@ -411,6 +537,7 @@ static void through(int port, const struct frame *f, bool xdp, struct result *r,
 	assert_true(v == XDP_PASS || v == XDP_DROP || v == XDP_REDIRECT);
 	if (v == XDP_REDIRECT) {
 		r->n_sent++;
+		tagged_as(&o->f, port == U ? scene->vlan_w : scene->vlan_u);
 		o->verdict = TC_ACT_REDIRECT;
 	} else if (v == XDP_DROP) {
 		o->verdict = TC_ACT_SHOT;
@@ -496,6 +623,10 @@ static void same_frames(struct outcome *tc, struct outcome *xdp, int i)
 		return;
 	untag(&tc->f);
 	untag(&xdp->f);
+	if (scene->tunnel) {
+		unlabel(&tc->f);
+		unlabel(&xdp->f);
+	}
 	if (tc->f.len != xdp->f.len)
 		fail_msg("%s, packet %d: %zu bytes, with XDP %zu", scene->name, i, tc->f.len,
 			 xdp->f.len);
@@ -585,6 +716,41 @@ static const struct scene scenes[] = {
 	{ "from a VLAN to a VLAN", tagged, X_SELF, Y_SELF, 7, 9, .xdp_share = 60 },
 	{ "out of a VLAN", tagged, X_SELF, Y_SELF, 7, 0, .xdp_share = 60 },
 	{ "into a VLAN", tagged, X_SELF, Y_SELF, 0, 9, .xdp_share = 60 },
+	{ "VXLAN over IPv4", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_VXLAN, .outer6 = false,
+	  .xdp_share = 20 },
+	{ "VXLAN over IPv6", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_VXLAN, .outer6 = true,
+	  .xdp_share = 20 },
+	{ "VXLAN_GPE over IPv4", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_VXLAN_GPE,
+	  .outer6 = false, .xdp_share = 20 },
+	{ "VXLAN_GPE over IPv6", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_VXLAN_GPE,
+	  .outer6 = true, .xdp_share = 20 },
+	{ "GRE over IPv4", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_GRE, .outer6 = false,
+	  .xdp_share = 20 },
+	{ "GRE over IPv6", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_GRE, .outer6 = true,
+	  .xdp_share = 20 },
+	{ "NVGRE over IPv4", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_NVGRE, .outer6 = false,
+	  .xdp_share = 20 },
+	{ "NVGRE over IPv6", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_NVGRE, .outer6 = true,
+	  .xdp_share = 20 },
+	{ "GENEVE over IPv4", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_GENEVE,
+	  .outer6 = false, .xdp_share = 20 },
+	{ "GENEVE over IPv6", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_GENEVE, .outer6 = true,
+	  .xdp_share = 20 },
+	{ "MPLS_UDP over IPv4", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_MPLS_UDP,
+	  .outer6 = false, .xdp_share = 20 },
+	{ "MPLS_UDP over IPv6", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_MPLS_UDP,
+	  .outer6 = true, .xdp_share = 20 },
+	{ "MPLS_GRE over IPv4", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_MPLS_GRE,
+	  .outer6 = false, .xdp_share = 20 },
+	{ "MPLS_GRE over IPv6", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_MPLS_GRE,
+	  .outer6 = true, .xdp_share = 20 },
+	{ "MPLS", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_MPLS, .xdp_share = 20 },
+	{ "VXLAN, translated and marked", tunnelled_nat, X_HIDDEN, Y_SELF,
+	  .tunnel = DP_TUNNEL_VXLAN, .xdp_share = 20 },
+	{ "Geneve from a VLAN into a VLAN", tunnelled, X_SELF, Y_SELF, 7, 9, DP_TUNNEL_GENEVE,
+	  .xdp_share = 20 },
+	{ "Geneve into a VLAN", tunnelled, X_SELF, Y_SELF, 0, 9, DP_TUNNEL_GENEVE, .outer6 = true,
+	  .xdp_share = 20 },
 	{ "VLANs, translated and marked", tagged_nat, X_HIDDEN, Y_SELF, 7, 9, .xdp_share = 60 },
 };
 
@@ -594,10 +760,40 @@ static void test_scenes(void **state)
 		compare(&scenes[i]);
 }
 
+/* What does not fit is answered by the tc program, and counted once. */
+static void test_too_big_for_the_tunnel(void **state)
+{
+	static const struct scene s = { "too big", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_VXLAN };
+	struct flow_rec r, after;
+	struct frame f, got;
+	struct desc d;
+
+	scene = &s;
+	open_all();
+	for (int v6 = 0; v6 < 2; v6++)
+		for (size_t over = 0; over < 2; over++) {
+			bool fits = !over;
+
+			d = (struct desc){ .proto = 17, .payload = 1450 - (v6 ? 48 : 28) + over };
+			ends(&d, true, v6, 1000);
+			frame_build(&f, &d);
+			(void)lab_run(&lab, U, &f, NULL); /* its record */
+			assert_true(lab_record(&lab, U, &f, &r));
+			assert_int_equal(r.flags & (FLOW_XDP | FLOW_ENCAP), FLOW_XDP | FLOW_ENCAP);
+			assert_int_equal(lab_run_xdp(&lab, U, &f, &got), fits ? XDP_REDIRECT : XDP_PASS);
+			assert_int_equal(got.len, fits ? f.len + 50 : f.len);
+			assert_memory_equal(got.b + (fits ? 50 : 0), f.b, f.len);
+			assert_true(lab_record(&lab, U, &f, &after));
+			assert_int_equal(after.pkts, r.pkts + fits);
+		}
+	close_all();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_scenes),
+		cmocka_unit_test(test_too_big_for_the_tunnel),
 	};
 
 	lab_need_root();
