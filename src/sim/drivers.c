@@ -14,6 +14,7 @@
 #include "node/report.h"
 #include "node/status.h"
 #include "node/stream.h"
+#include "sim/group.h"
 
 #define START_MS_MAX                                                                               \
 	400 /* a native function is there at once, a container in some hundred milliseconds */
@@ -280,6 +281,7 @@ int node_intent(struct node *n, const Demarc__V1__Intent *m, struct err *e)
 		n->frozen = false;
 	s->hub_revision = MAX_OF(s->hub_revision, intent_revision(n->intent));
 	drivers_intent(s);
+	group_note(s->shared, n->intent, s->slot);
 	sim_note(s);
 	s->next_flush_ns = 0;
 	return 0;

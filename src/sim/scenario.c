@@ -405,6 +405,8 @@ const struct scenario scenarios[] = {
 	{ "hub-kill", "the hub is killed and started again, changes go on", do_hub_kill, true },
 	{ "link-flap", "three in ten links break, five times in a row", do_flap, false },
 	{ "address-change", "every node comes back from another address", do_move, false },
+	{ "all-change", "a rule for a group that all nodes have a port in, three times",
+	  do_all_change, false },
 	{ "one-change", "one change at a time, each of one node, --churn a second (10)",
 	  do_one_change, false },
 	{ 0 },

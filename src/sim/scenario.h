@@ -22,6 +22,7 @@ struct outcome {
 	double show_p50_ms, show_p99_ms, show_max_ms;
 	double fresh_p50_ms, fresh_p99_ms, fresh_max_ms; /* on a new TLS connection */
 	double change_p50_ms, confirm_p50_ms, confirm_p99_ms, confirm_max_ms;
+	double all_s, all_p50_s; /* all-change: the slowest round; < 0: not all, in time */
 	unsigned n_show, n_fresh, n_show_failed, n_changes, n_changes_failed, n_late, n_lost,
 		n_not_steady, n_refused;
 	bool interrupted;

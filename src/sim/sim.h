@@ -32,7 +32,8 @@ struct sim_slot {
 	_Atomic uint32_t held; /* number in the name of its watched port: the newest change that it holds */
 	_Atomic uint32_t acked; /* newest change that the API acknowledged */
 	_Atomic uint32_t n_up, n_down, n_intents, n_refused;
-	_Atomic int64_t steady_ns, held_ns; /* when that was reached */
+	_Atomic uint32_t group_round; /* newest change to everybody's group that it holds */
+	_Atomic int64_t steady_ns, held_ns, group_ns; /* when that was reached */
 	_Atomic uint64_t revision;
 };
 
@@ -47,6 +48,9 @@ struct sim_shared {
 	_Atomic uint32_t n_api, n_api_failed, n_changes, n_changes_failed, n_late;
 	_Atomic uint32_t n_ready; /* workers whose nodes are made */
 	_Atomic bool stop_load;
+	char group[UUID_STR_SIZE]; /* that every node has a port in; "": not made. Written before the nodes connect. */
+	_Atomic uint32_t group_round; /* changes to it that were asked for */
+	_Atomic int64_t group_asked_ns;
 	struct sim_samples show, fresh, change,
 		confirm; /* GET of a server; the same on a new TLS connection; a change's request; from request to the node's holding it */
 	struct sim_slot slots[];

@@ -71,6 +71,15 @@ def test_one_change(sim):
 
 
 @pytest.mark.timeout(300)
+def test_all_change(sim):
+    """Also of nodes without functions: each has a port in the group."""
+    for _ in range(2):
+        report, _ = sim("all-change", "--chains", "50", "--state-dir", str(sim.folder / "all"), nodes=60)
+        assert steady(report) and report["changes"] == 3 and report["show_failed"] == 0, report
+        assert 0 < report["all_change_p50_s"] <= report["all_change_s"] < 20, report
+
+
+@pytest.mark.timeout(300)
 def test_interrupted(sim, build):
     command = [os.path.join(build, "src/sim/demarc-sim"), "steady", "--nodes", "50", "--state-dir", str(sim.folder / "state"),
                "--hub-binary", os.path.join(build, "src/hub/demarc-hub"), "--seconds", "3600", "--json", "-"]
