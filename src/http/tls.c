@@ -210,13 +210,17 @@ int tls_tickets_load(SSL_CTX *ctx, const char *file, struct err *e)
 	CLEANUP(free_charp) char *keys = NULL;
 	size_t size = 0;
 	struct err ignored;
+	int rc = 0;
 	bool ok = is_fresh(file) && file_read(file, TICKET_KEYS_SIZE, &keys, &size, &ignored) == 0 &&
 		  (long)size == SSL_CTX_get_tlsext_ticket_keys(ctx, NULL, 0) &&
 		  SSL_CTX_set_tlsext_ticket_keys(ctx, keys, (long)size) == 1;
 
 	if (keys)
 		OPENSSL_cleanse(keys, size);
-	return ok ? 0 : tickets_save(ctx, file, e);
+	if (!ok)
+		rc = tickets_save(ctx, file, e);
+	/* On a full disk they are as good as long as this process lives; the next one makes its own. */
+	return rc < 0 && e->fault != FAULT_NO_SPACE ? rc : 0;
 }
 
 bool tls_client_cn(SSL *ssl, const struct http_config *c, char *ret, size_t size)

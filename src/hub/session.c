@@ -631,6 +631,7 @@ void sessions_free(struct sessions *s)
 		return;
 	job_thread_stop(&s->hello);
 	job_thread_stop(&s->store);
+	session_store_done(s);
 	job_thread_stop(&s->reader);
 	bulk_stop(&s->bulk);
 	job_thread_stop(&s->cert);

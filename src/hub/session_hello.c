@@ -205,31 +205,57 @@ static int go_past(struct db *db, const struct job *j, struct node_row *row, str
 	return rc < 0 ? rc : 0;
 }
 
+static int hello_look(struct db *db, struct job *j, struct node_row *row, struct err *e)
+{
+	int rc = hello_check(j->frame->node_hello, e);
+
+	if (rc == 0)
+		rc = node_row_load(db, j->node_id, row, e);
+	if (rc < 0)
+		return rc;
+	/* A disabled node gets no new servers, and stays connected for those it has. */
+	if (row->revoked)
+		return err_set(e, FAULT_FORBIDDEN, NULL, "the node is revoked");
+	return needs_resync(db, j, row, &j->hello.resync, e);
+}
+
+static void hello_answer(struct job *j, const struct node_row *row)
+{
+	const Demarc__V1__NodeHello *hello = j->frame->node_hello;
+
+	/* A node that was set up anew counts its reports from the start. */
+	j->hello.report_seq = MIN_OF((uint64_t)row->report_seq, (uint64_t)hello->last_report_seq);
+	j->hello.revision = (uint64_t)row->revision;
+	j->hello.node_revision = hello->intent_revision;
+}
+
 int session_hello_apply(struct db *db, struct job *j, struct err *e)
 {
 	const Demarc__V1__NodeHello *hello = j->frame->node_hello;
 	struct node_row row = { 0 };
-	int rc = hello_check(hello, e);
+	int rc = hello_look(db, j, &row, e);
 
-	if (rc == 0)
-		rc = node_row_load(db, j->node_id, &row, e);
-	if (rc < 0)
-		return rc;
-	/* A disabled node gets no new servers, and stays connected for those it has. */
-	if (row.revoked)
-		return err_set(e, FAULT_FORBIDDEN, NULL, "the node is revoked");
-	rc = needs_resync(db, j, &row, &j->hello.resync, e);
 	if (rc == 0 && hello->intent_revision > (uint64_t)row.revision)
 		rc = go_past(db, j, &row, e);
 	if (rc < 0)
 		return rc;
-	/* A node that was set up anew counts its reports from the start. */
-	j->hello.report_seq = MIN_OF((uint64_t)row.report_seq, (uint64_t)hello->last_report_seq);
-	j->hello.revision = (uint64_t)row.revision;
-	j->hello.node_revision = hello->intent_revision;
-	if (rc == 0 && !j->hello.resync && hello->intent_revision == j->hello.revision)
+	hello_answer(j, &row);
+	if (!j->hello.resync && hello->intent_revision == j->hello.revision)
 		rc = in_step(db, j->node_id, row.revision, e);
 	return rc < 0 ? rc : hello_write(db, j, (int64_t)j->hello.report_seq, e);
+}
+
+int session_hello_read(struct db *db, struct job *j, struct err *e)
+{
+	struct node_row row = { 0 };
+	int rc = hello_look(db, j, &row, e);
+
+	if (rc == 0 && j->frame->node_hello->intent_revision > (uint64_t)row.revision)
+		rc = err_set(e, FAULT_NO_SPACE, NULL,
+			     "the node holds more than the hub, whose disk is full: there is no number for what follows");
+	if (rc == 0)
+		hello_answer(j, &row);
+	return rc;
 }
 
 /* ---- as it left ---- */

@@ -223,8 +223,17 @@ struct session_front {
 	struct post *post_head, **post_tail;
 };
 
+/* Jobs of the store thread, which is the only one to touch them, that wait for space on the disk. */
+struct store_waiting {
+	struct job *head, *last;
+	unsigned n;
+	size_t bytes;
+	int64_t retry_ns;
+};
+
 struct sessions {
 	struct hub *hub;
+	struct store_waiting waiting;
 	struct session_front fronts[HTTP_FRONTS_MAX];
 	int64_t last_sweep_ns; /* first front's */
 	struct job_thread hello, store, reader, cert;
@@ -263,11 +272,14 @@ uint32_t session_heartbeat_ms(struct sessions *s); /* by how many nodes are conn
 /* Threads. */
 void session_hello_run(struct job_thread *t, struct job *list);
 void session_store_run(struct job_thread *t, struct job *list);
+void session_store_done(struct sessions *s); /* after its thread has ended */
 void session_reader_run(struct job_thread *t, struct job *list);
 WARN_UNUSED int bulk_start(struct bulk *b, struct sessions *s, struct err *e);
 void bulk_stop(struct bulk *b);
 /* Checks and stores a hello inside the open write transaction. */
 WARN_UNUSED int session_hello_apply(struct db *db, struct job *j, struct err *e);
+/* The same answer with nothing written, for a full disk. NO_SPACE: it cannot be given without. */
+WARN_UNUSED int session_hello_read(struct db *db, struct job *j, struct err *e);
 /* True when the node comes back as it left, and nothing is to be stored or sent to it. Reads one row. */
 bool session_hello_try(struct db *db, const char *node_id, const char *address,
 		       const Demarc__V1__NodeHello *h, struct hello_result *ret);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 
@@ -53,6 +54,86 @@ static int do_seen(struct db *db, struct job *j, struct err *e)
 			return rc;
 	}
 	return 0;
+}
+
+/* ---- a full disk ---- */
+
+/*
+ * What nodes report and acknowledge waits for space, in its order, instead of ending their connections: each would come back, report all it has,
+ * and be sent away again. What goes past the bounds ends its connection after all.
+ */
+#define WAIT_JOBS_MAX 20000u
+#define WAIT_BYTES_MAX (16u << 20)
+#define WAIT_RETRY_NS (2 * NS_PER_S)
+
+static size_t size_of_job(const struct job *j)
+{
+	return j->frame ? demarc__v1__frame__get_packed_size(j->frame) : 0;
+}
+
+static bool may_wait(const struct job *j)
+{
+	return j->kind == JOB_REPORT || j->kind == JOB_ACK;
+}
+
+/* Takes it over, or says false: there are too many. */
+static bool wait_for_space(struct store_waiting *w, struct job *j)
+{
+	size_t size = size_of_job(j);
+
+	if (w->n >= WAIT_JOBS_MAX || w->bytes + size > WAIT_BYTES_MAX)
+		return false;
+	j->rc = 0;
+	j->err = (struct err){ 0 };
+	j->next = NULL;
+	if (w->head)
+		w->last->next = j;
+	else
+		w->head = j;
+	w->last = j;
+	w->n++;
+	w->bytes += size;
+	return true;
+}
+
+/* Those that wait go first, when it is time to try again; until then, what may wait joins them. */
+static struct job *with_waiting(struct store_waiting *w, struct job *list)
+{
+	struct job *now = NULL, **tail = &now;
+
+	if (!w->head)
+		return list;
+	if (clock_mono_ns() >= w->retry_ns) {
+		now = w->head;
+		w->last->next = list;
+		*w = (struct store_waiting){ 0 };
+		return now;
+	}
+	for (struct job *next; list; list = next) {
+		next = list->next;
+		list->next = NULL;
+		if (may_wait(list) && wait_for_space(w, list))
+			continue;
+		*tail = list;
+		tail = &list->next;
+	}
+	return now;
+}
+
+/* A hello needs nothing written to be answered, as a rule; what it would have written, the next one writes. */
+static void read_hello(struct db *db, struct job *j)
+{
+	j->err = (struct err){ 0 };
+	j->rc = session_hello_read(db, j, &j->err);
+}
+
+void session_store_done(struct sessions *s)
+{
+	for (struct job *j = s->waiting.head, *next; j; j = next) {
+		next = j->next;
+		job_free(j);
+	}
+	s->waiting = (struct store_waiting){ 0 };
 }
 
 /* ---- batch ---- */
@@ -125,11 +206,36 @@ static void answer(struct sessions *s, struct job *j)
 		post_acked(s, j);
 }
 
+/* Stored, or told that it is not; or it waits. */
+static void finish(struct job_thread *t, struct job *j)
+{
+	struct store_waiting *w = &t->sessions->waiting;
+	bool no_space = j->rc < 0 && j->err.fault == FAULT_NO_SPACE;
+
+	if (no_space && may_wait(j)) {
+		if (w->n == 0) {
+			log_limited(LOG_WARN_, "reports_wait", "reason=%s", LOGQ(j->err.msg));
+			w->retry_ns = clock_mono_ns() + WAIT_RETRY_NS;
+		}
+		if (wait_for_space(w, j))
+			return;
+	}
+	if (no_space && j->kind == JOB_HELLO)
+		read_hello(t->db, j);
+	answer(t->sessions, j);
+	job_free(j);
+}
+
 void session_store_run(struct job_thread *t, struct job *list)
 {
 	struct err e = { 0 };
-	int rc = db_begin(t->db, DB_WRITE, &e);
+	int rc = 0;
 
+	list = with_waiting(&t->sessions->waiting, list);
+	if (!list)
+		return;
+	/* What nodes say belongs to changes that were acknowledged: it may use the reserve. */
+	rc = db_begin(t->db, DB_WRITE_ANYWAY, &e);
 	for (struct job *j = list; rc >= 0 && j; j = j->next)
 		j->rc = run_one(t->db, j);
 	if (rc >= 0)
@@ -142,7 +248,6 @@ void session_store_run(struct job_thread *t, struct job *list)
 			j->rc = rc;
 			j->err = e;
 		}
-		answer(t->sessions, j);
-		job_free(j);
+		finish(t, j);
 	}
 }

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/types.h"
 #include "http/pki.h"
 #include "hub/cert.h"
@@ -261,8 +262,9 @@ int setup_rows(struct hub *h, struct setup *s, const struct module *const *modul
 	CLEANUP(db_closep) struct db *db = NULL;
 	int rc = db_open(h->store, &db, e);
 
+	/* After the first start there is nothing to write, as a rule: a full disk must not keep the hub from its nodes and readers. */
 	if (rc == 0)
-		rc = db_begin(db, DB_WRITE, e);
+		rc = db_begin(db, s->first ? DB_WRITE : DB_WRITE_ANYWAY, e);
 	for (size_t i = 0; rc >= 0 && i < n; i++)
 		if (modules[i]->bootstrap) {
 			rc = modules[i]->bootstrap(h, db, e);
@@ -277,6 +279,10 @@ int setup_rows(struct hub *h, struct setup *s, const struct module *const *modul
 		rc = db_commit(db, e);
 	if (rc < 0 && db)
 		db_rollback(db);
+	if (rc < 0 && !s->first && e->fault == FAULT_NO_SPACE) {
+		log_warn("first_rows_unchecked", "reason=%s", LOGQ(e->msg));
+		rc = 0;
+	}
 	return rc < 0 ? rc : 0;
 }
 
@@ -293,11 +299,25 @@ static const char *public_name(const struct hub *h)
 	return h->names[0];
 }
 
+/* Written only when it is another one: the disk may be full. */
+static int note_port(const struct hub *h, uint16_t port, struct err *e)
+{
+	CLEANUP(free_charp) char *path = path_of(h, "port");
+	CLEANUP(free_charp) char *have = NULL;
+	struct err ignored;
+	char text[16];
+	size_t size;
+
+	(void)snprintf(text, sizeof(text), "%u\n", port);
+	if (path && file_read(path, sizeof(text), &have, &size, &ignored) == 0 && strcmp(have, text) == 0)
+		return 0;
+	return write_file(h, "port", 0644, text, e);
+}
+
 int setup_finish(struct hub *h, struct setup *s, uint16_t port, char **ret_clouds, struct err *e)
 {
 	const char *name = public_name(h);
 	bool v6 = strchr(name, ':') != NULL;
-	char text[16];
 	int rc;
 
 	*ret_clouds = path_of(h, "clouds.yaml");
@@ -306,9 +326,8 @@ int setup_finish(struct hub *h, struct setup *s, uint16_t port, char **ret_cloud
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for a path");
 	rc = s->first ? clouds_write(*ret_clouds, h->public_url, h->ca_cert, s->admin_password, e) :
 			clouds_update(*ret_clouds, h->public_url, e);
-	snprintf(text, sizeof(text), "%u\n", port);
 	if (rc == 0)
-		rc = write_file(h, "port", 0644, text, e);
+		rc = note_port(h, port, e);
 	if (rc == 0 && s->first)
 		rc = remove_file(h, MARKER, e);
 	OPENSSL_cleanse(s->admin_password, sizeof(s->admin_password));

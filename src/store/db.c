@@ -51,11 +51,11 @@ static int run(struct db *db, const char *text, struct err *e)
 	return rc == SQLITE_OK ? 0 : sql_fail(db->sql, rc, text, e);
 }
 
-static int begin_write(struct db *db, struct err *e)
+static int begin_write(struct db *db, bool anyway, struct err *e)
 {
 	int rc = wal_sync_check(&db->store->sync, e);
 
-	if (rc == 0)
+	if (rc == 0 && !anyway)
 		rc = store_check_space(db->store, e);
 	if (rc == 0)
 		rc = writer_enter(&db->store->writers, e);
@@ -72,11 +72,12 @@ int db_begin(struct db *db, enum db_mode mode, struct err *e)
 	if (db->in_tx)
 		return err_set(e, FAULT_INTERNAL, NULL,
 			       "a transaction is already open on this connection");
-	int rc = mode == DB_WRITE ? begin_write(db, e) : run(db, "BEGIN DEFERRED", e);
+	int rc = mode == DB_READ ? run(db, "BEGIN DEFERRED", e) :
+				   begin_write(db, mode == DB_WRITE_ANYWAY, e);
 	if (rc < 0)
 		return rc;
 	db->in_tx = true;
-	db->writes = mode == DB_WRITE;
+	db->writes = mode != DB_READ;
 	db->failed = false;
 	return 0;
 }

@@ -34,7 +34,8 @@ WARN_UNUSED int db_open(struct store *s, struct db **ret, struct err *e);
 void db_close(struct db *db);
 void db_closep(struct db **db);
 
-enum db_mode { DB_READ, DB_WRITE };
+/* DB_WRITE_ANYWAY: the free-space reserve is for this; only the engine's own word that the disk is full refuses it. */
+enum db_mode { DB_READ, DB_WRITE, DB_WRITE_ANYWAY };
 WARN_UNUSED int db_begin(struct db *db, enum db_mode mode, struct err *e); /* DEFERRED or IMMEDIATE */
 WARN_UNUSED int db_commit(struct db *db, struct err *e); /* durable when it returns 0 (see above) */
 void db_rollback(struct db *db);			 /* no-op outside a transaction */

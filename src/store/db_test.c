@@ -198,8 +198,12 @@ static void reserve_refuses_writes_only(void **state)
 	assert_int_equal(db_exec(f->db, &e, "DELETE FROM tt", ""), -ENOSPC);
 	assert_int_equal(e.fault, FAULT_NO_SPACE);
 	assert_int_equal(count(f->db), 1);
+	assert_int_equal(db_begin(f->db, DB_WRITE_ANYWAY, &e), 0);
+	assert_int_equal(db_exec(f->db, &e, "INSERT INTO tt (id, n) VALUES ('b', 2)", ""), 1);
+	assert_int_equal(db_commit(f->db, &e), 0);
+	assert_int_equal(count(f->db), 2);
 	f->free_bytes = 16 << 20;
-	assert_int_equal(db_exec(f->db, &e, "DELETE FROM tt", ""), 1);
+	assert_int_equal(db_exec(f->db, &e, "DELETE FROM tt", ""), 2);
 }
 
 /* A database that cannot grow fails like a full disk: the engine may roll back by itself. */
