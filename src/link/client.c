@@ -84,7 +84,7 @@ int link_client_send(struct link_client *l, const Demarc__V1__Frame *f)
 
 	if (l->state != LINK_UP)
 		return -ENOTCONN;
-	rc = frame_encode(f, &data, &size);
+	rc = l->encode ? l->encode(l->ctx, f, &data, &size) : frame_encode(f, &data, &size);
 	if (rc < 0)
 		return rc;
 	if (l->queued_bytes + size > CLIENT_QUEUE_MAX)
@@ -454,6 +454,7 @@ int link_client_start(uv_loop_t *loop, const struct link_client_config *c,
 	l->ops = *ops;
 	l->ctx = ctx;
 	l->netlink_fd = -1;
+	l->encode = c->here ? c->here->encode : NULL;
 	l->carrier = c->here ? &carrier_here : &carrier_child;
 	rc = copy_hubs(l, c, e);
 	if (rc == 0)

@@ -34,6 +34,7 @@ struct here {
 	struct sockaddr_storage hub, source;
 	socklen_t size;
 	bool has_source;
+	const struct link_pace *pace;
 	struct attempt *now;
 };
 
@@ -104,8 +105,16 @@ static const struct wire_ops wire_ops = { on_up, on_message, on_retry };
 
 static void on_ready(uv_poll_t *p, int status, int events);
 
+static const struct link_pace *pace_of(const struct attempt *a)
+{
+	static const struct link_pace none;
+
+	return a->wire.dial && a->l->here->pace ? a->l->here->pace : &none;
+}
+
 static void wait_for(struct attempt *a, int events)
 {
+	events &= ~((pace_of(a)->no_read ? UV_READABLE : 0) | (pace_of(a)->no_write ? UV_WRITABLE : 0));
 	if (a->closed || a->events == events)
 		return;
 	a->events = events;
@@ -131,7 +140,7 @@ static void flush(struct attempt *a)
 {
 	if (a->closed || !a->wire.dial)
 		return;
-	if (wire_write(&a->wire) < 0) {
+	if (!pace_of(a)->no_write && wire_write(&a->wire) < 0) {
 		attempt_fail(a, a->wire.reason);
 		return;
 	}
@@ -141,7 +150,7 @@ static void flush(struct attempt *a)
 
 static void serve(struct attempt *a)
 {
-	int rc = 1;
+	int rc = !pace_of(a)->no_read;
 
 	for (int i = 0; rc > 0 && !a->closed && (i < TURNS_MAX || dial_has_pending(a->wire.dial)); i++)
 		rc = wire_read(&a->wire);
@@ -178,6 +187,8 @@ static int socket_to(const struct here *h)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	/* The port is chosen with the destination known: else 28,000 would be all, whatever the address. */
 	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	if (h->pace && h->pace->rcvbuf) /* before the window is agreed on */
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &h->pace->rcvbuf, sizeof(int));
 	if (h->has_source && bind(fd, (const struct sockaddr *)&h->source, h->size) < 0)
 		return -errno;
 	if (connect(fd, (const struct sockaddr *)&h->hub, h->size) < 0 && errno != EINPROGRESS)
@@ -272,10 +283,25 @@ int client_here_new(struct link_client *l, const struct link_here *h, struct err
 	if (!l->here)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the channel");
 	l->here->tls = h->tls;
+	l->here->pace = h->pace;
 	l->here->size = (socklen_t)h->size;
 	l->here->has_source = h->source != NULL;
 	memcpy(&l->here->hub, h->hub, h->size);
 	if (h->source)
 		memcpy(&l->here->source, h->source, h->size);
 	return 0;
+}
+
+void link_client_paced(struct link_client *l)
+{
+	struct attempt *a = l->here ? l->here->now : NULL;
+
+	if (!a || !a->wire.dial)
+		return;
+	if (l->here->pace->rcvbuf)
+		(void)setsockopt(dial_fd(a->wire.dial), SOL_SOCKET, SO_RCVBUF,
+				 &l->here->pace->rcvbuf, sizeof(int));
+	serve(a);
+	if (l->state != LINK_STOPPED)
+		client_rearm(l);
 }

@@ -45,6 +45,7 @@ struct link_client {
 	uv_loop_t *loop;
 	struct link_client_ops ops;
 	void *ctx;
+	int (*encode)(void *ctx, const Demarc__V1__Frame *f, uint8_t **ret, size_t *ret_size);
 	char **hubs;
 	size_t n_hubs, hub, n_tried;
 	char *config;	   /* JSON for the child, with the key */

@@ -13,6 +13,7 @@
  * Thread: the loop's.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -31,11 +32,19 @@ struct link_client;
 /* Instead of a child process: the connection is the loop's own, for programs that are many nodes (demarc-sim). The same protocol, states
  * and times; no other user, no system call filter, no proxy, one address of the hub. */
 struct dial_tls;
+/* How a peer that is too slow behaves once its WebSocket is asked for. */
+struct link_pace {
+	bool no_read, no_write; /* for now */
+	int rcvbuf; /* bytes that the kernel takes for it, SO_RCVBUF; 0: as many as it likes */
+};
 struct link_here {
 	struct dial_tls *tls;	       /* of this node; borrowed */
 	const struct sockaddr *hub;    /* copied, as is the next */
 	const struct sockaddr *source; /* NULL: the kernel chooses */
 	size_t size;		       /* of both */
+	const struct link_pace *pace; /* borrowed; link_client_paced() after a change. NULL: not slow */
+	/* In place of frame_encode(): what a node of another release says. ctx is the client's. NULL: as this release does. */
+	int (*encode)(void *ctx, const Demarc__V1__Frame *f, uint8_t **ret, size_t *ret_size);
 };
 
 struct link_client_config {
@@ -67,11 +76,13 @@ WARN_UNUSED int link_client_reload(struct link_client *l, const struct link_clie
 				   struct err *e);
 /* Ends the connection; the next attempt follows. */
 void link_client_hang_up(struct link_client *l, const char *reason);
+/* What here->pace points to has changed. */
+void link_client_paced(struct link_client *l);
 /* The hub that is dialled or connected. */
 const char *link_client_hub(const struct link_client *l);
 bool link_client_is_up(const struct link_client *l);
 uint32_t link_client_heartbeat_ms(const struct link_client *l); /* as the hub said last */
-void link_client_stop(struct link_client *l); /* ends the child, by pid; frees */
+void link_client_stop(struct link_client *l);			/* ends the child, by pid; frees */
 
 /*
  * The child's whole life: `main(argc, argv)` of a program that uses link_client_start() begins with

@@ -28,7 +28,8 @@ struct sim_node {
 	size_t n_functions, cap;
 	uint64_t hub_revision;
 	int64_t next_flush_ns;
-	unsigned index, moves;
+	unsigned index, moves, n_turns;
+	struct link_pace pace;
 };
 
 /* Looks at the intent: new functions start, old ones go. */

@@ -47,7 +47,8 @@ static int run(struct sim *s, const struct scenario *sc)
 	fleet_free(&s->fleet);
 	free(s->fleet.ca);
 	/* Lost or missing is a finding: whoever runs this in a script sees it. */
-	return rc < 0 || later.msg[0] || o->n_lost || (o->n_not_steady && !o->interrupted);
+	return rc < 0 || later.msg[0] || o->n_lost || o->space_back_s < 0 || o->n_unstored ||
+	       (o->n_not_steady && !o->interrupted);
 }
 
 /* --help and --version work wherever they stand. */
@@ -78,6 +79,7 @@ int main(int argc, char **argv)
 				.rate = 500,
 				.seconds = 60,
 				.n_chains = 100,
+				.percent = 30,
 				.n_jobs = 8,
 				.state_dir = "demarc-sim",
 				.cloud = NULL },

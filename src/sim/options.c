@@ -29,6 +29,8 @@ const struct setting settings[] = {
 	  86400 },
 	{ "chains", "PERCENT", "of the nodes that have functions and a chain (default 100)",
 	  AT(n_chains), 100 },
+	{ "percent", "PERCENT", "of the nodes that are slow, or of other releases (default 30)",
+	  AT(percent), 100 },
 	{ "jobs", "N", "processes that set the nodes up (default 8)", AT(n_jobs), SIM_WORKERS_MAX },
 	{ "workers", "N", "processes that are nodes, at least (default: one per processor)",
 	  AT(n_workers), SIM_WORKERS_MAX },

@@ -18,6 +18,7 @@ struct row {
 };
 #define ROWS_MAX 48
 
+/* Long because it is a table: a row for each figure. */
 static size_t rows_of(const struct sim *s, const struct outcome *o, struct row *r)
 {
 	double ratio = o->bare_s > 0 ? o->steady_s / o->bare_s : 0;
@@ -59,6 +60,30 @@ static size_t rows_of(const struct sim *s, const struct outcome *o, struct row *
 		  o->all_s, o->all_s != 0 },
 		{ "all_change_p50_s", "a change of all nodes: half of them hold it after", "s",
 		  o->all_p50_s, o->all_s > 0 },
+		{ "confirm_before_p50_ms", "the same while no node was slow: half within", "ms",
+		  o->before_p50_ms, o->before_p50_ms > 0 },
+		{ "confirm_before_p99_ms", "the same while no node was slow: 99 in 100 within",
+		  "ms", o->before_p99_ms, o->before_p50_ms > 0 },
+		{ "refused_no_space", "changes refused because the disk is full", "", o->n_no_space,
+		  o->space_back_s != 0 },
+		{ "refused_after_start", "of these by the hub that was started so", "",
+		  o->full_after_start, o->space_back_s != 0 },
+		{ "space_back_s", "a change works, once there is space, after", "s",
+		  o->space_back_s, o->space_back_s != 0 },
+		{ "reports_waiting", "nodes whose report waits for space, while there is none", "",
+		  o->n_waiting, o->space_back_s != 0 },
+		{ "reports_unstored", "nodes whose report is not stored at the end", "",
+		  o->n_unstored, o->space_back_s != 0 },
+		{ "nodes_behind", "nodes that are behind meanwhile, at most", "", o->n_behind,
+		  o->caught_up_s != 0 },
+		{ "caught_up_s", "all hold everything, once none is slow, after", "s",
+		  o->caught_up_s, o->caught_up_s != 0 },
+		{ "hub_growth_mb", "growth of the hub meanwhile, at most", "MB", o->hub_growth_mb,
+		  o->before_p50_ms > 0 },
+		{ "nodes_unlike", "nodes that are slow or of other releases", "", o->n_unlike,
+		  o->n_unlike > 0 },
+		{ "resyncs", "nodes that were sent their whole intent again", "", o->n_resyncs,
+		  o->n_unlike > 0 },
 		{ "confirm_late", "not held within 5 s by a node that is there", "", o->n_late,
 		  o->confirm_max_ms > 0 },
 		{ "lost", "acknowledged changes that the node does not hold", "", o->n_lost, true },

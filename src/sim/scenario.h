@@ -23,6 +23,17 @@ struct outcome {
 	double fresh_p50_ms, fresh_p99_ms, fresh_max_ms; /* on a new TLS connection */
 	double change_p50_ms, confirm_p50_ms, confirm_p99_ms, confirm_max_ms;
 	double all_s, all_p50_s; /* all-change: the slowest round; < 0: not all, in time */
+	double caught_up_s; /* slow-nodes: until those that were hold everything; < 0: not in time */
+	double before_p50_ms, before_p99_ms; /* slow-nodes: confirmations while none was slow */
+	double hub_growth_mb;		     /* slow-nodes: at most, while they were */
+	unsigned n_unlike,
+		n_resyncs; /* nodes that were slow, or of other releases; told to take everything again */
+	unsigned n_behind; /* slow-nodes: most that did not hold what was acknowledged, at a time */
+	unsigned n_waiting,
+		n_unstored; /* nodes whose newest report is not stored: while the disk is full, at the end */
+	double space_back_s; /* hub-restart-full-disk: until a change works; < 0: not in time */
+	unsigned n_no_space,
+		full_after_start; /* refused for want of space; of these, by the hub that was started so */
 	unsigned n_show, n_fresh, n_show_failed, n_changes, n_changes_failed, n_late, n_lost,
 		n_not_steady, n_refused;
 	bool interrupted;

@@ -31,10 +31,12 @@ struct sim_slot {
 	_Atomic uint32_t state; /* enum sim_state; steady: the hub and it agree about the intent */
 	_Atomic uint32_t held; /* number in the name of its watched port: the newest change that it holds */
 	_Atomic uint32_t acked; /* newest change that the API acknowledged */
-	_Atomic uint32_t n_up, n_down, n_intents, n_refused;
+	_Atomic uint32_t n_up, n_down, n_intents, n_refused, n_resyncs;
+	_Atomic bool slow,
+		mixed; /* slow: its word is not waited for; mixed: it speaks as another release does */
 	_Atomic uint32_t group_round; /* newest change to everybody's group that it holds */
-	_Atomic int64_t steady_ns, held_ns, group_ns; /* when that was reached */
-	_Atomic uint64_t revision;
+	_Atomic int64_t steady_ns, held_ns, group_ns;	      /* when that was reached */
+	_Atomic uint64_t revision, report_sent, report_acked; /* numbers of the newest ones */
 };
 
 /* Times of one kind, in microseconds. */
@@ -45,7 +47,8 @@ struct sim_samples {
 
 struct sim_shared {
 	_Atomic uint64_t n_frames;
-	_Atomic uint32_t n_api, n_api_failed, n_changes, n_changes_failed, n_late;
+	_Atomic uint32_t n_api, n_api_failed, n_changes, n_changes_failed, n_no_space,
+		n_late;		  /* no_space: of those that failed, refused for that reason */
 	_Atomic uint32_t n_ready; /* workers whose nodes are made */
 	_Atomic bool stop_load;
 	char group[UUID_STR_SIZE]; /* that every node has a port in; "": not made. Written before the nodes connect. */
@@ -66,8 +69,9 @@ struct fleet_node {
 struct sim_options {
 	const char *scenario, *state_dir, *hub_binary, *scratch, *cloud, *cacert;
 	const char *json, *html;
-	unsigned n_nodes, rate, churn, seconds, n_jobs, n_workers, n_fronts,
-		n_chains; /* n_chains: nodes that have one, percent */
+	const char *hub_dir; /* NULL: state_dir/hub */
+	unsigned n_nodes, rate, churn, seconds, n_jobs, n_workers, n_fronts, n_chains,
+		percent; /* n_chains: nodes that have one, percent; percent: that are unlike the others */
 	pid_t hub_pid;
 	bool tickets, quiet;
 };
@@ -107,6 +111,8 @@ enum worker_verb {
 	WORK_DROP = 'd',    /* every connection breaks; the nodes come back by themselves */
 	WORK_FLAP = 'f',    /* number: percent of the nodes break */
 	WORK_MOVE = 'm',    /* every node has another address from now on */
+	WORK_SLOW = 's',    /* number: percent of the nodes are slow from now on */
+	WORK_MIX = 'x', /* number: percent of the nodes are of other releases; before they connect */
 	WORK_QUIT = 'q',
 };
 struct worker_order {

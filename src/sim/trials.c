@@ -9,7 +9,8 @@
 
 #define ONE_CHANGE_RATE 10u
 #define ALL_ROUNDS 3
-#define CALM_S 2 /* between the last node's arrival and what is measured */
+#define SLOW_CHURN 20u /* unless --churn says more */
+#define CALM_S 2       /* between the last node's arrival and what is measured */
 
 static double hub_cpu(const struct sim *s)
 {
@@ -111,5 +112,108 @@ int do_all_change(struct sim *s, struct outcome *o, struct err *e)
 	}
 	o->hub_cpu_s = hub_cpu(s) - hub0;
 	o->sim_cpu_s = crew_cpu() - sim0;
+	return rc;
+}
+
+/* ---- some nodes are unlike the others ---- */
+
+/* Which ones is the workers' choice, each of its own nodes. */
+static unsigned n_slow(const struct sim *s)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s->o.n_nodes; i++)
+		n += s->shared->slots[i].slow;
+	return n;
+}
+
+static unsigned n_resyncs(const struct sim *s)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s->o.n_nodes; i++)
+		n += s->shared->slots[i].n_resyncs;
+	return n;
+}
+
+static unsigned n_behind(const struct sim *s)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s->o.n_nodes; i++)
+		n += s->shared->slots[i].held < s->shared->slots[i].acked ||
+		     s->shared->slots[i].state != SIM_STEADY;
+	return n;
+}
+
+static void stay_slow(struct sim *s, struct outcome *o)
+{
+	uint64_t rss0 = process_cost(crew_hub_pid(s)).rss_kb, most = rss0;
+
+	for (unsigned i = 0; i < (s->o.seconds + 1) / 2 && !sim_interrupted; i++) {
+		crew_stay(s, o, 1);
+		most = MAX_OF(most, process_cost(crew_hub_pid(s)).rss_kb);
+		o->n_unlike = MAX_OF(o->n_unlike, n_slow(s));
+		o->n_behind = MAX_OF(o->n_behind, n_behind(s));
+	}
+	o->hub_growth_mb = (double)(most - rss0) / 1024;
+}
+
+static void until_caught_up(struct sim *s, struct outcome *o)
+{
+	int64_t t0 = clock_mono_ns(), until = t0 + s->o.seconds * NS_PER_S;
+
+	crew_order(WORK_SLOW, 0);
+	while (!sim_interrupted && n_behind(s) && clock_mono_ns() < until) {
+		crew_look(s, o);
+		sim_pause_us(10000);
+	}
+	o->caught_up_s = n_behind(s) ? -1 : (double)(clock_mono_ns() - t0) / 1e9;
+}
+
+int do_slow_nodes(struct sim *s, struct outcome *o, struct err *e)
+{
+	int rc = crew_connect_all(s, o, e);
+	double hub0, sim0;
+	unsigned resyncs;
+
+	if (rc < 0 || sim_interrupted)
+		return rc;
+	crew_stay(s, o, CALM_S);
+	crew.probe = load_probe(s);
+	crew.churn = load_churn(s, s->o.churn ? s->o.churn : SLOW_CHURN);
+	crew_stay(s, o, (s->o.seconds + 1) / 2);
+	o->before_p50_ms = percentile_ms(&s->shared->confirm, 0.5);
+	o->before_p99_ms = percentile_ms(&s->shared->confirm, 0.99);
+	resyncs = n_resyncs(s);
+	hub0 = hub_cpu(s);
+	sim0 = crew_cpu();
+	crew_order(WORK_SLOW, s->o.percent);
+	crew_stay(s, o, 1);
+	s->shared->confirm.n = s->shared->show.n = 0;
+	stay_slow(s, o);
+	o->hub_cpu_s = hub_cpu(s) - hub0;
+	o->sim_cpu_s = crew_cpu() - sim0;
+	/* The figures are of the time when they were slow: no more changes. */
+	s->shared->stop_load = true;
+	until_caught_up(s, o);
+	o->n_resyncs = n_resyncs(s) - resyncs;
+	return 0;
+}
+
+int do_mixed_versions(struct sim *s, struct outcome *o, struct err *e)
+{
+	unsigned resyncs;
+	int rc;
+
+	crew_order(WORK_MIX, s->o.percent);
+	rc = crew_connect_all(s, o, e);
+	if (rc < 0 || sim_interrupted)
+		return rc;
+	resyncs = n_resyncs(s);
+	rc = crew_disturb(s, o, crew_drop_all, e);
+	o->n_resyncs = n_resyncs(s) - resyncs;
+	for (size_t i = 0; i < s->o.n_nodes; i++)
+		o->n_unlike += s->shared->slots[i].mixed;
 	return rc;
 }

@@ -17,7 +17,7 @@
 #include "link/dial.h"
 #include "node/channel.h"
 #include "node/report.h"
-#include "sim/drivers.h"
+#include "sim/slow.h"
 
 /* One worker: its nodes on one loop. */
 
@@ -48,6 +48,7 @@ static _Noreturn void die(const struct err *e)
 static void on_up(void *ctx)
 {
 	channel_ops.up(ctx);
+	release_up(CONTAINER_OF((struct node *)ctx, struct sim_node, n));
 }
 
 static void on_frame(void *ctx, const Demarc__V1__Frame *f)
@@ -59,7 +60,10 @@ static void on_frame(void *ctx, const Demarc__V1__Frame *f)
 		s->n.said_hello = true;
 		s->hub_revision = f->hub_hello->resync ? UINT64_MAX : f->hub_hello->intent_revision;
 		s->slot->n_up++;
+		s->slot->n_resyncs += f->hub_hello->resync;
 	}
+	if (f->body_case == DEMARC__V1__FRAME__BODY_REPORT_ACK)
+		s->slot->report_acked = f->report_ack->seq;
 	if (f->body_case == DEMARC__V1__FRAME__BODY_INTENT && s->hub_revision == UINT64_MAX)
 		s->hub_revision = f->intent->revision;
 	channel_ops.frame(ctx, f);
@@ -92,8 +96,12 @@ static void node_start(struct worker *w, struct sim_node *s)
 	struct sockaddr_in source = source_of(s), hub = { .sin_family = AF_INET,
 							  .sin_port = htons((uint16_t)w->sim->port),
 							  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct link_here here = { s->tls, (struct sockaddr *)&hub, (struct sockaddr *)&source,
-				  sizeof(hub) };
+	struct link_here here = { s->tls,
+				  (struct sockaddr *)&hub,
+				  (struct sockaddr *)&source,
+				  sizeof(hub),
+				  &s->pace,
+				  s->slot->mixed ? release_encode : NULL };
 	char url[128];
 	const char *urls[] = { url };
 	struct link_client_config c = { .hub_urls = urls, .n_hub_urls = 1, .here = &here };
@@ -141,6 +149,7 @@ static void node_turn(struct sim_node *s, int64_t now)
 		return;
 	s->next_flush_ns = MIN_OF(now + IDLE_FLUSH_NS, drivers_next_ns(s));
 	reports_flush(&s->n);
+	s->slot->report_sent = reports_last_seq(&s->n);
 }
 
 static void start_more(struct worker *w, int64_t now)
@@ -158,16 +167,24 @@ static void on_turn(uv_timer_t *t)
 
 	if (w->since_ns && w->n_started < w->n)
 		start_more(w, now);
-	for (size_t i = 0; i < w->n_started; i++)
+	for (size_t i = 0; i < w->n_started; i++) {
+		slow_turn(w->nodes[i], now);
 		node_turn(w->nodes[i], now);
+	}
 }
 
 /* ---- orders ---- */
 
+/* The same ones each time. */
+static bool is_among(size_t i, unsigned percent)
+{
+	return (i * 37u) % 100 < percent;
+}
+
 static void drop(struct worker *w, unsigned percent)
 {
 	for (size_t i = 0; i < w->n_started; i++)
-		if ((i * 37u) % 100 < percent)
+		if (is_among(i, percent))
 			link_client_hang_up(w->nodes[i]->n.link, "simulated loss of the link");
 }
 
@@ -201,6 +218,14 @@ static void obey(struct worker *w, const struct worker_order *o)
 		return;
 	case WORK_MOVE:
 		move_all(w);
+		return;
+	case WORK_SLOW:
+		for (size_t i = 0; i < w->n; i++)
+			slow_set(w->nodes[i], is_among(i, o->number));
+		return;
+	case WORK_MIX:
+		for (size_t i = 0; i < w->n; i++)
+			w->nodes[i]->slot->mixed = is_among(i, o->number);
 		return;
 	case WORK_QUIT:
 		_exit(0);

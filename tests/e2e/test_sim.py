@@ -2,10 +2,12 @@
 """demarc-sim against a hub that it starts: a storm and a killed hub, with a thousand nodes that have functions and chains;
 the other scenarios with fewer."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -77,6 +79,40 @@ def test_all_change(sim):
         report, _ = sim("all-change", "--chains", "50", "--state-dir", str(sim.folder / "all"), nodes=60)
         assert steady(report) and report["changes"] == 3 and report["show_failed"] == 0, report
         assert 0 < report["all_change_p50_s"] <= report["all_change_s"] < 20, report
+
+
+@pytest.mark.timeout(300)
+def test_slow_nodes(sim):
+    report, _ = sim("slow-nodes", "--seconds", "14", "--churn", "40", "--percent", "40", "--state-dir", str(sim.folder / "all"),
+                    nodes=60)
+    assert steady(report) and report["show_failed"] == 0 and report["confirm_late"] == 0, report
+    assert 10 <= report["nodes_unlike"] < 60 and report["caught_up_s"] > 0, report
+    assert report["confirm_p50_ms"] < 4 * report["confirm_before_p50_ms"] + 50, "the others wait for those that are slow"
+    assert report["hub_growth_mb"] < 64 and report["nodes_behind"] > 0, report
+
+
+@pytest.mark.timeout(300)
+def test_mixed_versions(sim):
+    report, _ = sim("mixed-versions", "--churn", "10", "--percent", "60", nodes=100)
+    assert steady(report) and report["steady_s"] > 0 and report["show_failed"] == 0, report
+    assert 30 <= report["nodes_unlike"] < 100 and report["resyncs"] > 0, "without a digest, everything is sent again"
+    with contextlib.closing(sqlite3.connect(sim.folder / "state/hub/hub.db")) as db:
+        said = dict(db.execute("SELECT release, count(*) FROM node WHERE release IS NOT NULL GROUP BY release"))
+    others = {"0.0.8", "0.0.9", "0.2.0"}
+    assert others < set(said) and sum(said[release] for release in others) == report["nodes_unlike"], said
+
+
+@pytest.mark.timeout(300)
+def test_hub_restart_on_a_full_disk(sim):
+    report, _ = sim("hub-restart-full-disk", "--churn", "40", "--state-dir", str(sim.folder / "all"), nodes=60)
+    assert steady(report) and report["steady_s"] > 0 and 0 < report["space_back_s"] < 30, report
+    assert report["refused_no_space"] > report["refused_after_start"] > 0, "by both hubs"
+    assert report["reports_waiting"] > 0 and report["reports_unstored"] == 0, "nodes' words are stored in the end"
+    assert report["points"][-1]["steady"] == 60
+    log = (sim.folder / "all/hub.log").read_text()
+    assert "session_closed" not in log, "nodes are not sent away because their reports cannot be stored"
+    with open("/proc/self/mounts", encoding="ascii") as mounts:
+        assert "demarc-sim" not in mounts.read(), "seen by the run only"
 
 
 @pytest.mark.timeout(300)
