@@ -16,7 +16,7 @@
 #include "dp/observe.h"
 
 static const char *const stage_name[STAGE_N] = {
-#define X(name, text) [STAGE_##name] = text,
+#define X(name, text, files, decides) [STAGE_##name] = text,
 	STAGE_TABLE(X)
 #undef X
 };
