@@ -10,7 +10,7 @@ import time
 
 from lab import IP_A, IP_B, OTHER_CPU, P0, P1, SOURCE_CPU, STREAM, TOOL, Failed, wait_for
 from rows import Group, log, us, us_both, us_of
-from systems import (Bridge, BridgeChain, BridgeVxlan, Conntrack, Demarc, DemarcAll, DemarcChain, DemarcNat, DemarcNative, DemarcNic, DemarcTunnel, DemarcUplink,
+from systems import (Bridge, BridgeChain, BridgeVxlan, Conntrack, Demarc, DemarcAll, DemarcChain, DemarcNat, DemarcNative, DemarcNic, DemarcNicNat, DemarcNicTunnel, DemarcTunnel, DemarcUplink,
                      Direct, Floor, FloorChain, Nft, NftNat, OVS_CT, Ovs, OvsChain, TapBridge, TapDemarc, TapFloor, TapSourceBridge, TapSourceDemarc,
                      TapSourceFloor, ovs_best)
 
@@ -103,16 +103,21 @@ def nat(b):
 def xdp(b):
     """From a NIC, whose frames are XDP frames, to a container's port with everything on, and to another NIC."""
     makers = {"direct": Direct, "floor": lambda name: Floor(name, "xdp_flow"), "nft": Nft,
-              "container": lambda name: DemarcNic(name, acl=10000), "nic": lambda name: DemarcNic(name, to_nic=True)}
+              "container": lambda name: DemarcNic(name, acl=10000), "nic": lambda name: DemarcNic(name, to_nic=True),
+              "nat": DemarcNicNat, "vxlan": DemarcNicTunnel}
 
-    def prepare(_, lab):
+    def prepare(group, lab):
+        if lab.longer:
+            one_way(group, lab, "xdp")
+            return
         lab.sinks("xdp")
         lab.establish()
 
     with Group(makers) as g:
         g.each(prepare)
         raw = g.rounds(b.rounds, us(ms=b.ms))
-    for key, what in (("container", "NIC to container, anti-spoof, stateful group, ACL of 10,000 rules"), ("nic", "NIC to NIC")):
+    for key, what in (("container", "NIC to container, anti-spoof, stateful group, ACL of 10,000 rules"), ("nic", "NIC to NIC"),
+                      ("nat", "NIC to NIC, source translated"), ("vxlan", "NIC to NIC, VXLAN")):
         b.report.ratio(f"xdp-{key}-floor", f"established flow, XDP: {what}", raw, key, "floor", 1.3, title="XDP floor (lookup, count, redirect)")
         b.report.ratio(f"xdp-{key}-nft", f"established flow, XDP: {what}", raw, key, "nft", 0.45, title="nftables, stateful, 10 rules")
 
@@ -235,9 +240,9 @@ def new_flows(b):
 
 # ---- tunnels
 
-def one_way(_, lab):
+def one_way(_, lab, hook="tc"):
     """The far end is not there to answer. What a tunnel carries is longer by its headers."""
-    lab.sinks()
+    lab.sinks(hook)
     out = lab.source(count=100)
     if lab.longer and out["arrived_bytes"] < (60 + lab.longer) * out["arrived"]:
         raise Failed(f"{lab.name}: frames of {out['arrived_bytes'] / max(out['arrived'], 1):.0f} bytes are not encapsulated")

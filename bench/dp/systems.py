@@ -315,6 +315,28 @@ class DemarcTunnel(DemarcUplink):
         self.say(f"tunnel {TUNNEL} net=1 type={self.kind} id=42 local=10.9.0.1 remote=10.9.0.2 underlay={P1} smac={MAC_P1} dmac={MAC_B}")
 
 
+class DemarcNicNat(DemarcNic):
+    """From NIC to NIC; a is behind an address of the second."""
+
+    def ports(self):
+        self.known_as = IP_NAT
+        self.say(f"nat 1 to={IP_NAT}")
+        self.say(f"port {P0} net=1 uplink xdp")
+        self.say(f"port {P1} net=1 uplink xdp nat=1")
+
+
+class DemarcNicTunnel(DemarcNic):
+    """From a NIC into a tunnel over another one."""
+
+    longer = 50  # VXLAN over IPv4
+
+    def ports(self):
+        self.say(f"port {P0} net=1 uplink xdp")
+        self.say("net 2")
+        self.say(f"port {P1} net=2 uplink xdp")
+        self.say(f"tunnel {TUNNEL} net=1 type=vxlan id=42 local=10.9.0.1 remote=10.9.0.2 underlay={P1} smac={MAC_P1} dmac={MAC_B}")
+
+
 class TapFloor(Tap, Floor):
     pass
 
