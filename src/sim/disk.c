@@ -155,17 +155,14 @@ static int disk_fill(const struct sim *s, struct err *e)
 
 static int hub_moves(struct sim *s, struct err *e)
 {
-	char path[300], *text;
 	int rc;
 
 	hub_kill(s, SIGTERM);
 	rc = disk_make(s, e);
 	if (rc < 0)
 		return rc;
-	disk_path(s, "hub", path);
-	text = strdup(path);
-	s->o.hub_dir = text; /* for the rest of the process */
-	return text ? hub_start(s, e) : err_set(e, FAULT_NO_MEMORY, NULL, "no memory");
+	disk_path(s, "hub", s->hub_dir);
+	return hub_start(s, e);
 }
 
 static int kill_when_full(struct sim *s, struct err *e)

@@ -106,8 +106,8 @@ int hub_start(struct sim *s, struct err *e)
 	int64_t until = clock_mono_ns() + START_S * NS_PER_S;
 	uint64_t port = 0;
 
-	(void)snprintf(dir, sizeof(dir), "%.250s%s", s->o.hub_dir ? s->o.hub_dir : s->o.state_dir,
-		       s->o.hub_dir ? "" : "/hub");
+	(void)snprintf(dir, sizeof(dir), "%.250s%s", *s->hub_dir ? s->hub_dir : s->o.state_dir,
+		       *s->hub_dir ? "" : "/hub");
 	(void)snprintf(log, sizeof(log), "%.250s/hub.log", s->o.state_dir);
 	(void)snprintf(port_file, sizeof(port_file), "%s/port", dir);
 	if (read_number(port_file, UINT16_MAX, &port) == 0)

@@ -69,7 +69,6 @@ struct fleet_node {
 struct sim_options {
 	const char *scenario, *state_dir, *hub_binary, *scratch, *cloud, *cacert;
 	const char *json, *html;
-	const char *hub_dir; /* NULL: state_dir/hub */
 	unsigned n_nodes, rate, churn, seconds, n_jobs, n_workers, n_fronts, n_chains,
 		percent; /* n_chains: nodes that have one, percent; percent: that are unlike the others */
 	pid_t hub_pid;
@@ -88,7 +87,8 @@ struct sim {
 	struct fleet fleet;
 	int port; /* of the hub, at 127.0.0.1 */
 	char host[64];
-	pid_t hub; /* 0: not ours */
+	char hub_dir[300]; /* "": state_dir/hub */
+	pid_t hub;	   /* 0: not ours */
 };
 
 /* fleet.c: nodes that are enrolled and have an intent; made once, kept in the state directory. */

@@ -58,6 +58,7 @@ static unsigned n_in_round(const struct sim *s)
 static void round_times(const struct sim *s, struct outcome *o)
 {
 	int64_t *ns = calloc(s->o.n_nodes, sizeof(*ns));
+	size_t half = s->o.n_nodes / 2;
 	double last;
 
 	for (size_t i = 0; ns && i < s->o.n_nodes; i++)
@@ -67,7 +68,7 @@ static void round_times(const struct sim *s, struct outcome *o)
 		last = (double)ns[s->o.n_nodes - 1] / 1e9;
 		if (last > o->all_s) {
 			o->all_s = last;
-			o->all_p50_s = (double)ns[s->o.n_nodes / 2] / 1e9;
+			o->all_p50_s = (double)ns[half] / 1e9;
 		}
 	}
 	free(ns);
