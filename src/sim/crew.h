@@ -39,5 +39,6 @@ int do_all_change(struct sim *s, struct outcome *o, struct err *e);
 int do_slow_nodes(struct sim *s, struct outcome *o, struct err *e);
 int do_mixed_versions(struct sim *s, struct outcome *o, struct err *e);
 int do_full_disk(struct sim *s, struct outcome *o, struct err *e);
+void disk_done(struct sim *s); /* of a hub that has ended: its file system is let go, so that the scratch folder can be */
 
 #endif

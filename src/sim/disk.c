@@ -151,6 +151,15 @@ static int disk_fill(const struct sim *s, struct err *e)
 		       err_set(e, FAULT_INTERNAL, NULL, "%s: %s", path, strerror(errno));
 }
 
+void disk_done(struct sim *s)
+{
+	char disk[300];
+
+	disk_path(s, "", disk);
+	if (*s->hub_dir)
+		(void)umount2(disk, MNT_DETACH);
+}
+
 /* ---- the scenario ---- */
 
 static int hub_moves(struct sim *s, struct err *e)

@@ -487,6 +487,7 @@ int scenario_run(struct sim *s, const struct scenario *sc, struct outcome *o, st
 		stop_all(s);
 	}
 	hub_kill(s, SIGTERM);
+	disk_done(s);
 	(void)!tree_remove(s->o.scratch, NULL);
 	return rc;
 }

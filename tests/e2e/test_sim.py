@@ -104,7 +104,9 @@ def test_mixed_versions(sim):
 
 @pytest.mark.timeout(300)
 def test_hub_restart_on_a_full_disk(sim):
-    report, _ = sim("hub-restart-full-disk", "--churn", "40", "--state-dir", str(sim.folder / "all"), nodes=60)
+    scratch = f"/dev/shm/{sim.folder.name}-{os.getpid()}"
+    report, _ = sim("hub-restart-full-disk", "--churn", "40", "--state-dir", str(sim.folder / "all"), "--scratch", scratch, nodes=60)
+    assert not os.path.exists(scratch), "left behind"
     assert steady(report) and report["steady_s"] > 0 and 0 < report["space_back_s"] < 30, report
     assert report["refused_no_space"] > report["refused_after_start"] > 0, "by both hubs"
     assert report["reports_waiting"] > 0 and report["reports_unstored"] == 0, "nodes' words are stored in the end"
