@@ -214,24 +214,33 @@ static void on_turn(uv_check_t *handle)
 	admit_turn(f);
 }
 
+/* By what uv_async_send() wakes a loop: an eventfd, or a pipe where the kernel has none. Returns the next free place. */
+static int *wake_fds(const struct front *f, int *ret)
+{
+	*ret++ = f->loop->async_io_watcher.fd;
+	*ret++ = f->loop->async_wfd;
+	return ret;
+}
+
 /*
  * A limit of open files is one of a table: with a table each, n fronts hold n times as many connections. Kept are standard error (the
- * log), what uv_loop_init() has opened (epoll, an eventfd, to which other threads write under the same number of their table, and a pipe
- * for signals), the socket, and the way for files.
+ * log), what uv_loop_init() has opened (epoll, a pipe for signals, and the wakes of every loop: a node that comes back at another front
+ * than before makes this one write to that one's, under the same number as in the process's table), the socket, and the way for files.
  */
 void front_own_table(struct front *f)
 {
-	int keep[] = { STDERR_FILENO,
-		       uv_backend_fd(f->loop),
-		       f->loop->async_io_watcher.fd,
-		       f->loop->async_wfd,
-		       f->loop->signal_pipefd[0],
-		       f->loop->signal_pipefd[1],
-		       f->listen_fd,
-		       f->spare_fd,
-		       f->take_fd };
-	int rc = f->take_fd < 0 ? -EMFILE : table_take_own(keep, ARRAY_LEN(keep));
+	int keep[7 + 2 * HTTP_FRONTS_MAX] = { STDERR_FILENO,
+					      uv_backend_fd(f->loop),
+					      f->loop->signal_pipefd[0],
+					      f->loop->signal_pipefd[1],
+					      f->listen_fd,
+					      f->spare_fd,
+					      f->take_fd };
+	int *end = keep + 7, rc;
 
+	for (unsigned i = 0; i < f->server->c.n_fronts; i++)
+		end = wake_fds(&f->server->fronts[i], end);
+	rc = f->take_fd < 0 ? -EMFILE : table_take_own(keep, (size_t)(end - keep));
 	f->has_table = rc == 0;
 	if (f->has_table)
 		f->n_conns = &f->own_conns;

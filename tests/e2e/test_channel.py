@@ -366,6 +366,19 @@ def test_second_connection_replaces_the_first(identity, shared_hub, start):
     assert second.wait("ack") == "ack 1"
 
 
+def test_a_node_comes_back_at_another_front(identity, shared_hub, start):
+    """The front that has the new connection ends the old one, which is another front's every other time."""
+    shared_hub.allow_log("session_closed")
+    before = start(identity)
+    before.wait("hello")
+    for _ in range(12):
+        now = start(identity)
+        now.wait("hello")
+        assert "replaced" in before.wait("goodbye")
+        before.stop()
+        before = now
+
+
 def test_images_of_others_are_not_read(identity, shared_hub, start):
     shared_hub.allow_log("chunk_refused")
     node = start(identity)
