@@ -208,8 +208,9 @@ static int settings(struct dial_tls *t, const struct dial_config *c, struct err 
 {
 	if (SSL_CTX_set_min_proto_version(t->ctx, TLS1_3_VERSION) != 1)
 		return ssl_err(e, "TLS 1.3");
+	/* OpenSSL would build the chain of our own certificate for each handshake, and send the hub the CA that it has anyway. */
 	SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-					 SSL_MODE_RELEASE_BUFFERS);
+					 SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
 	/* The hub closes without a TLS alert when it dies; HTTP and WebSocket lengths tell a cut message. */
 	SSL_CTX_set_options(t->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
