@@ -36,13 +36,15 @@ static __noinline int flow_write(const struct flow_key *k, const struct flow_rec
 {
 	struct flow_event *ev = bpf_ringbuf_reserve(&flow_ring, sizeof(*ev), 0);
 	__u32 hz = dp_globals.hz;
+	__s32 idle;
 
 	if (!ev)
 		return -1;
 	ev->kind = kind;
 	ev->pad = 0;
 	ev->now_ns = bpf_ktime_get_ns();
-	ev->last_ns = ev->now_ns - (bpf_jiffies64() - f->last) * (1000000000 / (hz ? hz : 100));
+	idle = (__s32)((__u32)bpf_jiffies64() - f->last); /* another CPU may be a jiffy ahead */
+	ev->last_ns = ev->now_ns - (__u64)(idle > 0 ? idle : 0) * (1000000000 / (hz ? hz : 100));
 	ev->key = *k;
 	ev->pad2 = 0;
 	ev->rec = *f;

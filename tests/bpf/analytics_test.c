@@ -277,6 +277,8 @@ static void test_list_top(void **state)
 	assert_false(totals.cut);
 	for (int i = 0; i < 9; i++)
 		assert_true(flows[i].bytes >= flows[i + 1].bytes);
+	assert_true(flows[0].last_ns <= flows[0].now_ns &&
+		    flows[0].last_ns > flows[0].now_ns - 60000000000);
 	assert_int_equal(flows[0].src.family, IP_V6);
 	assert_int_equal(flows[0].sport, PORT_A + 40);
 	assert_int_equal(flows[0].pkts, 40);
