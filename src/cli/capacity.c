@@ -11,6 +11,7 @@
 
 #define NODES_MAX 200000 /* as demarc-sim */
 #define HUB_FILES 512	 /* descriptors that a hub keeps for itself (docs/CAPACITY.md) */
+#define HUB_FRONTS 16	 /* tables of descriptors that it can have; an eighth stays free */
 
 struct capacity {
 	struct cli *c;
@@ -65,7 +66,8 @@ static int read_goal(struct capacity *k, struct err *e)
 	k->machine = run_machine();
 	g->n_cpus = fmax(k->machine.n_cpus, 1);
 	g->memory_mb = fmax(k->machine.memory_mb, 1);
-	g->allowed[BY_FILES] = fmax(k->machine.files - HUB_FILES, k->machine.files / 2);
+	g->allowed[BY_FILES] =
+		floor(fmax(k->machine.files - HUB_FILES, k->machine.files / 2) * HUB_FRONTS * 8 / 9);
 	return rc;
 }
 
@@ -227,8 +229,8 @@ static void basis_of(const struct capacity *k, enum sizing_by by, const struct s
 
 	if (by == BY_FILES)
 		(void)snprintf(to, size,
-			       "%.0f open files in this session, less those that the hub keeps",
-			       k->machine.files);
+			       "%.0f open files in this session for each of %d fronts, less those that the hub keeps",
+			       k->machine.files, HUB_FRONTS);
 	else if (by == BY_MEMORY)
 		(void)snprintf(to, size, "%s; %.0f %% of %.0f MB", how, k->goal.allowed[by],
 			       k->machine.memory_mb);

@@ -151,10 +151,10 @@ def test_the_verdict_names_what_fails(lab):
 
 def test_descriptors_are_known_before(lab):
     """Nothing is run for a rung that the hub has no descriptors for."""
-    done = lab.run("--rungs", "10,600", "--seconds", "1", *lab.reports(), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)))
+    done = lab.run("--rungs", "10,8000", "--seconds", "1", *lab.reports(), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)))
     assert done.returncode == 0, done
-    assert "carries 10 nodes at 10 changes a second; the limit is file descriptors, met at 512" in done.stdout, done.stdout
-    assert "600 nodes: " not in done.stderr, done.stderr
+    assert "carries 10 nodes at 10 changes a second; the limit is file descriptors, met at 7281" in done.stdout, done.stdout
+    assert "8000 nodes: " not in done.stderr, done.stderr
 
 
 def test_wrong_arguments(lab):
