@@ -121,6 +121,7 @@ static int run_scenario(struct capacity *k, const char *scenario, unsigned nodes
 				     k->state.scratch,
 				     "--hub-binary",
 				     k->hub,
+				     cli_option(k->c, "no-tickets") ? "--no-tickets" : NULL,
 				     NULL };
 	CLEANUP(strbuf_done) struct strbuf out = { 0 };
 	struct run_words said;
@@ -198,9 +199,10 @@ static json_t *rung_json(const struct capacity *k, const struct sizing_rung *r)
 	double mb = r->value[BY_MEMORY] * k->goal.memory_mb / 100;
 
 	verdict_of(r, &verdict);
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}",
 			 "nodes", count_of(r->nodes), "up_s", rounded(r->up_s, 10), "storm_s",
-			 rounded(r->storm_s, 10), "bare_ratio", rounded(r->ratio, 100), "hub_kill_s",
+			 rounded(r->storm_s, 10), "bare_ratio", rounded(r->ratio, 100),
+			 "resumed_percent", rounded(r->resumed_percent, 10), "hub_kill_s",
 			 rounded(r->kill_s, 10), "api_p99_ms", rounded(r->value[BY_API], 10),
 			 "changes_percent", rounded(r->value[BY_CHANGES], 1), "hub_cpu_percent",
 			 rounded(r->value[BY_CPU], 10), "sim_cpu_percent",
@@ -322,6 +324,7 @@ static void print_result(const struct capacity *k, const json_t *j)
 		{ "UP (S)", "up_s" },
 		{ "STORM (S)", "storm_s" },
 		{ "X BARE", "bare_ratio" },
+		{ "RESUMED (%)", "resumed_percent" },
 		{ "API P99 (MS)", "api_p99_ms" },
 		{ "CHANGES (%)", "changes_percent" },
 		{ "HUB CPU (%)", "hub_cpu_percent" },
@@ -414,6 +417,8 @@ static const struct cli_option capacity_options[] = {
 	{ "rate", "N", "nodes a second at the start; 0, the default: all at once" },
 	{ "chains", "PERCENT", "of the nodes that have functions and a chain; 10" },
 	{ "hub-kill", NULL, "on each rung the hub is killed, too" },
+	{ "no-tickets", NULL,
+	  "nodes have lost their session tickets: storms of full handshakes, as after a power cut of all of them" },
 	{ "recover-seconds", "N", "a storm is over in time within so many seconds; 60" },
 	{ "recover-percent", "N", "or within so much of the bare handshakes' time; 150" },
 	{ "api-ms", "N", "99 in 100 API requests are answered within; 100" },

@@ -75,6 +75,8 @@ static int read_numbers(const json_t *j, struct sizing_report *r, struct err *e)
 		{ "show_failed", &r->show_failed, 0 },
 		{ "changes", &r->changes, 0 },
 		{ "changes_failed", &r->changes_failed, 0 },
+		{ "returns", &r->returns, 0 },
+		{ "resumed", &r->resumed, 0 },
 		{ "lost", &lost, 0 },
 		{ "not_steady", &not_steady, 0 },
 		{ "refused", &refused, 0 },
@@ -149,6 +151,7 @@ void sizing_rung(const struct sizing_goal *g, unsigned nodes, double seconds,
 				   .up_s = steady->up_s,
 				   .storm_s = storm->steady_s,
 				   .ratio = storm->ratio,
+				   .resumed_percent = 100 * storm->resumed / storm->returns,
 				   .kill_s = kill ? kill->steady_s : NAN };
 	r->sim_percent = 100 * steady->sim_cpu_s / seconds / g->n_cpus;
 	r->value[BY_LOST] = steady->lost + storm->lost + (kill ? kill->lost : 0);

@@ -54,6 +54,7 @@ struct sizing_report {
 	double steady_s; /* from the event to all steady again; -1: never */
 	double bare_s, ratio, hub_cpu_s, sim_cpu_s, peak_mb, show_p99_ms, show_failed, changes,
 		changes_failed, lost; /* lost: changes, nodes and intents */
+	double returns, resumed;      /* connections made again; of these by a ticket */
 	bool interrupted;
 };
 /* Of demarc-sim's JSON. BAD_REQUEST names the member that is missing or is not what it must be. */
@@ -61,7 +62,7 @@ WARN_UNUSED int sizing_read(struct str text, const char *scenario, unsigned node
 			    struct sizing_report *ret, struct err *e);
 
 struct sizing_rung {
-	double nodes, up_s, storm_s, ratio, kill_s, sim_percent;
+	double nodes, up_s, storm_s, ratio, resumed_percent, kill_s, sim_percent;
 	double value[BY_COUNT]; /* measured, in the units of `allowed`; NAN: not measured */
 	unsigned failed;	/* bit of each criterion that it does not meet */
 };

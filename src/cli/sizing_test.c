@@ -16,7 +16,7 @@
 #define FIGURES                                                                                         \
 	"'steady_s': 2.5, 'bare_handshakes_s': 2, 'bare_ratio': 1.25, 'hub_cpu_s': 3, 'sim_cpu_s': 4, " \
 	"'show_p99_ms': 42.5, 'show_failed': 0, 'changes': 90, 'changes_failed': 0, 'lost': 1, "        \
-	"'not_steady': 2, 'refused': 3"
+	"'not_steady': 2, 'refused': 3, 'returns': 120, 'resumed': 90"
 #define POINTS                                                                                         \
 	"'points': [{'t_s': 0, 'steady': 40, 'hub_mb': 20}, {'t_s': 1, 'steady': 100, 'hub_mb': 60}, " \
 	"{'t_s': 2, 'steady': 100, 'hub_mb': 50}]"
@@ -44,7 +44,7 @@ static void test_a_report_is_read(void **state)
 			 0);
 	assert_true(r.steady_s == 2.5 && r.ratio == 1.25 && r.show_p99_ms == 42.5 && r.changes == 90);
 	assert_true(r.lost == 6); /* changes, nodes and intents */
-	assert_true(r.up_s == 1 && r.peak_mb == 60);
+	assert_true(r.up_s == 1 && r.peak_mb == 60 && r.returns == 120 && r.resumed == 90);
 	assert_false(r.interrupted);
 }
 
@@ -57,7 +57,8 @@ static void test_what_was_not_measured_is_not_a_number(void **state)
 		read_text("{'scenario': 'storm', 'nodes': 100, 'interrupted': true, 'steady_s': null, "
 			  "'bare_handshakes_s': null, 'bare_ratio': null, 'hub_cpu_s': 3, 'sim_cpu_s': 4, "
 			  "'show_p99_ms': null, 'show_failed': 0, 'changes': 0, 'changes_failed': 0, "
-			  "'lost': 0, 'not_steady': 60, 'refused': 0, 'points': []}",
+			  "'lost': 0, 'not_steady': 60, 'refused': 0, 'returns': null, 'resumed': null, "
+			  "'points': []}",
 			  &r, &e),
 		0);
 	assert_true(isnan(r.steady_s) && isnan(r.ratio) && isnan(r.show_p99_ms));

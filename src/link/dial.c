@@ -193,8 +193,10 @@ static int tls_step(struct dial *d, const struct url *u, struct err *e)
 		return rc;
 	done = SSL_connect(d->ssl);
 	why = done == 1 ? SSL_ERROR_NONE : SSL_get_error(d->ssl, done);
-	if (done == 1)
+	if (done == 1) {
+		dial_tls_shaken(d->tls, d->ssl);
 		return 1;
+	}
 	if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
 		return dial_tls_fail(d->ssl, u, e);
 	d->wants = why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;

@@ -35,6 +35,9 @@ DEFINE_CLEANUP(struct dial_tls *, dial_tls_free)
 /* Milliseconds after which the peer of the last dial_open() that failed wants to be asked again; 0: it did not say. A busy hub says
  * it in the clear, before TLS: nobody has proved anything yet. */
 uint32_t dial_retry_ms(const struct dial_tls *t);
+/* The last handshake that was finished was a resumption: no certificate went over the line. */
+bool dial_resumed(const struct dial_tls *t);
+bool dial_has_ticket(const struct dial_tls *t); /* the next connection may be resumed */
 
 /* proxy may be NULL. cancel_fd: gives up when it has an error or its other end was closed; -1: none.
  * Faults: UNAVAILABLE (no address, no connection), TIMEOUT, FORBIDDEN (certificate), PROTOCOL (proxy, TLS). */

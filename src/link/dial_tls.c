@@ -18,7 +18,7 @@ struct dial_tls {
 	SSL_SESSION *session; /* newest ticket: a reconnect then costs no certificate (RFC 8446 section 2.2) */
 	X509 *cert; /* of dial_tls_like(): the context belongs to all that are alike */
 	EVP_PKEY *key;
-	bool tickets;
+	bool tickets, resumed;
 	char pin[65];
 	X509 *pinned;
 	uint32_t retry_ms;
@@ -32,6 +32,21 @@ uint32_t dial_retry_ms(const struct dial_tls *t)
 void dial_tls_set_retry(struct dial_tls *t, uint32_t ms)
 {
 	t->retry_ms = ms;
+}
+
+bool dial_resumed(const struct dial_tls *t)
+{
+	return t->resumed;
+}
+
+bool dial_has_ticket(const struct dial_tls *t)
+{
+	return t->session != NULL;
+}
+
+void dial_tls_shaken(struct dial_tls *t, SSL *ssl)
+{
+	t->resumed = SSL_session_reused(ssl) == 1;
 }
 
 static int ssl_err(struct err *e, const char *what)

@@ -77,6 +77,8 @@ void help_manual(void)
 	       "The nodes run the agent's own channel, intents and reports; functions and packets are done as if.\n"
 	       "They call from addresses of 127.1.0.0/16 and on, and are as many processes as the limit of open files asks for.\n"
 	       "Nodes are enrolled and given their intents once, and kept in the state directory for the next run.\n"
+	       "As nodes do, they keep the newest session ticket that the hub gave them, and come back by it;\n"
+	       "the report says how many returns were resumed and how many were full handshakes.\n"
 	       "While it runs, a line every two seconds says how far it is; an interrupt ends it with a report of what there was until then.\n"
 	       ".Pp\nThe scenarios:\n.Bl -tag -width Ds\n");
 	for (const struct scenario *sc = scenarios; sc->name; sc++) {

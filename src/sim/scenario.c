@@ -18,6 +18,7 @@
 #define LOOK_MS 10
 #define SAY_NS (2 * NS_PER_S)
 #define READY_S 300
+#define TICKETS_S 60 /* for the hub to have given every node its ticket */
 #define FILES_SPARE 100u
 
 volatile int sim_interrupted;
@@ -277,13 +278,47 @@ int crew_connect_all(struct sim *s, struct outcome *o, struct err *e)
 		       crew_n_in(s, SIM_STEADY), s->o.n_nodes);
 }
 
+struct comings {
+	unsigned n, n_resumed;
+};
+
+static struct comings comings_of(const struct sim *s)
+{
+	struct comings c = { 0 };
+
+	for (size_t i = 0; i < s->o.n_nodes; i++) {
+		c.n += s->shared->slots[i].n_up;
+		c.n_resumed += s->shared->slots[i].n_resumed;
+	}
+	return c;
+}
+
+/* The hub gives tickets in quiet times: nodes that have been there for a while have one. */
+static void until_tickets(struct sim *s, struct outcome *o)
+{
+	int64_t until = clock_mono_ns() + TICKETS_S * NS_PER_S;
+	unsigned n = s->o.no_tickets ? s->o.n_nodes : 0;
+
+	while (!sim_interrupted && n < s->o.n_nodes && clock_mono_ns() < until) {
+		crew_look(s, o);
+		sim_pause_us(LOOK_MS * 1000);
+		n = 0;
+		for (size_t i = 0; i < s->o.n_nodes; i++)
+			n += s->shared->slots[i].has_ticket;
+	}
+}
+
 int crew_disturb(struct sim *s, struct outcome *o, int (*what)(struct sim *, struct err *),
 		 struct err *e)
 {
-	double hub0, sim0 = crew_cpu();
+	struct comings before, after;
+	double hub0, sim0;
 	pid_t hub;
 	int rc;
 
+	until_tickets(s, o);
+	before = comings_of(s);
+	sim0 = crew_cpu();
 	crew.probe = load_probe(s);
 	crew.churn = load_churn(s, s->o.churn);
 	crew_stay(s, o, 2);
@@ -302,6 +337,9 @@ int crew_disturb(struct sim *s, struct outcome *o, int (*what)(struct sim *, str
 	/* One that was started again counts from its own start. */
 	o->hub_cpu_s = process_cost(crew_hub_pid(s)).cpu_s - (hub == crew_hub_pid(s) ? hub0 : 0);
 	o->sim_cpu_s = crew_cpu() - sim0;
+	after = comings_of(s);
+	o->n_returns = after.n - before.n;
+	o->n_resumed = after.n_resumed - before.n_resumed;
 	return 0;
 }
 

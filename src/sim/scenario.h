@@ -28,6 +28,7 @@ struct outcome {
 	double hub_growth_mb;		     /* slow-nodes: at most, while they were */
 	unsigned n_unlike,
 		n_resyncs; /* nodes that were slow, or of other releases; told to take everything again */
+	unsigned n_returns, n_resumed; /* connections made again after the event; of these by a ticket */
 	unsigned n_behind; /* slow-nodes: most that did not hold what was acknowledged, at a time */
 	unsigned n_waiting,
 		n_unstored; /* nodes whose newest report is not stored: while the disk is full, at the end */

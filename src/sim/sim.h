@@ -32,6 +32,8 @@ struct sim_slot {
 	_Atomic uint32_t held; /* number in the name of its watched port: the newest change that it holds */
 	_Atomic uint32_t acked; /* newest change that the API acknowledged */
 	_Atomic uint32_t n_up, n_down, n_intents, n_refused, n_resyncs;
+	_Atomic uint32_t n_resumed; /* of n_up: by a ticket, without certificates */
+	_Atomic bool has_ticket;    /* the next connection may be */
 	_Atomic bool slow,
 		mixed; /* slow: its word is not waited for; mixed: it speaks as another release does */
 	_Atomic uint32_t group_round; /* newest change to everybody's group that it holds */
@@ -72,7 +74,7 @@ struct sim_options {
 	unsigned n_nodes, rate, churn, seconds, n_jobs, n_workers, n_fronts, n_chains,
 		percent; /* n_chains: nodes that have one, percent; percent: that are unlike the others */
 	pid_t hub_pid;
-	bool tickets, quiet;
+	bool no_tickets, quiet;
 };
 
 struct fleet {

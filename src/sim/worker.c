@@ -60,6 +60,7 @@ static void on_frame(void *ctx, const Demarc__V1__Frame *f)
 		s->n.said_hello = true;
 		s->hub_revision = f->hub_hello->resync ? UINT64_MAX : f->hub_hello->intent_revision;
 		s->slot->n_up++;
+		s->slot->n_resumed += dial_resumed(s->tls);
 		s->slot->n_resyncs += f->hub_hello->resync;
 	}
 	if (f->body_case == DEMARC__V1__FRAME__BODY_REPORT_ACK)
@@ -134,7 +135,7 @@ static struct sim_node *node_new(struct worker *w, size_t i)
 	if (dir_make(s->n.cfg.state_dir, 0700, &e) < 0 ||
 	    intent_open(s->n.cfg.state_dir, &s->n.intent, &s->n.frozen, &e) < 0 ||
 	    reports_open(&s->n, &e) < 0 ||
-	    dial_tls_like(w->trust, str_of(s->who->cert), str_of(s->who->key), sim->o.tickets,
+	    dial_tls_like(w->trust, str_of(s->who->cert), str_of(s->who->key), !sim->o.no_tickets,
 			  &s->tls, &e) < 0)
 		die(&e);
 	drivers_intent(s);
@@ -170,6 +171,7 @@ static void on_turn(uv_timer_t *t)
 	for (size_t i = 0; i < w->n_started; i++) {
 		slow_turn(w->nodes[i], now);
 		node_turn(w->nodes[i], now);
+		w->nodes[i]->slot->has_ticket = dial_has_ticket(w->nodes[i]->tls);
 	}
 }
 

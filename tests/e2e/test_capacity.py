@@ -15,7 +15,7 @@ from conftest import wait_for
 # What a loaded machine or a sanitizer makes of the figures is not what is tested here.
 LOOSE = ["--api-ms", "60000", "--changes-percent", "1", "--cpu-percent", "100", "--recover-seconds", "100"]
 FIGURES = {"steady_s": 0.5, "bare_handshakes_s": 0.4, "bare_ratio": 1.25, "hub_cpu_s": 0.2, "sim_cpu_s": 0.1, "show_p99_ms": 3.0,
-           "show_failed": 0, "changes": 10, "changes_failed": 0, "lost": 0, "not_steady": 0, "refused": 0, "interrupted": False,
+           "show_failed": 0, "changes": 10, "changes_failed": 0, "lost": 0, "not_steady": 0, "refused": 0, "returns": 10, "resumed": 9, "interrupted": False,
            "points": [{"t_s": 1.0, "steady": 10, "hub_mb": 30.0}]}
 
 
@@ -71,6 +71,7 @@ def test_quick(lab):
     assert [r["nodes"] for r in j["rungs"]] == [50, 100] and (j["nodes"], j["complete"]) == (100, True), j
     assert all(r["verdict"] == "ok" and r["storm_s"] > 0 and r["hub_mb"] > 1 and r["api_p99_ms"] > 0 for r in j["rungs"]), j
     assert {limit["by"] for limit in j["limits"]} >= {"memory", "CPU at steady", "file descriptors", "the time of a storm"}, j
+    assert all(r["resumed_percent"] > 90 for r in j["rungs"]), "nodes that have been there come back by their tickets"
     assert "carries at least 100 nodes at 5 changes a second" in j["conclusion"], j
     assert not lab.state.exists(), "the state directory goes"
 
@@ -84,8 +85,9 @@ def test_nodes_are_kept_and_a_rung_fails(lab):
     assert re.findall(r"^  ok +10 nodes: (\S+) ", done.stderr, re.M) == ["steady", "storm", "hub-kill"], done.stderr
     assert f"kept: --state-dir {lab.state}" in done.stderr
     made = (lab.state / "fleet.0").read_bytes()
-    done = lab.run("--rungs", "10", "--seconds", "1", "--churn", "0", *LOOSE)
+    done = lab.run("--rungs", "10", "--seconds", "1", "--churn", "0", "--no-tickets", "--json", *LOOSE)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["rungs"][0]["resumed_percent"] == 0, done.stdout
     assert (lab.state / "fleet.0").read_bytes() == made, "what was kept is used, and is not this run's to take away"
 
 

@@ -38,6 +38,7 @@ def test_storm(sim):
     assert report["nodes"] == NODES and report["steady_s"] > 0, report
     assert (report["lost"], report["not_steady"], report["refused"], report["show_failed"]) == (0, 0, 0, 0), report
     assert report["changes"] > 0 and report["bare_handshakes_s"] > 0, report
+    assert report["returns"] >= NODES and report["resumed"] > 0.9 * NODES, "nodes keep their tickets"
     assert 0 < report["fresh_p50_ms"] <= report["fresh_p99_ms"] <= report["fresh_max_ms"], report
     assert max(p["steady"] for p in report["points"]) == NODES
     assert re.search(r"^ +[0-9.]+ s  \d+ of 1000 steady", done.stderr, re.M), "progress"
@@ -50,6 +51,7 @@ def test_hub_kill(sim):
     report, _ = sim("hub-kill", "--churn", "50", "--rate", "1000")
     assert (report["lost"], report["not_steady"], report["refused"]) == (0, 0, 0), report
     assert report["steady_s"] > 0 and report["changes"] > 0, report
+    assert report["resumed"] > 0.9 * NODES, "the hub that was started opens the tickets of the one that was killed"
 
 
 def steady(report):
@@ -63,6 +65,12 @@ def test_links_that_break(sim, scenario):
     report, _ = sim(scenario, "--churn", "20", "--chains", "10", nodes=100)
     assert steady(report) and report["steady_s"] > 0 and report["show_failed"] == 0, report
     assert report["changes"] > 20, "only nodes with functions are changed"
+
+
+@pytest.mark.timeout(300)
+def test_tickets_that_are_lost(sim):
+    report, _ = sim("storm", "--chains", "10", "--no-tickets", nodes=100)
+    assert steady(report) and report["returns"] >= 100 and report["resumed"] == 0, report
 
 
 @pytest.mark.timeout(300)
