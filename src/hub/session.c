@@ -439,6 +439,10 @@ static void take_post(struct session_front *f, struct post *p)
 		x->n_reports--;
 		send_report_ack(s, x, p->report_seq);
 		break;
+	case POST_TAKEN:
+		x->has_ack = false;
+		session_ack_push(s, x);
+		break;
 	case POST_REPLACED:
 		session_goodbye(s, x, "replaced by a newer connection of the same node", 5000);
 		break;

@@ -11,7 +11,12 @@
 #include "link/frame.h"
 #include "link/link.h"
 
-/* What a node may say, and in which state. Front's thread. Everything that blocks becomes a job. */
+/*
+ * What a node may say, and in which state. Front's thread. Everything that blocks becomes a job, and of each kind a session has a bounded number
+ * with the threads: what a node says without end must cost neither memory nor the others' turn.
+ */
+
+#define HELLOS_MAX 8 /* after the first, in a row */
 
 static void refuse(struct sessions *s, struct session *x, const char *reason)
 {
@@ -34,6 +39,15 @@ static struct job *job_of_frame(enum job_kind kind, const struct session *x, Dem
 	return j;
 }
 
+/* Each costs a transaction and, perhaps, the whole intent: HELLOS_MAX at once, and one a second. */
+static bool may_say_again(struct session *x)
+{
+	int64_t now = clock_mono_ns();
+
+	x->hellos_ns = MAX_OF(x->hellos_ns, now - HELLOS_MAX * NS_PER_S) + NS_PER_S;
+	return x->hellos_ns <= now;
+}
+
 /* A hello on a connection that is up says what the node holds after it had to refuse an intent: it is told from there on. */
 static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
 {
@@ -45,8 +59,13 @@ static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame 
 		refuse(s, x, "the node id is not that of the certificate");
 		return;
 	}
+	if (x->state == SESSION_UP && !may_say_again(x)) {
+		refuse(s, x, "too many hellos on one connection");
+		return;
+	}
 	session_cert_hello(s, x, (*f)->node_hello);
 	x->hello_pending = true;
+	x->acked = 0;
 	pthread_mutex_lock(&s->lock);
 	x->wakes = session_wakes(s, x->node_id, false);
 	pthread_mutex_unlock(&s->lock);
@@ -67,20 +86,34 @@ static void take_ping(struct sessions *s, struct session *x, Demarc__V1__Frame *
 	session_send(s, x, &out);
 }
 
+/* One is with the store, and of those that come meanwhile only the highest is kept. */
+void session_ack_push(struct sessions *s, struct session *x)
+{
+	struct job *j;
+
+	if (x->has_ack || !x->next_ack)
+		return;
+	j = job_new(JOB_ACK, x->serial, x->node_id);
+	if (j)
+		j->revision = x->acked = x->next_ack;
+	x->has_ack = j != NULL;
+	x->next_ack = 0;
+	job_thread_push(&s->store, j);
+}
+
 static void take_ack(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
 {
 	const Demarc__V1__IntentAck *ack = (*f)->intent_ack;
-	struct job *j;
 
 	if (*ack->error) { /* the node says hello again when it wants to be told otherwise */
 		log_limited(LOG_WARN_, "node_intent_refused", "node=%s revision=%llu reason=%s",
 			    x->node_id, (unsigned long long)ack->revision, LOGQ(ack->error));
 		return;
 	}
-	j = job_new(JOB_ACK, x->serial, x->node_id);
-	if (j)
-		j->revision = ack->revision;
-	job_thread_push(&s->store, j);
+	if (ack->revision <= x->acked) /* the store has it */
+		return;
+	x->next_ack = MAX_OF(x->next_ack, ack->revision);
+	session_ack_push(s, x);
 }
 
 static void take_report(struct sessions *s, struct session *x, Demarc__V1__Frame **f)

@@ -130,6 +130,7 @@ enum post_kind {
 	POST_SEND,     /* bytes for the session */
 	POST_CHUNK,    /* bytes, behind control frames */
 	POST_ACKED,    /* report stored: ReportAck follows */
+	POST_TAKEN,    /* the store thread has done the node's IntentAck */
 	POST_CERT,     /* bytes: the answer to a certificate request */
 	POST_STREAM,   /* bytes, behind control frames */
 	POST_CLOSE,    /* goodbye with text, retry_after_ms */
@@ -182,6 +183,10 @@ struct session {
 	int64_t opened_ns, last_rx_ns;
 	uint32_t heartbeat_ms; /* what it was told */
 	unsigned n_reports;    /* with the store thread */
+	bool has_ack;	       /* with the store thread */
+	uint64_t acked;	       /* the last one that was given to it since the hello */
+	uint64_t next_ack;     /* waits for it; 0: none */
+	int64_t hellos_ns;     /* until when those after the first are paid for */
 	bool has_chunk; /* given to the bulk queue or the socket, and not known to have left */
 	struct chunk_place place; /* under the bulk thread's lock */
 	bool hello_pending;	  /* with the hello or the store thread */
@@ -262,6 +267,8 @@ void session_send_bytes(struct sessions *s, struct session *x, const uint8_t *da
 			bool bulk);
 void session_goodbye(struct sessions *s, struct session *x, const char *reason, uint32_t retry_after_ms);
 int session_take_frame(struct sessions *s, struct session *x, Demarc__V1__Frame *take);
+/* Gives the IntentAck that waits to the store, unless one is there. */
+void session_ack_push(struct sessions *s, struct session *x);
 void session_calls_lost(struct sessions *s, uint64_t serial);
 /* Gives the answer to the call that waits for it; frees it when nobody does. */
 void session_call_answer(struct sessions *s, uint64_t serial, Demarc__V1__Frame *take);

@@ -190,6 +190,8 @@ static void answer(struct sessions *s, struct job *j)
 		if (j->rc < 0)
 			log_limited(LOG_WARN_, "session_store_failed", "node=%s reason=%s",
 				    j->node_id, LOGQ(j->err.msg));
+		if (j->kind == JOB_ACK)
+			sessions_post(s, post_new(POST_TAKEN, j->serial));
 		return;
 	}
 	if (j->rc < 0 && j->kind == JOB_REPORT && is_lasting(&j->err)) {

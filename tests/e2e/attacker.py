@@ -5,7 +5,11 @@
     slowloris   300 that send a ClientHello byte by byte, and 100 that do so with a request's head
     handshakes  TLS handshakes without a certificate, one after the other, from four threads
     idle        2000 connections that never send anything
-    tiny        the node's own: pings by the hundred thousand, whose answers are never read
+
+As a node that is enrolled:
+    tiny        pings by the hundred thousand, whose answers are never read
+    acks        acknowledgements of ever higher revisions, by the million
+    hellos      a hello after the other, each when the one before is answered
 """
 
 import contextlib
@@ -77,21 +81,51 @@ def idle(port):
     del kept
 
 
-def tiny(port, cert, key, node_id):
-    import test_channel  # noqa: PLC0415: only this attack speaks as a node
+def frame(payload):
+    """Of 125 bytes at most, masked with zeroes."""
+    return bytes([0x82, 0x80 | len(payload)]) + bytes(4) + payload
+
+
+def node(port, cert, key, node_id):
+    """A node's connection that has sent its hello; and the hello."""
+    import test_channel  # noqa: PLC0415: only these attacks speak as a node
 
     s = tls(port, cert, key)
     s.sendall(("GET /demarc/v1/channel HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                "Sec-WebSocket-Key: MDEyMzQ1Njc4OTAxMjM0NQ==\r\nSec-WebSocket-Version: 13\r\n"
                "Sec-WebSocket-Protocol: demarc-node\r\n\r\n").encode())
     s.recv(4096)
-    hello = test_channel.node_hello(node_id)
-    s.sendall(bytes([0x82, 0x80 | len(hello)]) + bytes(4) + hello)
-    ping = bytes([0x82, 0x80 | len(test_channel.PING)]) + bytes(4) + test_channel.PING
+    hello = frame(test_channel.node_hello(node_id))
+    s.sendall(hello)
+    return s, hello
+
+
+def tiny(*who):
+    s, _ = node(*who)
+    ping = frame(bytes.fromhex("62020807"))
     ready()
     with contextlib.suppress(OSError):
         for _ in range(3000):
             s.sendall(ping * 100)
+    threading.Event().wait()
+
+
+def acks(*who):
+    import test_channel  # noqa: PLC0415
+
+    s, _ = node(*who)
+    s.recv(4096)  # the hub's hello: before it, an acknowledgement is refused
+    ready()
+    for first in range(1, 1 << 40, 1000):
+        s.sendall(b"".join(frame(test_channel.field(21, test_channel.field(1, n))) for n in range(first, first + 1000)))
+
+
+def hellos(*who):
+    s, hello = node(*who)
+    ready()
+    with contextlib.suppress(OSError):
+        while s.recv(4096):
+            s.sendall(hello)
     threading.Event().wait()
 
 

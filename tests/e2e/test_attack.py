@@ -14,7 +14,7 @@ import time
 
 import pytest
 from conftest import wait_for
-from test_channel import PING, Identity, Raw, add_node, answers, make_ca, node_hello, sql
+from test_channel import PING, Identity, Raw, add_node, answers, field, make_ca, node_hello, sql
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FLOOR_S = 0.025  # what the scheduler alone may cost when attacker, hub and test share two processors
@@ -37,6 +37,7 @@ class Node:
 
     def __init__(self, hub, identity):
         self.peer = Raw(hub, identity)
+        self.n_reports = 0
         self.peer.send(node_hello(identity.node_id))
         self.peer.recv()
 
@@ -46,6 +47,17 @@ class Node:
             begin = time.monotonic()
             self.peer.send(PING)
             assert self.peer.recv()[1][:1] == b"\x6a"
+            took.append(time.monotonic() - begin)
+        return statistics.median(took)
+
+    def stored_s(self, n=20):
+        """How long until a report is in the store, and acknowledged."""
+        took = []
+        for _ in range(n):
+            self.n_reports += 1
+            begin = time.monotonic()
+            self.peer.send(field(22, field(1, self.n_reports)))
+            assert self.peer.recv()[1] == field(23, field(1, self.n_reports))
             took.append(time.monotonic() - begin)
         return statistics.median(took)
 
@@ -108,6 +120,25 @@ def test_tiny_messages_by_the_hundred_thousand(hub, identity, connect, attack, t
     attack("tiny", hostile.cert, hostile.key, hostile.node_id)
     wait_for(lambda: node.latency_s() <= max(2 * normal, FLOOR_S), f"answers as quick as normal, {normal * 1000:.1f} ms", 60)
     assert resident_kb(hub) - before < MEMORY_MAX_KB
+    answers(hub)
+
+
+@pytest.mark.parametrize("kind", ["acks", "hellos"])
+def test_messages_that_are_stored(hub, identity, connect, attack, tmp_path, kind):
+    """What a node says faster than it can be stored waits neither in memory nor before what others say."""
+    hub.allow_log("session_refused", "goodbye_unsent")
+    hostile = Identity(str(tmp_path), hub.file("ca"), add_node(hub))
+    node = connect(identity)
+    normal, before = node.stored_s(), resident_kb(hub)
+    attack(kind, hostile.cert, hostile.key, hostile.node_id)
+    under_way = time.monotonic() + 5
+    took = []
+    while time.monotonic() < under_way:
+        took.append(node.stored_s(1))
+    assert statistics.median(took) <= max(2 * normal, FLOOR_S), (normal, sorted(took)[-5:])
+    assert max(took) < 1
+    assert resident_kb(hub) - before < 64 << 10
+    assert ("too many hellos" in hub.log()) == (kind == "hellos")
     answers(hub)
 
 
