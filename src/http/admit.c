@@ -23,14 +23,13 @@
 #define HELLOS_NS (3 * NS_PER_MS) /* of taking and turning away clients */
 #define QUEUE_MIN 64u
 #define OTHERS_MAX 2048u /* clients without ALPN of a node that wait; more are closed */
-#define SHAKING_OLD_NS (5 * NS_PER_S)	/* one that takes longer makes room for others */
-#define ONE_FIRST_NS (2 * NS_PER_MS)	/* a handshake, before any has been measured */
-#define ONE_WEIGHT 16			/* of the past */
-#define LOOP_SHARE 0.85			/* of a front's time that handshakes may have */
-#define SLOT_MAX_NS (60 * NS_PER_S)	/* beyond it: anywhere in the second half of it */
-#define TICKETS_NS (1 * NS_PER_MS)	/* of giving tickets in a turn of the loop */
-#define TICKETS_QUIET_NS (2 * NS_PER_S) /* nobody has waited for so long */
-#define PEEK_BYTES 1024			/* of a ClientHello; ALPN comes in the first few hundred */
+#define SHAKING_OLD_NS (5 * NS_PER_S) /* one that takes longer makes room for others */
+#define ONE_FIRST_NS (2 * NS_PER_MS)  /* a handshake, before any has been measured */
+#define ONE_WEIGHT 16		      /* of the past */
+#define LOOP_SHARE 0.85		      /* of a front's time that handshakes may have */
+#define SLOT_MAX_NS (60 * NS_PER_S)   /* beyond it: anywhere in the second half of it */
+#define TICKETS_NS (1 * NS_PER_MS)    /* of giving tickets in a turn of the loop */
+#define PEEK_BYTES 1024		      /* of a ClientHello; ALPN comes in the first few hundred */
 
 /* ---- queues ---- */
 
@@ -262,12 +261,22 @@ static void give_tickets(struct front *f, int64_t now)
 	struct admit *a = &f->admit;
 	unsigned n = a->owed.n_shaking; /* each once: who has something to send stays in the list */
 
-	if (now - a->crowd_ns < TICKETS_QUIET_NS || f->stopping)
+	if (now - a->crowd_ns < f->server->c.quiet_ms * NS_PER_MS || f->stopping)
 		return;
 	for (struct conn *c; n-- && (c = a->owed.shake_first) && clock_mono_ns() - now < TICKETS_NS;) {
 		admit_owes(c, false);
 		conn_give_ticket(c);
 	}
+}
+
+/* A ticket that dies while its connection lives would make the end of a quiet day a storm of full handshakes. */
+static void owe_renewals(struct front *f, int64_t now)
+{
+	struct admit *a = &f->admit;
+
+	for (struct conn *c; (c = a->held.shake_first) &&
+			     now - c->shake_ns >= f->server->c.ticket_renew_ms * NS_PER_MS;)
+		admit_owes(c, true);
 }
 
 void admit_turn(struct front *f)
@@ -282,6 +291,7 @@ void admit_turn(struct front *f)
 	/* Who waits for room is woken by who leaves: that comes with an event, or by time. */
 	waits = may_start(f, &a->nodes) || may_start(f, &a->others);
 	spin(f, waits);
+	owe_renewals(f, now);
 	if (waits)
 		a->crowd_ns = now;
 	else if (a->owed.shake_first)
@@ -346,10 +356,27 @@ void admit_shaking(struct conn *c, bool on)
 		shake_remove(kind_of(c), c);
 }
 
+static void hold(struct conn *c, bool held)
+{
+	if (held == c->is_held)
+		return;
+	c->is_held = held;
+	if (held)
+		shake_add(&c->front->admit.held, c);
+	else
+		shake_remove(&c->front->admit.held, c);
+}
+
+void admit_holds(struct conn *c)
+{
+	hold(c, true);
+}
+
 void admit_owes(struct conn *c, bool owed)
 {
 	if (owed == c->is_owed)
 		return;
+	hold(c, false);
 	c->is_owed = owed;
 	if (owed)
 		shake_add(&c->front->admit.owed, c);
@@ -363,6 +390,7 @@ void admit_forget(struct conn *c)
 		queue_remove(kind_of(c), c);
 	admit_shaking(c, false);
 	admit_owes(c, false);
+	hold(c, false);
 }
 
 void admit_init(struct front *f)

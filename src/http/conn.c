@@ -455,9 +455,13 @@ void conn_give_ticket(struct conn *c)
 		admit_owes(c, true);
 		return;
 	}
+	/* From before a reload: its keys are of no more use, and who vouched for the node may be gone. */
+	if (SSL_get_SSL_CTX(c->ssl) != c->front->ctx)
+		return;
 	ERR_clear_error();
 	if (SSL_new_session_ticket(c->ssl) != 1)
 		return;
+	admit_holds(c);
 	n = SSL_do_handshake(c->ssl);
 	if (n != 1)
 		on_ssl_stop(c, n);

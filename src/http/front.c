@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/table.h"
+#include "http/tickets.h"
 #include "http/tls.h"
 
 /* One loop of the server: accepts, times, hands finished requests back, stops. */
@@ -176,11 +177,27 @@ static void trim_memory(struct front *f)
 	(void)malloc_trim(0);
 }
 
+#define KEYS_NS (60 * NS_PER_S)
+
+/* Once a day, a file of some bytes is written: this loop may wait for that. */
+static void turn_keys(struct front *f)
+{
+	int64_t now = clock_mono_ns();
+	struct err e = { 0 };
+
+	if (f->index != 0 || now - f->keys_ns < KEYS_NS)
+		return;
+	f->keys_ns = now;
+	if (ticket_keys_turn(ticket_keys_of(f->ctx), &e) < 0)
+		log_limited(LOG_WARN_, "tls_ticket_key_not_stored", "reason=%s", LOGQ(e.msg));
+}
+
 static void on_tick(uv_timer_t *handle)
 {
 	struct front *f = handle->data;
 	uint64_t now_ms = uv_now(f->loop);
 
+	turn_keys(f);
 	wheel_turn(&f->wheel, now_ms, on_due, NULL);
 	trim_memory(f);
 	if (!f->stopping)

@@ -104,9 +104,10 @@ struct conn {
 	struct conn *prev, *next;
 	struct conn *idle_prev, *idle_next;   /* in the front's list of idle ones */
 	struct conn *queue_next;	      /* CONN_QUEUED */
-	struct conn *shake_prev, *shake_next; /* CONN_HANDSHAKE; then: owed a ticket */
+	struct conn *shake_prev, *shake_next; /* CONN_HANDSHAKE; then: a ticket is owed, or held */
 	int64_t shake_ns, shake_spent_ns;     /* since then; of our time */
-	bool is_shaking, is_owed, is_node; /* is_node: says so in its ALPN; nothing is believed of it */
+	bool is_shaking, is_owed, is_held,
+		is_node; /* is_node: says so in its ALPN; nothing is believed of it */
 	struct wheel_node deadline;
 	uv_poll_t poll;
 	int fd, events; /* events: what the poll handle watches now */
@@ -145,7 +146,8 @@ struct admit_kind {
 };
 struct admit {
 	struct admit_kind nodes, others;
-	struct admit_kind owed; /* nodes that have no ticket of this session yet */
+	struct admit_kind owed; /* nodes whose ticket is due */
+	struct admit_kind held; /* those that have one, in the order in which they got it */
 	int64_t crowd_ns;	/* when somebody last had to wait for a turn */
 	int64_t hellos_ns;	/* of first bytes */
 	int64_t one_ns;		/* what a handshake takes, averaged */
@@ -181,6 +183,7 @@ struct front {
 	struct admit admit;
 	unsigned n_since_trim; /* handshakes since free memory went back to the system */
 	int64_t shaken_ns;     /* the last of them */
+	int64_t keys_ns;       /* first front: when the keys of tickets were last looked at */
 	bool has_loop, has_thread, is_open, is_told;
 	bool stopping, drained, finishing;
 	atomic_bool stop_asked, end_asked;
@@ -195,6 +198,8 @@ struct http_server {
 	struct http_config c; /* strings are ours */
 	uint16_t port;
 	struct pool pool;
+	struct ticket_keys *tickets; /* of all contexts; reload_lock */
+	pthread_mutex_t reload_lock;
 	atomic_size_t body_bytes; /* buffered now */
 	atomic_uint n_conns;	  /* in the lists of the fronts that share the process's table */
 	atomic_uint n_drained;	  /* fronts that stop and have no connection left */
@@ -248,6 +253,7 @@ void admit_stepped(struct conn *c, int64_t ns);
 void admit_shaking(struct conn *c, bool on); /* in TLS from now on; no more */
 void admit_done(struct conn *c);	     /* a handshake has ended well */
 void admit_owes(struct conn *c, bool owed);  /* a ticket, which it gets in quieter times */
+void admit_holds(struct conn *c);	     /* it has its ticket: the next one is due later */
 void admit_forget(struct conn *c);	     /* the connection goes */
 void admit_turn(struct front *f);	     /* once per turn of the loop */
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "http/table.h"
+#include "http/tickets.h"
 #include "http/tls.h"
 
 /* Start and stop of all fronts. What one of them does is in front.c. */
@@ -43,6 +44,8 @@ static void config_defaults(struct http_config *c)
 	set_default(&c->body_ms, 60000);
 	set_default(&c->keep_alive_ms, 75000);
 	set_default(&c->ws_ping_ms, 30000);
+	set_default(&c->quiet_ms, 2000);
+	set_default(&c->ticket_renew_ms, TICKET_RENEW_S * 1000);
 	if (!c->max_body_bytes)
 		c->max_body_bytes = 1u << 20;
 	if (!c->ws_max_message_bytes)
@@ -129,11 +132,10 @@ static int open_fronts(struct http_server *s, struct err *e)
 /* Tickets of one front are good at every other. */
 static int share_tickets(struct http_server *s, struct err *e)
 {
-	SSL_CTX *first = s->fronts[0].ctx;
-	int rc = s->c.ticket_file ? tls_tickets_load(first, s->c.ticket_file, e) : 0;
+	int rc = ticket_keys_new(s->c.ticket_file, false, &s->tickets, e);
 
-	for (unsigned i = 1; rc == 0 && i < s->c.n_fronts; i++)
-		rc = tls_share_tickets(first, s->fronts[i].ctx, e);
+	for (unsigned i = 0; rc == 0 && i < s->c.n_fronts; i++)
+		rc = ticket_keys_use(s->tickets, s->fronts[i].tls_lib, s->fronts[i].ctx, e);
 	return rc;
 }
 
@@ -252,6 +254,7 @@ int http_server_start(uv_loop_t *loop, const struct http_config *c, struct http_
 
 	if (!s)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory");
+	(void)pthread_mutex_init(&s->reload_lock, NULL); /* cannot fail without attributes */
 	ignore_sigpipe();
 	int rc = config_copy(&s->c, c, e);
 	s->c.n_fronts = MIN_OF(s->c.n_fronts, HTTP_FRONTS_MAX);
@@ -280,21 +283,39 @@ static void free_ctxs(SSL_CTX *const *all, unsigned n)
 		SSL_CTX_free(all[i]);
 }
 
+/* The keys that are there open tickets of clients whom nobody vouches for any more. Last of what can fail. */
+static int replace_keys(struct http_server *s, SSL_CTX *const *all, struct err *e)
+{
+	struct ticket_keys *fresh = NULL;
+	int rc = 0;
+
+	if (s->c.ticket_file && unlink(s->c.ticket_file) < 0 && errno != ENOENT)
+		return err_errno(e, errno, "remove %s", s->c.ticket_file);
+	ticket_keys_leave(s->tickets);
+	rc = ticket_keys_new(s->c.ticket_file, true, &fresh, e);
+	for (unsigned i = 0; rc == 0 && i < s->c.n_fronts; i++)
+		rc = ticket_keys_use(fresh, s->fronts[i].tls_lib, all[i], e);
+	if (rc < 0) {
+		ticket_keys_free(fresh);
+		return rc;
+	}
+	ticket_keys_free(s->tickets); /* connections hold it until they end */
+	s->tickets = fresh;
+	return 0;
+}
+
 int http_server_reload(struct http_server *s, struct err *e)
 {
 	SSL_CTX *all[HTTP_FRONTS_MAX] = { 0 };
 	unsigned n = s->c.n_fronts;
 	int rc = 0;
 
-	if (s->c.ticket_file && unlink(s->c.ticket_file) < 0 && errno != ENOENT)
-		return err_errno(e, errno, "remove %s", s->c.ticket_file);
-	for (unsigned i = 0; rc == 0 && i < n; i++) {
+	pthread_mutex_lock(&s->reload_lock);
+	for (unsigned i = 0; rc == 0 && i < n; i++)
 		rc = tls_server_new(&s->c, s->fronts[i].tls_lib, &all[i], e);
-		if (rc == 0 && i == 0 && s->c.ticket_file)
-			rc = tls_tickets_load(all[i], s->c.ticket_file, e);
-		if (rc == 0 && i > 0)
-			rc = tls_share_tickets(all[0], all[i], e);
-	}
+	if (rc == 0)
+		rc = replace_keys(s, all, e);
+	pthread_mutex_unlock(&s->reload_lock);
 	if (rc < 0) {
 		free_ctxs(all, n);
 		return rc;
@@ -355,6 +376,8 @@ void http_server_free(struct http_server *s)
 		SSL_CTX_free(atomic_load(&s->fronts[i].next_ctx));
 		OSSL_LIB_CTX_free(s->fronts[i].tls_lib);
 	}
+	ticket_keys_free(s->tickets);
+	pthread_mutex_destroy(&s->reload_lock);
 	free(s->fronts);
 	config_done(&s->c);
 	free(s);

@@ -136,6 +136,8 @@ struct http_config {
 	unsigned head_ms;      /* first to last byte of a request's head [30 s]: 408 */
 	unsigned body_ms; /* between two pieces of a body, and of a reply that the client does not take [60 s]: 408 */
 	unsigned keep_alive_ms; /* between two requests [75 s] */
+	unsigned quiet_ms; /* nobody has waited for a handshake for so long: nodes get their tickets [2 s] */
+	unsigned ticket_renew_ms; /* a node that stays gets another ticket after it [6 h, a quarter of a ticket's life] */
 	unsigned ws_ping_ms; /* a silent node is pinged after this and dropped after three times this [30 s] */
 };
 

@@ -7,15 +7,11 @@
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
-#include <sys/stat.h>
-#include <time.h>
 
-#include "base/file.h"
+#include "http/tickets.h"
 
-#define CN_SIZE 65 /* RFC 5280: ub-common-name is 64 */
-#define TICKET_KEYS_SIZE 256
-#define TICKET_LIFE_S (24 * 3600) /* an outage of a day is still a cheap return */
-#define SERIAL_SIZE 48		  /* 20 octets in hex, and slack */
+#define CN_SIZE 65     /* RFC 5280: ub-common-name is 64 */
+#define SERIAL_SIZE 48 /* 20 octets in hex, and slack */
 
 int tls_fail(struct err *e, const char *what)
 {
@@ -167,60 +163,6 @@ int tls_server_new(const struct http_config *c, OSSL_LIB_CTX *lib, SSL_CTX **ret
 	}
 	*ret = ctx;
 	return 0;
-}
-
-int tls_share_tickets(SSL_CTX *from, SSL_CTX *to, struct err *e)
-{
-	unsigned char keys[TICKET_KEYS_SIZE];
-	long size = SSL_CTX_get_tlsext_ticket_keys(from, NULL, 0);
-	bool ok = size > 0 && (size_t)size <= sizeof(keys) &&
-		  SSL_CTX_get_tlsext_ticket_keys(from, keys, size) == 1 &&
-		  SSL_CTX_set_tlsext_ticket_keys(to, keys, size) == 1;
-
-	OPENSSL_cleanse(keys, sizeof(keys));
-	return ok ? 0 : tls_fail(e, "TLS tickets");
-}
-
-#define TICKET_KEYS_MAX_S (7 * 24 * 3600)
-
-static bool is_fresh(const char *file)
-{
-	struct stat st;
-
-	return stat(file, &st) == 0 && time(NULL) - st.st_mtime < TICKET_KEYS_MAX_S;
-}
-
-/* The context has keys of its own from the start; these are stored. */
-static int tickets_save(SSL_CTX *ctx, const char *file, struct err *e)
-{
-	unsigned char keys[TICKET_KEYS_SIZE];
-	long size = SSL_CTX_get_tlsext_ticket_keys(ctx, NULL, 0);
-	int rc;
-
-	if (size <= 0 || (size_t)size > sizeof(keys) ||
-	    SSL_CTX_get_tlsext_ticket_keys(ctx, keys, size) != 1)
-		return tls_fail(e, "TLS tickets");
-	rc = file_write_atomic(file, 0600, (struct str){ (const char *)keys, (size_t)size }, e);
-	OPENSSL_cleanse(keys, sizeof(keys));
-	return rc;
-}
-
-int tls_tickets_load(SSL_CTX *ctx, const char *file, struct err *e)
-{
-	CLEANUP(free_charp) char *keys = NULL;
-	size_t size = 0;
-	struct err ignored;
-	int rc = 0;
-	bool ok = is_fresh(file) && file_read(file, TICKET_KEYS_SIZE, &keys, &size, &ignored) == 0 &&
-		  (long)size == SSL_CTX_get_tlsext_ticket_keys(ctx, NULL, 0) &&
-		  SSL_CTX_set_tlsext_ticket_keys(ctx, keys, (long)size) == 1;
-
-	if (keys)
-		OPENSSL_cleanse(keys, size);
-	if (!ok)
-		rc = tickets_save(ctx, file, e);
-	/* On a full disk they are as good as long as this process lives; the next one makes its own. */
-	return rc < 0 && e->fault != FAULT_NO_SPACE ? rc : 0;
 }
 
 bool tls_client_cn(SSL *ssl, const struct http_config *c, char *ret, size_t size)

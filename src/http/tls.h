@@ -17,10 +17,6 @@ OSSL_LIB_CTX *tls_lib_new(void);
  * `c` and `lib` must stay as long as the context. */
 WARN_UNUSED int tls_server_new(const struct http_config *c, OSSL_LIB_CTX *lib, SSL_CTX **ret,
 			       struct err *e);
-/* From now on tickets of `from` are good for `to`, too. */
-WARN_UNUSED int tls_share_tickets(SSL_CTX *from, SSL_CTX *to, struct err *e);
-/* The keys that seal tickets, in a file (0600), so that tickets outlive a restart. Keys older than a week, or none: new ones. */
-WARN_UNUSED int tls_tickets_load(SSL_CTX *ctx, const char *file, struct err *e);
 /* Subject CN of the verified client certificate into the arena-less buffer. Returns false when there is none, or it has no
  * (or an over-long) CN. Asks is_revoked again: a resumed session skips the verification. */
 bool tls_client_cn(SSL *ssl, const struct http_config *c, char *ret, size_t size);

@@ -129,9 +129,9 @@ static struct test_client client;
 
 static const struct http_ws_ops ops = { on_open, on_message, on_close };
 
-static void start_ping(unsigned ping_ms)
+static struct http_config config(void)
 {
-	const struct http_config c = {
+	return (struct http_config){
 		.listen_addr = "127.0.0.1",
 		.cert_file = pki.cert,
 		.key_file = pki.key,
@@ -143,12 +143,22 @@ static void start_ping(unsigned ping_ms)
 		.ws = &ops,
 		.ws_max_message_bytes = MAX_MESSAGE,
 		.ws_max_queue_bytes = MAX_QUEUE,
-		.ws_ping_ms = ping_ms,
 		.is_revoked = is_revoked,
 	};
+}
 
+static void start_with(const struct http_config *c)
+{
 	seen_reset();
-	test_server_start(&server, &c);
+	test_server_start(&server, c);
+}
+
+static void start_ping(unsigned ping_ms)
+{
+	struct http_config c = config();
+
+	c.ws_ping_ms = ping_ms;
+	start_with(&c);
 }
 
 static void start(void)
@@ -353,6 +363,12 @@ static bool may_resume(void)
 	return SSL_SESSION_is_resumable(SSL_get0_session(client.ssl));
 }
 
+static void echo(void)
+{
+	send_frame(0x82, "hello", 5);
+	expect_frame(0x82, "hello", 5);
+}
+
 /* Not with the handshake, when others may wait for theirs: once it is a WebSocket, and nobody waits. */
 static void a_node_gets_its_ticket_afterwards(void **state)
 {
@@ -367,10 +383,8 @@ static void a_node_gets_its_ticket_afterwards(void **state)
 	assert_false(may_resume());
 	test_client_close(&client);
 	connect_node();
-	for (int i = 0; i < 100 && !may_resume(); i++) {
-		send_frame(0x82, "hello", 5);
-		expect_frame(0x82, "hello", 5);
-	}
+	for (int i = 0; i < 100 && !may_resume(); i++)
+		echo();
 	assert_true(may_resume());
 	session = leave();
 	assert_true(test_client_open(&client, http_server_port(server.server), pki.client,
@@ -378,6 +392,56 @@ static void a_node_gets_its_ticket_afterwards(void **state)
 	assert_true(SSL_session_reused(client.ssl));
 	ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "1 node-1");
 	SSL_SESSION_free(session);
+	test_client_alpn = NULL;
+	finish();
+}
+
+static bool ticket_is(const SSL_SESSION *session)
+{
+	const unsigned char *a, *b;
+	size_t n_a, n_b;
+
+	SSL_SESSION_get0_ticket(session, &a, &n_a);
+	SSL_SESSION_get0_ticket(SSL_get0_session(client.ssl), &b, &n_b);
+	return n_a == n_b && memcmp(a, b, n_a) == 0;
+}
+
+/* A connection may be older than a ticket gets. Not after a reload: the CA that vouched for the node may be gone. */
+static void a_node_that_stays_gets_another_ticket(void **state)
+{
+	struct http_config c = config();
+	SSL_SESSION *first, *last;
+	struct err e;
+
+	c.quiet_ms = c.ticket_renew_ms = 1;
+	start_with(&c);
+	test_client_alpn = "\x0b"
+			   "demarc-node";
+	connect_node();
+	for (int i = 0; i < 10000 && !may_resume(); i++)
+		echo();
+	first = SSL_get1_session(client.ssl);
+	for (int k = 0; k < 3; k++) {
+		last = SSL_get1_session(client.ssl);
+		for (int i = 0; i < 10000 && ticket_is(last); i++)
+			echo();
+		assert_false(ticket_is(last));
+		SSL_SESSION_free(last);
+	}
+	assert_int_equal(http_server_reload(server.server, &e), 0);
+	for (int i = 0; i < 100; i++) /* until the front has heard */
+		echo();
+	last = SSL_get1_session(client.ssl);
+	for (int i = 0; i < 1000; i++)
+		echo();
+	assert_true(ticket_is(last));
+	SSL_SESSION_free(last);
+	/* The first one is good as well, as long as no key that sealed it has gone: here all have. */
+	test_client_close(&client);
+	assert_true(test_client_open(&client, http_server_port(server.server), pki.client,
+				     pki.client_key, first));
+	assert_false(SSL_session_reused(client.ssl));
+	SSL_SESSION_free(first);
 	test_client_alpn = NULL;
 	finish();
 }
@@ -494,6 +558,7 @@ int main(void)
 		cmocka_unit_test(upgrades_are_checked),
 		cmocka_unit_test(messages_both_ways),
 		cmocka_unit_test(a_node_gets_its_ticket_afterwards),
+		cmocka_unit_test(a_node_that_stays_gets_another_ticket),
 		cmocka_unit_test(closing),
 		cmocka_unit_test(refused_by_the_hub),
 		cmocka_unit_test(queue_is_bounded),
