@@ -79,7 +79,7 @@ void session_wake(struct hub *h, const char *node_id);
 /* Any thread: closes the node's connection (revoked, deleted). */
 void session_drop(struct hub *h, const char *node_id, const char *reason);
 bool session_is_up(struct hub *h, const char *node_id);
-/* Worker threads: asks the node and waits for its answer (console log, trace, status). Faults: UNAVAILABLE (not connected), TIMEOUT. The
+/* Worker threads: asks the node and waits for its answer (console log, trace, status). Faults: UNAVAILABLE (not connected, or too many wait), TIMEOUT. The
  * caller frees *ret with demarc__v1__frame__free_unpacked(*ret, NULL). */
 WARN_UNUSED int session_call(struct hub *h, const char *node_id, const Demarc__V1__Call *call,
 			     unsigned timeout_ms, Demarc__V1__Frame **ret, struct err *e);

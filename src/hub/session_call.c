@@ -59,13 +59,37 @@ bool session_is_up(struct hub *h, const char *node_id)
 
 /* ---- calls ---- */
 
+/*
+ * A node that does not answer costs a worker until the time is over. All calls together hold a quarter of the workers, those of one node
+ * half of that; who comes then is told to come again. Under the lock.
+ */
+static int call_may_wait(const struct sessions *s, uint64_t serial, struct err *e)
+{
+	unsigned share = MAX_OF(s->hub->config->n_workers / 4, 1u), n = 0, n_node = 0;
+
+	for (const struct call *c = s->calls; c; c = c->next) {
+		n++;
+		n_node += c->serial == serial;
+	}
+	if (n_node >= MAX_OF(share / 2, 1u))
+		return err_set(e, FAULT_UNAVAILABLE, NULL,
+			       "%u questions wait for the answer of this node; ask again", n_node);
+	if (n >= share)
+		return err_set(e, FAULT_UNAVAILABLE, NULL,
+			       "%u questions wait for the answers of nodes; ask again", n);
+	return 0;
+}
+
 static int call_open(struct sessions *s, const char *node_id, struct call *c, struct err *e)
 {
 	const struct session *x;
+	int rc;
 
 	pthread_mutex_lock(&s->lock);
 	x = session_find_up(s, node_id);
-	if (x) {
+	rc = x ? call_may_wait(s, x->serial, e) :
+		 err_set(e, FAULT_UNAVAILABLE, NULL, "the node is not connected");
+	if (rc == 0) {
 		s->next_request += 2;
 		c->request = s->next_request;
 		c->serial = x->serial;
@@ -73,7 +97,7 @@ static int call_open(struct sessions *s, const char *node_id, struct call *c, st
 		s->calls = c;
 	}
 	pthread_mutex_unlock(&s->lock);
-	return x ? 0 : err_set(e, FAULT_UNAVAILABLE, NULL, "the node is not connected");
+	return rc;
 }
 
 static void call_close(struct sessions *s, struct call *c)

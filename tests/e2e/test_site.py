@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import time
 import uuid
 
 import pytest
@@ -337,6 +338,32 @@ def test_node_that_is_away(build, shared_hub, tmp_path):
     assert enrol(build, tmp_path / "a", token["token"], shared_hub.url).returncode == 0
     r = shared_hub.get(f"{V1}/nodes/{token['node_name']}/status")
     assert r.status_code == 503, r.text
+
+
+def test_silent_nodes_hold_a_share_of_the_workers(build, shared_hub, node, tmp_path):
+    """Two questions wait for a node, four for all of them; the API answers meanwhile, and those that waited get what they came for."""
+    import concurrent.futures
+
+    def status_of(n):
+        return shared_hub.get(f"{V1}/nodes/{n.name}/status")
+
+    with (lab_node(build, shared_hub, tmp_path / "b") as second, lab_node(build, shared_hub, tmp_path / "c") as third,
+          concurrent.futures.ThreadPoolExecutor(18) as pool):
+        asked = []
+        for n, waits in ((node, 2), (second, 2), (third, 0)):
+            more = [pool.submit(status_of, n) for _ in range(6)]
+            wait_for(lambda more=more, waits=waits: sum(f.done() for f in more) == 6 - waits, "all but those that wait are answered")
+            for refused in (f.result() for f in more if f.done()):
+                assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1"), refused.text
+                assert "ask again" in refused.json()["error"]["message"]
+            asked += more
+        begin = time.monotonic()
+        shared_hub.get(V2 + "/networks", 200)
+        assert time.monotonic() - begin < 1
+        for n in (node, second):
+            for count in (1, 2):
+                n.answer("status", {"status": {}}, count)
+        assert [f.result(30).status_code for f in asked].count(200) == 4
 
 
 # ---- events ----
