@@ -10,12 +10,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
-#include "base/log.h"
+#include "node/event_log.h"
 #include "node/status.h"
 
 #define REPORT_BYTES_MAX (256u << 10) /* of one report: fits a frame well */
-#define EVENTS_BYTES_MAX (8u << 20)
 #define NODE_STATUS_NS                                                                             \
 	(10 * NS_PER_S) /* between figures of the node itself; at least two heartbeats */
 #define DROPS_MAX 128
@@ -38,18 +36,11 @@ struct gone {
 	uint64_t seq; /* report that carried it; 0: none yet */
 };
 
-struct event {
-	Demarc__V1__Event *pb;
-	uint64_t seq;
-};
-
 struct reports {
-	char events_path[PATH_MAX], seq_path[PATH_MAX];
+	char seq_path[PATH_MAX];
 	uint64_t seq, acked;
 	struct sent *sent;
-	size_t n_events;
-	struct event events[REPORT_EVENTS_MAX];
-	int events_fd;
+	struct event_log *events;
 	size_t n_gone;
 	struct gone gone[GONE_MAX];
 	int64_t node_status_ns;
@@ -79,123 +70,17 @@ uint64_t reports_last_seq(const struct node *n)
 	return n->reports->seq;
 }
 
+/* ---- events ---- */
+
 size_t reports_n_events(const struct node *n)
 {
-	return n->reports->n_events;
-}
-
-/* ---- events on disk: size (4 bytes, little endian), packed Event; a torn tail is ignored ---- */
-
-static int event_pack(const Demarc__V1__Event *ev, struct strbuf *b)
-{
-	size_t size = demarc__v1__event__get_packed_size(ev);
-	CLEANUP(free_voidp) uint8_t *buf = malloc(size + 1);
-	const uint8_t head[4] = { (uint8_t)size, (uint8_t)(size >> 8), (uint8_t)(size >> 16),
-				  (uint8_t)(size >> 24) };
-
-	if (!buf)
-		return -ENOMEM;
-	demarc__v1__event__pack(ev, buf);
-	strbuf_add(b, head, sizeof(head));
-	strbuf_add(b, buf, size);
-	return b->error;
-}
-
-static void events_append(struct reports *r, const Demarc__V1__Event *ev)
-{
-	CLEANUP(strbuf_done) struct strbuf b = { 0 };
-
-	if (r->events_fd < 0 || event_pack(ev, &b) < 0)
-		return;
-	/* No sync: a crash of this process loses nothing, and a power loss costs at most what was not yet written back;
-	 * waiting for the disk here would delay the traffic's own failover. */
-	if (write(r->events_fd, b.ptr, b.len) != (ssize_t)b.len)
-		log_limited(LOG_WARN_, "event_unsaved", "path=%s", r->events_path);
-}
-
-static void events_rewrite(struct reports *r)
-{
-	CLEANUP(strbuf_done) struct strbuf b = { 0 };
-	struct err e = { 0 };
-
-	for (size_t i = 0; i < r->n_events; i++)
-		if (event_pack(r->events[i].pb, &b) < 0)
-			return;
-	if (file_write_atomic(r->events_path, 0600, (struct str){ strbuf_cstr(&b), b.len }, &e) < 0)
-		log_limited(LOG_WARN_, "event_unsaved", "error=\"%s\"", e.msg);
-	close_fdp(&r->events_fd);
-	r->events_fd = open(r->events_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-}
-
-static void event_drop(struct reports *r, size_t i)
-{
-	demarc__v1__event__free_unpacked(r->events[i].pb, NULL);
-	memmove(&r->events[i], &r->events[i + 1], (r->n_events - i - 1) * sizeof(r->events[0]));
-	r->n_events--;
-}
-
-static void event_add(struct reports *r, Demarc__V1__Event *ev)
-{
-	if (r->n_events == REPORT_EVENTS_MAX) {
-		log_limited(LOG_WARN_, "event_dropped", "reason=\"too many wait for the hub\"");
-		event_drop(r, 0);
-	}
-	r->events[r->n_events++] = (struct event){ .pb = ev };
-}
-
-static void events_load(struct reports *r)
-{
-	CLEANUP(free_charp) char *bytes = NULL;
-	size_t size = 0, at = 0;
-
-	if (file_read(r->events_path, EVENTS_BYTES_MAX, &bytes, &size, NULL) < 0)
-		return;
-	while (size - at >= 4) {
-		const uint8_t *p = (const uint8_t *)bytes + at;
-		size_t len = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
-		Demarc__V1__Event *ev;
-
-		if (len > size - at - 4)
-			break;
-		ev = demarc__v1__event__unpack(NULL, len, p + 4);
-		if (!ev)
-			break;
-		event_add(r, ev);
-		at += 4 + len;
-	}
+	return event_log_n(n->reports->events);
 }
 
 void reports_event(struct node *n, const char *kind, const char *severity, const char *resource,
 		   const char *text)
 {
-	Demarc__V1__Event ev = DEMARC__V1__EVENT__INIT;
-	struct reports *r = n->reports;
-	char id[UUID_STR_SIZE], k[64], sev[16], res[128], t[512];
-	uint8_t *buf;
-	size_t size;
-
-	(void)uuid_format(uuid_random(), id);
-	(void)str_copy(k, sizeof(k), str_of(kind));
-	(void)str_copy(sev, sizeof(sev), str_of(severity));
-	(void)str_copy(res, sizeof(res), str_of(resource));
-	(void)str_copy(t, sizeof(t), str_of(text));
-	ev.id = id;
-	ev.time_us = clock_wall_us();
-	ev.kind = k;
-	ev.severity = sev;
-	ev.resource = res;
-	ev.text = t;
-	size = demarc__v1__event__get_packed_size(&ev);
-	buf = malloc(size + 1);
-	if (!buf)
-		return;
-	demarc__v1__event__pack(&ev, buf);
-	event_add(r, demarc__v1__event__unpack(NULL, size, buf));
-	free(buf);
-	if (!r->events[r->n_events - 1].pb)
-		r->n_events--;
-	else
-		events_append(r, &ev);
+	event_log_add(n->reports->events, kind, severity, resource, text);
 }
 
 /* ---- statuses ---- */
@@ -345,16 +230,21 @@ static size_t add_events(struct reports *r, Demarc__V1__Report *rep, size_t byte
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < r->n_events && bytes < REPORT_BYTES_MAX; i++) {
-		CLEANUP(strbuf_done) struct strbuf b = { 0 };
+	for (size_t i = 0; i < event_log_n(r->events) && bytes < REPORT_BYTES_MAX; i++) {
+		const Demarc__V1__Event *ev = event_log_at(r->events, i);
+		CLEANUP(free_voidp) uint8_t *buf = NULL;
+		size_t size = demarc__v1__event__get_packed_size(ev);
 
-		if (r->events[i].seq || event_pack(r->events[i].pb, &b) < 0)
+		if (event_log_seq(r->events, i))
 			continue;
-		if (ADD(rep, events,
-			demarc__v1__event__unpack(NULL, b.len - 4, (const uint8_t *)b.ptr + 4)) < 0)
+		buf = malloc(size + 1);
+		if (!buf)
 			break;
-		r->events[i].seq = rep->seq;
-		bytes += b.len;
+		demarc__v1__event__pack(ev, buf);
+		if (ADD(rep, events, demarc__v1__event__unpack(NULL, size, buf)) < 0)
+			break;
+		event_log_mark(r->events, i, rep->seq);
+		bytes += size + 4;
 		n++;
 	}
 	return n;
@@ -363,9 +253,7 @@ static size_t add_events(struct reports *r, Demarc__V1__Report *rep, size_t byte
 /* What reports from that one on have carried is sent again. */
 static void unmark(struct reports *r, uint64_t seq)
 {
-	for (size_t i = 0; i < r->n_events; i++)
-		if (r->events[i].seq >= seq)
-			r->events[i].seq = 0;
+	event_log_unmark(r->events, seq);
 	for (size_t i = 0; i < r->n_gone; i++)
 		if (r->gone[i].seq >= seq)
 			r->gone[i].seq = 0;
@@ -474,25 +362,15 @@ void reports_link_up(struct node *n, uint64_t report_seq)
 void reports_ack(struct node *n, uint64_t seq)
 {
 	struct reports *r = n->reports;
-	bool dropped = false;
 
 	r->acked = MAX_OF(r->acked, seq);
-	for (size_t i = 0; i < r->n_events;) {
-		if (r->events[i].seq && r->events[i].seq <= seq) {
-			event_drop(r, i);
-			dropped = true;
-		} else {
-			i++;
-		}
-	}
+	event_log_ack(r->events, seq);
 	for (size_t i = 0; i < r->n_gone;) {
 		if (r->gone[i].seq && r->gone[i].seq <= seq)
 			r->gone[i] = r->gone[--r->n_gone];
 		else
 			i++;
 	}
-	if (dropped)
-		events_rewrite(r);
 }
 
 void reports_server_gone(struct node *n, const char *id)
@@ -508,15 +386,19 @@ void reports_server_gone(struct node *n, const char *id)
 int reports_open(struct node *n, struct err *e)
 {
 	struct reports *r = calloc(1, sizeof(*r));
+	char events_path[PATH_MAX];
+	int rc;
 
 	if (!r)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "reports");
-	(void)snprintf(r->events_path, sizeof(r->events_path), "%s/events.log", n->cfg.state_dir);
+	(void)snprintf(events_path, sizeof(events_path), "%s/events.log", n->cfg.state_dir);
 	(void)snprintf(r->seq_path, sizeof(r->seq_path), "%s/report.seq", n->cfg.state_dir);
-	r->events_fd = -1;
+	rc = event_log_open(events_path, &r->events, e);
+	if (rc < 0) {
+		free(r);
+		return rc;
+	}
 	seq_load(r);
-	events_load(r);
-	events_rewrite(r);
 	n->reports = r;
 	return 0;
 }
@@ -527,15 +409,13 @@ void reports_close(struct node *n)
 
 	if (!r)
 		return;
-	while (r->n_events)
-		event_drop(r, r->n_events - 1);
 	while (r->sent) {
 		struct sent *s = r->sent;
 
 		r->sent = s->next;
 		sent_free(s);
 	}
-	close_fdp(&r->events_fd);
+	event_log_close(r->events);
 	free(r);
 	n->reports = NULL;
 }

@@ -4,13 +4,11 @@
 
 /*
  * What the hub is told. Statuses are levels: only the newest counts, and what the hub may not have stored is sent again after a
- * reconnect. Events happened once: they stay in a file until the hub has stored them, at most REPORT_EVENTS_MAX, the oldest go first.
+ * reconnect. Events happened once: they stay in a file until the hub has stored them (node/event_log.h).
  * Thread: the loop's.
  */
 
 #include "node/node.h"
-
-#define REPORT_EVENTS_MAX 2000
 
 WARN_UNUSED int reports_open(struct node *n, struct err *e);
 void reports_close(struct node *n);
