@@ -14,6 +14,8 @@
 
 #define CONFIG_NICS_MAX 16
 #define CONFIG_NIC_NAME_SIZE 32
+#define CONFIG_ENROL_FILE                                                                          \
+	"enrol" /* in state_dir; the unit of systemd waits for it, or for a node that is enrolled */
 
 struct config_nic {
 	char name[CONFIG_NIC_NAME_SIZE]; /* logical: "lan", "wan" */
@@ -32,8 +34,8 @@ struct config {
 	char ipfix[256];      /* collectors: "192.0.2.1:4739,[2001:db8::1]" */
 	char ipfix_active[8]; /* seconds; "": default */
 	char shell[8];	      /* "yes": the hub's administrators may have one on the node */
-	char enrol_file[256]; /* zero-touch file; "": none */
-	char max_flows[12];   /* records of the flow table when it is made; "": default */
+	char enrol_file[256]; /* zero-touch file; "": CONFIG_ENROL_FILE in state_dir, if it is there */
+	char max_flows[12]; /* records of the flow table when it is made; "": default */
 	struct dp_ct conntrack;
 	size_t n_nics;
 	struct config_nic nics[CONFIG_NICS_MAX];

@@ -45,7 +45,7 @@ static const char usage_text[] =
 	"                       HOOK: auto (default: XDP where the NIC can), tc, xdp\n"
 	"  --hub URL            instead of the hubs that enrolment stored\n"
 	"  --proxy HOST:PORT    reach the hub through an HTTP CONNECT proxy\n"
-	"  --enrol-file FILE    run: enrol with this zero-touch file first, if not enrolled yet\n"
+	"  --enrol-file FILE    run: enrol with this zero-touch file first, if not enrolled yet (STATE/enrol)\n"
 	"  --shell yes|no       whether the hub's administrators may have a shell here (no)\n"
 	"  --again              enrol: this node is enrolled and comes back, as who it is\n"
 	"  --user NAME          user of the process that talks to the network (nobody)\n"
@@ -221,21 +221,25 @@ static void pause_ms(uint32_t ms)
 /* Zero touch: the machine was made elsewhere, and is switched on for the first time. Waits for its hub as long as it takes. */
 static int enrol_at_start(const struct args *a, struct err *e)
 {
-	char path[sizeof(a->cfg.state_dir) + sizeof("/identity.json")];
+	char path[sizeof(a->cfg.state_dir) + sizeof("/identity.json")], dflt[sizeof(path)];
+	const char *file = a->cfg.enrol_file;
 	struct backoff b = { 0 };
 	uint32_t random;
 	int r;
 
 	(void)snprintf(path, sizeof(path), "%s/identity.json", a->cfg.state_dir);
-	if (!*a->cfg.enrol_file || access(path, F_OK) == 0)
+	(void)snprintf(dflt, sizeof(dflt), "%s/" CONFIG_ENROL_FILE, a->cfg.state_dir);
+	if (!*file && access(dflt, F_OK) == 0)
+		file = dflt;
+	if (!*file || access(path, F_OK) == 0)
 		return 0;
-	while ((r = enrol_by_file(a, a->cfg.enrol_file, e)) < 0 && may_get_better(e)) {
+	while ((r = enrol_by_file(a, file, e)) < 0 && may_get_better(e)) {
 		log_limited(LOG_WARN_, "enrolment_waits", "reason=%s", LOGQ(e->msg));
 		random_bytes(&random, sizeof(random));
 		pause_ms(backoff_next_ms(&b, random, 0));
 	}
 	if (r == 0)
-		log_info("enrolled", "file=%s", LOGQ(a->cfg.enrol_file));
+		log_info("enrolled", "file=%s", LOGQ(file));
 	return r;
 }
 

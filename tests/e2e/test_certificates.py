@@ -13,7 +13,7 @@ import subprocess
 import uuid
 
 import pytest
-from conftest import wait_for
+from conftest import ROOT, wait_for
 
 V1 = "/demarc/v1"
 
@@ -164,6 +164,34 @@ def test_zero_touch(hub, agent, tmp_path, build):
     url = next(line.strip() for line in done.stdout.splitlines() if "/enrol#demarc1." in line)
     assert "\u2588" in done.stdout
     agent("by-url").enrol(url)
+
+
+def unit_of_the_package():
+    """Lines of demarc-node.service: key -> values."""
+    lines = {}
+    with open(os.path.join(ROOT, "packaging/systemd/demarc-node.service"), encoding="utf-8") as f:
+        for key, _, value in (line.strip().partition("=") for line in f if "=" in line and line[0] != "#"):
+            lines.setdefault(key, []).append(value)
+    return lines
+
+
+def test_zero_touch_as_the_package_starts_it(hub, agent):
+    """Each of the unit's conditions is enough; a node that finds the other file than its identity enrols with it, without an option."""
+    unit = unit_of_the_package()
+    argv = unit["ExecStart"][0].split()
+    state = argv[argv.index("--state-dir") + 1]
+    names = [c.removeprefix(f"|{state}/") for c in unit["ConditionPathExists"]]
+    assert argv[1] == "run" and "--enrol-file" not in argv and len(names) == 2
+    names.remove("identity.json")
+    a = agent()
+    os.mkdir(a.state, 0o700)
+    with open(a.file(names[0]), "w", encoding="ascii") as f:
+        f.write(new_token(hub, new_site(hub), "box")["token"] + "\n")
+    up(hub, await_identity(a.start()))
+    # Later the file is not looked at: the node is enrolled.
+    a.stop()
+    os.remove(a.file(names[0]))
+    up(hub, a.start())
 
 
 def await_identity(a):
