@@ -25,35 +25,45 @@
 
 /* ---- events ---- */
 
-/* "server/<id>": the project that may see the event is that of the resource. */
+/*
+ * "server/<id>": the project that may see the event is that of the resource, when the node has that: what a node says of things elsewhere is
+ * nobody's but the administrator's to read. Agents of earlier releases said the id alone.
+ */
 static const struct {
 	const char *kind, *sql;
 } owners[] = {
-	{ "server", "SELECT project_id FROM server WHERE id = ?" },
-	{ "port", "SELECT project_id FROM port WHERE id = ?" },
-	{ "network", "SELECT project_id FROM network WHERE id = ?" },
-	{ "chain", "SELECT project_id FROM sfc_port_chain WHERE id = ?" },
+	{ "server", "SELECT project_id FROM server WHERE id = ?1 AND node_id = ?2" },
+	{ "port", "SELECT project_id FROM port WHERE id = ?1 AND node_id = ?2" },
+	{ "network",
+	  "SELECT project_id FROM network n WHERE id = ?1 AND EXISTS (SELECT 1 FROM port WHERE node_id = ?2 AND network_id = n.id)" },
+	{ "chain", "SELECT project_id FROM sfc_port_chain WHERE id = ?1 AND node_id = ?2" },
 };
 
-static int event_project(struct db *db, const char *resource, char ret[static 40], struct err *e)
+static int owner_of(struct db *db, const char *sql, const char *id, const char *node_id,
+		    char ret[static 40], struct err *e)
+{
+	CLEANUP(db_donep) struct db_rows *q = NULL;
+	int rc = db_query(db, &q, e, sql, "ss", id, node_id);
+
+	if (rc >= 0)
+		rc = db_step(q, e);
+	if (rc == 1)
+		(void)str_copy(ret, 40, str_of(db_text(q, 0)));
+	return rc < 0 ? rc : 0;
+}
+
+static int event_project(struct db *db, const char *node_id, const char *resource,
+			 char ret[static 40], struct err *e)
 {
 	struct str id, kind = str_cut(str_of(resource), '/', &id);
+	bool bare = !strchr(resource, '/');
+	int rc = 0;
 
 	ret[0] = '\0';
-	for (size_t i = 0; i < ARRAY_LEN(owners); i++) {
-		CLEANUP(db_donep) struct db_rows *q = NULL;
-		int rc;
-
-		if (!str_eq_c(kind, owners[i].kind))
-			continue;
-		rc = db_query(db, &q, e, owners[i].sql, "s", id.ptr);
-		if (rc >= 0)
-			rc = db_step(q, e);
-		if (rc == 1)
-			(void)str_copy(ret, 40, str_of(db_text(q, 0)));
-		return rc < 0 ? rc : 0;
-	}
-	return 0;
+	for (size_t i = 0; rc == 0 && !*ret && i < ARRAY_LEN(owners); i++)
+		if (bare || str_eq_c(kind, owners[i].kind))
+			rc = owner_of(db, owners[i].sql, bare ? resource : id.ptr, node_id, ret, e);
+	return rc;
 }
 
 static int event_check(const Demarc__V1__Event *v, struct err *e)
@@ -76,7 +86,7 @@ static int event_store(struct db *db, const char *node_id, const Demarc__V1__Eve
 	int rc = event_check(v, e);
 
 	if (rc == 0)
-		rc = event_project(db, v->resource, project, e);
+		rc = event_project(db, node_id, v->resource, project, e);
 	if (rc == 0)
 		rc = db_exec(db, e,
 			     "INSERT INTO event (id, time_us, node_id, site_id, project_id, kind, severity, resource, text) "

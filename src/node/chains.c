@@ -255,12 +255,14 @@ static void hop_events(struct node *n, const struct chain_rec *c,
 	if (!old || was == is)
 		return;
 	if (is)
-		node_event(n, "hop_restored", "info", c->id, "hop %s is in the path again", name);
+		node_event(n, "hop_restored", "info", "chain", c->id, "hop %s is in the path again",
+			   name);
 	else if (now->drop)
-		node_event(n, "hop_dropped", "error", c->id, "hop %s drops: %s", name, now->reason);
-	else
-		node_event(n, "hop_bypassed", "warning", c->id, "hop %s is bypassed: %s", name,
+		node_event(n, "hop_dropped", "error", "chain", c->id, "hop %s drops: %s", name,
 			   now->reason);
+	else
+		node_event(n, "hop_bypassed", "warning", "chain", c->id, "hop %s is bypassed: %s",
+			   name, now->reason);
 }
 
 static const struct chain_hop_status *status_find(const struct chain_rec *c, const char *group_id)

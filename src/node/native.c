@@ -249,8 +249,8 @@ void native_verify(struct server *s)
 	s->checked_us = clock_wall_us();
 	s->recheck_ns = clock_mono_ns() + VERIFY_NS;
 	if (before && !s->verified) {
-		node_event(s->n, "binding_differs", "error", s->id, "native function %s: %s",
-			   pb->name, why);
+		node_event(s->n, "binding_differs", "error", "server", s->id,
+			   "native function %s: %s", pb->name, why);
 		node_kick_fabric(s->n);
 	}
 }

@@ -162,12 +162,13 @@ int node_intent(struct node *n, const Demarc__V1__Intent *m, struct err *e)
 	return 0;
 }
 
-void node_event(struct node *n, const char *kind, const char *severity, const char *resource,
-		const char *fmt, ...)
+void node_event(struct node *n, const char *kind, const char *severity, const char *what,
+		const char *id, const char *fmt, ...)
 {
-	char text[512];
+	char text[512], resource[64];
 	va_list ap;
 
+	(void)snprintf(resource, sizeof(resource), "%s/%.40s", what, id);
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
@@ -185,10 +186,7 @@ static void on_image_changed(void *ctx)
 static void on_image_event(void *ctx, const char *kind, const char *severity, const char *image_id,
 			   const char *text)
 {
-	char resource[64];
-
-	(void)snprintf(resource, sizeof(resource), "image/%.40s", image_id);
-	node_event(ctx, kind, severity, resource, "%s", text);
+	node_event(ctx, kind, severity, "image", image_id, "%s", text);
 }
 
 static int ask_chunk(void *ctx, const char *image_id, uint64_t offset, uint32_t size)

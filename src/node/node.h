@@ -83,8 +83,9 @@ void node_kick(struct node *n);
 void node_kick_fabric(struct node *n);
 /* Applies an intent message (durably) and kicks. Faults as of intent_apply(). */
 WARN_UNUSED int node_intent(struct node *n, const Demarc__V1__Intent *m, struct err *e);
-void node_event(struct node *n, const char *kind, const char *severity, const char *resource,
-		const char *fmt, ...) PRINTF_LIKE(5, 6);
+/* About "server", "chain", "image" ... and its id: the hub shows it to the project that owns it. */
+void node_event(struct node *n, const char *kind, const char *severity, const char *what,
+		const char *id, const char *fmt, ...) PRINTF_LIKE(6, 7);
 /* Takes away everything of the node except its identity and intent: containers, namespaces, interfaces, pins, mounts. */
 WARN_UNUSED int node_purge(const struct config *cfg, const char *node_id, struct err *e);
 /* Writes the default pin directory where the configuration has none. */

@@ -197,8 +197,8 @@ static void on_died(void *ctx)
 		       status >= 0 ? "the function ended with status %d" : "the function ended",
 		       status);
 	chains_apply(s->n);
-	node_event(s->n, "function_died", "error", s->id, "server %s: %s", pb ? pb->name : s->id,
-		   s->fault);
+	node_event(s->n, "function_died", "error", "server", s->id, "server %s: %s",
+		   pb ? pb->name : s->id, s->fault);
 	if (pb)
 		apply_restart_policy(s, pb, status);
 	node_kick(s->n);
@@ -252,7 +252,7 @@ static void verify(struct server *s)
 			node_kick(s->n);
 		}
 	if (before && !s->verified)
-		node_event(s->n, "binding_differs", "error", s->id,
+		node_event(s->n, "binding_differs", "error", "server", s->id,
 			   "vNICs of server %s are not as declared", s->id);
 }
 

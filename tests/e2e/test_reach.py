@@ -11,7 +11,7 @@ import subprocess
 import pytest
 from conftest import wait_for
 from node_lab import sh
-from real_site import HUB_ADDR, V1, WAN_HOST, real_site
+from real_site import HUB_ADDR, NOVA, V1, V2, WAN_HOST, real_site
 from test_channel import Proxy
 from test_reboot import build_chain, pings
 
@@ -85,6 +85,25 @@ def test_a_proxy(site):
         site.node.kill(signal.SIGTERM)
         site.node.start()
         back_from(site, "198.51.100.33", "the session without a proxy")
+
+
+def test_a_project_learns_of_its_function(site):
+    """What the agent says of a function that ended reaches who owns it, and no other project."""
+    member = site.hub.new_user("member")
+    image = site.image("short", ["/bin/sh", "-c", "exit 7"])
+    net = member.post(f"{V2}/networks", {"network": {"name": "mine"}}, 201).json()["network"]["id"]
+    member.post(f"{V2}/subnets", {"subnet": {"network_id": net, "cidr": "10.9.0.0/24", "ip_version": 4}}, 201)
+    body = {"name": "short", "imageRef": image, "flavorRef": "nf.tiny", "networks": [{"uuid": net}], "availability_zone": "branch"}
+    server = member.post(f"{NOVA}/servers", {"server": body}, 202).json()["server"]["id"]
+
+    def told():
+        return [e for e in member.get(f"{V1}/events", 200).json()["events"] if e["kind"] == "function_died"]
+
+    event = wait_for(told, "the event", 60)[-1]
+    assert event["resource"] == f"server/{server}" and "status 7" in event["text"], event
+    assert site.hub.new_user("member").get(f"{V1}/events", 200).json()["events"] == []
+    member.delete(f"{NOVA}/servers/{server}", 204)
+    wait_for(lambda: member.get(f"{NOVA}/servers/{server}").status_code == 404, "the function to go", 60)
 
 
 @pytest.fixture(name="nat")

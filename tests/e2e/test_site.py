@@ -13,6 +13,7 @@ import pytest
 import requests
 from conftest import wait_for
 from site_lab import V1, V2, enrol, lab_node, new_token
+from test_channel import sql
 
 
 @pytest.fixture
@@ -386,6 +387,32 @@ def test_events(shared_hub, node, port):
     assert h.get(f"{V1}/events?since=yesterday").status_code == 400
     assert h.get(f"{V1}/events?limit=many").status_code == 400
     assert h.new_user("member").get(V1 + "/events", 200).json()["events"] == []
+
+
+def test_events_are_seen_by_who_owns_what_they_are_about(build, shared_hub, node, tmp_path):
+    """The project's own things on the node that says so: nothing that another node says of them, and nothing of another project's."""
+    h, member = shared_hub, shared_hub.new_user("member")
+    net = member.post(V2 + "/networks", {"network": {"name": "n"}}, 201).json()["network"]
+    member.post(V2 + "/subnets", {"subnet": {"network_id": net["id"], "cidr": "10.3.0.0/24", "ip_version": 4}}, 201)
+    port = h.post(V2 + "/ports", {"port": {"network_id": net["id"], "project_id": net["project_id"], "binding:host_id": node.name}}, 201).json()["port"]
+    chain, server = str(uuid.uuid4()), str(uuid.uuid4())
+    sql(h, "INSERT INTO sfc_port_chain (id, project_id, chain_serial, node_id) VALUES (?, ?, 4000000, ?)", chain, net["project_id"], node.id)
+    sql(h, "INSERT INTO server (id, name, hostname, project_id, user_id, image_id, flavor, node_id, created_us, updated_us) "
+           "VALUES (?, 's', 's', ?, 'u', 'i', '{}', ?, 0, 0)", server, net["project_id"], node.id)
+    about = [f"network/{net['id']}", f"port/{port['id']}", f"chain/{chain}", f"server/{server}", server]  # the last: earlier agents
+
+    def say(who, *resources):
+        who.report(events=[{"id": str(uuid.uuid4()), "time_us": 1, "kind": "k", "severity": "info", "resource": r, "text": who.id} for r in resources])
+
+    with lab_node(build, h, tmp_path / "other") as other:
+        say(other, *about)
+        assert member.get(V1 + "/events", 200).json()["events"] == []
+        say(node, *about, "", "/", "server/", "nothing/" + server, "server/" + port["id"])
+        assert sorted(e["resource"] for e in member.get(V1 + "/events", 200).json()["events"]) == sorted(about)
+        assert h.new_user("member").get(V1 + "/events", 200).json()["events"] == []
+        assert len(h.get(f"{V1}/events?node={other.id}&kind=k", 200).json()["events"]) == len(about)
+    sql(h, "DELETE FROM server WHERE id = ?", server)
+    sql(h, "DELETE FROM sfc_port_chain WHERE id = ?", chain)
 
 
 # ---- a server's vNICs ----
