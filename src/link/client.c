@@ -24,6 +24,7 @@ static void schedule_dial(struct link_client *l)
 	uint32_t random;
 	uint32_t delay_ms = 0;
 
+	l->told_to_wait = l->retry_after_ms != 0;
 	l->hub = (l->hub + 1) % l->n_hubs;
 	if (++l->n_tried >= l->n_hubs || l->retry_after_ms) {
 		random_bytes(&random, sizeof(random));
@@ -294,7 +295,10 @@ void client_rearm(struct link_client *l)
 	(void)uv_timer_start(&l->timer, on_tick, (uint64_t)wait_ms, 0); /* fails without a callback only */
 }
 
-/* The machine's addresses or routes changed: a connection may be dead, a hub that was out of reach may be there. */
+/*
+ * The machine's addresses or routes changed: a connection may be dead, a hub that was out of reach may be there. One that has said when to
+ * come was within reach: its word is kept to, or each renewed lease and flapping link would bring back those that were sent away.
+ */
 void client_hint(struct link_client *l)
 {
 	int64_t now = clock_mono_ns();
@@ -304,7 +308,7 @@ void client_hint(struct link_client *l)
 	l->hint_ns = now;
 	if (l->state == LINK_UP && l->rx_ns >= l->ping_ns) {
 		send_ping(l, now);
-	} else if (l->state == LINK_WAITING && now - l->since_ns >= NS_PER_S) {
+	} else if (l->state == LINK_WAITING && !l->told_to_wait && now - l->since_ns >= NS_PER_S) {
 		l->dial_at_ns = now;
 	}
 	client_rearm(l);

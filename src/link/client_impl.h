@@ -56,7 +56,7 @@ struct link_client {
 	int64_t since_ns; /* of the state DIALLING or UP; the last attempt while WAITING */
 	int64_t dial_at_ns, rx_ns, ping_ns, hint_ns;
 	unsigned n_unanswered;
-	bool said_hello;
+	bool said_hello, told_to_wait; /* dial_at_ns is when the hub wants us back */
 	uint32_t heartbeat_ms, retry_after_ms;
 	struct backoff backoff;
 	struct intent_parts parts;

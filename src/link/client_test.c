@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "link/client_impl.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+/* When the client dials: its clock stands still, and what carries its words is played here. */
+
+static struct {
+	uv_loop_t loop;
+	struct link_client l;
+	char *hubs[2];
+} world;
+
+static int play_start(struct link_client *l)
+{
+	return 0;
+}
+
+static int play_tell(struct link_client *l, enum pipe_kind kind, struct str payload)
+{
+	return 0;
+}
+
+static void play_nothing(struct link_client *l)
+{
+}
+
+static const struct link_carrier played = { play_start, play_tell, play_nothing, play_nothing };
+
+static void on_up(void *ctx)
+{
+}
+
+static void on_down(void *ctx, const char *reason)
+{
+}
+
+static void on_frame(void *ctx, const Demarc__V1__Frame *f)
+{
+}
+
+static int setup(void **state)
+{
+	struct link_client *l = &world.l;
+
+	memset(&world, 0, sizeof(world));
+	clock_freeze(1000 * NS_PER_S, 0);
+	assert_int_equal(uv_loop_init(&world.loop), 0);
+	l->loop = &world.loop;
+	l->carrier = &played;
+	l->ops = (struct link_client_ops){ .up = on_up, .down = on_down, .frame = on_frame };
+	world.hubs[0] = (char *)"https://198.51.100.1:8443";
+	world.hubs[1] = (char *)"https://198.51.100.2:8443";
+	l->hubs = world.hubs;
+	l->n_hubs = 1;
+	l->netlink_fd = -1;
+	assert_int_equal(uv_timer_init(&world.loop, &l->timer), 0);
+	l->timer.data = l;
+	*state = l;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	intent_parts_clear(&world.l.parts);
+	uv_close((uv_handle_t *)&world.l.timer, NULL);
+	assert_int_equal(uv_run(&world.loop, UV_RUN_DEFAULT), 0);
+	assert_int_equal(uv_loop_close(&world.loop), 0);
+	return 0;
+}
+
+static void hear(struct link_client *l, enum pipe_kind kind, struct str payload)
+{
+	struct pipe_head h = { .size = (uint32_t)payload.len, .gen = l->gen, .kind = kind };
+
+	client_take(l, &h, payload);
+}
+
+static void hear_goodbye(struct link_client *l, uint32_t retry_after_ms)
+{
+	Demarc__V1__Goodbye bye = DEMARC__V1__GOODBYE__INIT;
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+	CLEANUP(free_voidp) uint8_t *data = NULL;
+	size_t size;
+
+	bye.reason = (char *)"too many nodes";
+	bye.retry_after_ms = retry_after_ms;
+	f.body_case = DEMARC__V1__FRAME__BODY_GOODBYE;
+	f.goodbye = &bye;
+	assert_int_equal(frame_encode(&f, &data, &size), 0);
+	hear(l, PIPE_FRAME, (struct str){ (const char *)data, size });
+}
+
+static void dialling(struct link_client *l)
+{
+	l->state = LINK_DIALLING;
+	l->gen++;
+	l->since_ns = clock_mono_ns();
+}
+
+/* Hints at each second until then change nothing. */
+static void expect_wait_is_kept(struct link_client *l, int64_t seconds)
+{
+	int64_t at = l->dial_at_ns;
+
+	assert_true(at >= clock_mono_ns() + seconds * NS_PER_S);
+	assert_true(at <= clock_mono_ns() + (seconds + seconds / 8 + 1) * NS_PER_S);
+	for (int64_t i = 0; i < seconds; i++) {
+		clock_warp(NS_PER_S);
+		client_hint(l);
+		assert_int_equal(l->state, LINK_WAITING);
+		assert_int_equal(l->dial_at_ns, at);
+	}
+}
+
+static void expect_hint_is_taken(struct link_client *l)
+{
+	clock_warp(NS_PER_S);
+	l->dial_at_ns = clock_mono_ns() + 20 * NS_PER_S; /* as after a long time without a hub */
+	client_hint(l);
+	assert_int_equal(l->dial_at_ns, clock_mono_ns());
+}
+
+static void a_change_of_routes_ends_a_wait_of_our_own(void **state)
+{
+	struct link_client *l = *state;
+
+	dialling(l);
+	hear(l, PIPE_DOWN, STR("connection refused"));
+	expect_hint_is_taken(l);
+}
+
+static void a_busy_hub_is_given_its_time(void **state)
+{
+	struct link_client *l = *state;
+
+	dialling(l);
+	hear(l, PIPE_RETRY, STR("30000"));
+	hear(l, PIPE_DOWN, STR("the hub is busy"));
+	expect_wait_is_kept(l, 30);
+	/* Once only: what the hub said then says nothing of the next attempt. */
+	dialling(l);
+	hear(l, PIPE_DOWN, STR("connection refused"));
+	expect_hint_is_taken(l);
+}
+
+static void who_was_sent_away_stays_away(void **state)
+{
+	struct link_client *l = *state;
+
+	dialling(l);
+	hear(l, PIPE_UP, STR(""));
+	hear_goodbye(l, 60000);
+	hear(l, PIPE_DOWN, STR("closed by the hub"));
+	expect_wait_is_kept(l, 60);
+	dialling(l);
+	hear(l, PIPE_UP, STR(""));
+	hear_goodbye(l, 0);
+	hear(l, PIPE_DOWN, STR("closed by the hub"));
+	expect_hint_is_taken(l);
+}
+
+/* The word of one of two hubs is for the node, whichever is next. */
+static void the_other_hub_is_not_asked_earlier(void **state)
+{
+	struct link_client *l = *state;
+
+	l->n_hubs = 2;
+	dialling(l);
+	hear(l, PIPE_RETRY, STR("30000"));
+	hear(l, PIPE_DOWN, STR("the hub is busy"));
+	expect_wait_is_kept(l, 30);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_change_of_routes_ends_a_wait_of_our_own, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_busy_hub_is_given_its_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_was_sent_away_stays_away, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_other_hub_is_not_asked_earlier, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("link-client", tests, NULL, NULL);
+}
