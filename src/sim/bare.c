@@ -233,7 +233,7 @@ static int wait_clients(const pid_t *pids, unsigned n, struct err *e)
 		int status = 0;
 
 		while (waitpid(pids[i], &status, WNOHANG) == 0) {
-			if (clock_mono_ns() > until)
+			if (clock_mono_ns() > until || sim_interrupted)
 				(void)kill(pids[i], SIGKILL);
 			sim_pause_us(1000);
 		}

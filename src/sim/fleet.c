@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@
  * used again by the next run, also after an interruption.
  */
 
+#define JOB_END_S 5 /* an interrupted job may finish its node */
 #define FLEET_FILE_MAX (1u << 30)
 #define NODES_PER_SITE 1500u /* a site and a project each: a project may have 10,000 functions */
 #define FUNCTIONS_MAX 6u
@@ -216,6 +219,7 @@ static void note(struct job *j, const struct fleet_node *n)
 
 	if (line)
 		fprintf(j->out, "%s\n", line);
+	(void)fflush(j->out); /* whole lines, whatever ends this process; an error stays with the stream */
 }
 
 /* ---- processes ---- */
@@ -227,7 +231,7 @@ static void path_of(const struct sim *s, unsigned k, char *ret, size_t size)
 
 static int job_run(struct job *j, size_t from, size_t to, unsigned k, struct err *e)
 {
-	for (size_t i = from + k; i < to; i += j->sim->o.n_jobs) {
+	for (size_t i = from + k; i < to && !sim_interrupted; i += j->sim->o.n_jobs) {
 		struct fleet_node n = { 0 };
 		int rc = enrol(j, &n, e);
 
@@ -248,13 +252,16 @@ static _Noreturn void job_main(struct sim *s, const struct common *c, size_t fro
 	struct client_options o = { s->o.cloud, s->o.cacert };
 	struct job j = { .sim = s, .common = c };
 	struct err e = { 0 };
-	char path[512];
+	char path[512], lines[1 << 16];
 	int rc;
 
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)setenv("OS_PROJECT_NAME", c->site, 1); /* the project has the site's name */
 	rc = client_open(&o, &j.client, &e);
 	path_of(s, k, path, sizeof(path));
 	j.out = fopen(path, "ae");
+	if (j.out)
+		(void)setvbuf(j.out, lines, _IOFBF, sizeof(lines));
 	(void)snprintf(j.key_file, sizeof(j.key_file), "%s/key.%u", s->o.scratch, k);
 	if (rc == 0 && j.out)
 		rc = job_run(&j, from, to, k, &e);
@@ -266,21 +273,37 @@ static _Noreturn void job_main(struct sim *s, const struct common *c, size_t fro
 	_exit(rc < 0);
 }
 
-static int wait_jobs(struct sim *s, const pid_t *pids, size_t total)
+static unsigned reap_jobs(const struct sim *s, pid_t *pids, int *ret_failed)
 {
-	int64_t said = clock_mono_ns();
-	size_t left = s->o.n_jobs;
-	int failed = 0, status;
+	unsigned n = 0;
+	int status;
 
-	(void)pids;
-	while (left) {
-		pid_t pid = waitpid(-1, &status, WNOHANG);
-
-		if (pid > 0) {
-			left--;
-			failed |= status;
-			continue;
+	for (unsigned k = 0; k < s->o.n_jobs; k++) {
+		if (pids[k] > 0 && waitpid(pids[k], &status, WNOHANG) == pids[k]) {
+			pids[k] = 0;
+			*ret_failed |= status;
 		}
+		n += pids[k] > 0;
+	}
+	return n;
+}
+
+/* Who is in the middle of a node when it is interrupted may finish it: the hub has it then, and so has the file. */
+static int wait_jobs(struct sim *s, pid_t *pids, size_t total)
+{
+	int64_t said = clock_mono_ns(), until = INT64_MAX;
+	int failed = 0;
+
+	while (reap_jobs(s, pids, &failed)) {
+		if (sim_interrupted && until == INT64_MAX) {
+			until = clock_mono_ns() + JOB_END_S * NS_PER_S;
+			for (unsigned k = 0; k < s->o.n_jobs; k++)
+				if (pids[k] > 0)
+					(void)kill(pids[k], SIGTERM);
+		}
+		for (unsigned k = 0; k < s->o.n_jobs && clock_mono_ns() > until; k++)
+			if (pids[k] > 0)
+				(void)kill(pids[k], SIGKILL);
 		sim_pause_us(20000);
 		if (clock_mono_ns() - said > 2 * NS_PER_S && !s->o.quiet) {
 			said = clock_mono_ns();
@@ -293,16 +316,18 @@ static int wait_jobs(struct sim *s, const pid_t *pids, size_t total)
 static int make_range(struct sim *s, const struct common *c, size_t from, size_t to, struct err *e)
 {
 	pid_t pids[SIM_WORKERS_MAX] = { 0 };
+	int failed = 0;
 
 	s->shared->n_api = 0;
 	for (unsigned k = 0; k < s->o.n_jobs; k++) {
 		pids[k] = fork();
 		if (pids[k] == 0)
 			job_main(s, c, from, to, k);
+		if (pids[k] < 0)
+			failed = 1;
 	}
-	return wait_jobs(s, pids, to - from) ?
-		       err_set(e, FAULT_INTERNAL, NULL, "not all nodes could be made") :
-		       0;
+	failed |= wait_jobs(s, pids, to - from);
+	return failed ? err_set(e, FAULT_INTERNAL, NULL, "not all nodes could be made") : 0;
 }
 
 /* ---- what all share ---- */
@@ -361,13 +386,15 @@ static int make_common(struct sim *s, struct client *c, size_t from, size_t n, s
 		       struct err *e)
 {
 	CLEANUP(json_freep) json_t *answer = NULL;
-	char path[128], site[UUID_STR_SIZE], prefix[32];
+	char path[128], site[UUID_STR_SIZE], prefix[32], unique[UUID_STR_SIZE];
 	struct enrol_token token;
 	int rc = 0;
 
 	(void)s;
 	(void)str_copy(ret->flavor, sizeof(ret->flavor), STR("nf.tiny"));
-	(void)snprintf(ret->site, sizeof(ret->site), "sim-%zu", from);
+	/* A run that was interrupted before its first node has left a site, too. */
+	(void)snprintf(ret->site, sizeof(ret->site), "sim-%zu-%.8s", from,
+		       uuid_format(uuid_random(), unique));
 	(void)snprintf(prefix, sizeof(prefix), "sim%zu", from);
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(kinds); i++)
 		rc = image_of(c, kinds[i], ret->keep, &ret->images[i], e);
@@ -397,7 +424,7 @@ static int make_more(struct sim *s, size_t from, size_t to, struct err *e)
 	struct client *c CLEANUP(client_closep) = NULL;
 	int rc = client_open(&o, &c, e);
 
-	for (size_t at = from; rc == 0 && at < to; at += NODES_PER_SITE) {
+	for (size_t at = from; rc == 0 && at < to && !sim_interrupted; at += NODES_PER_SITE) {
 		size_t end = MIN_OF(at + NODES_PER_SITE, to);
 		struct common common = { .keep = json_array() };
 
@@ -484,7 +511,7 @@ int fleet_ready(struct sim *s, struct err *e)
 
 	if (rc == 0 && s->fleet.n < s->o.n_nodes) {
 		rc = make_more(s, s->fleet.n, s->o.n_nodes, e);
-		if (rc == 0)
+		if (rc == 0 && !sim_interrupted)
 			rc = load_all(s, e);
 	}
 	return rc;

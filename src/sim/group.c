@@ -68,6 +68,8 @@ static int join_all(struct sim *s, struct client *c, const char *group, const ch
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < s->fleet.n; i++) {
+		if (sim_interrupted)
+			return err_set(e, FAULT_UNAVAILABLE, NULL, "interrupted");
 		if (*s->fleet.nodes[i].port)
 			rc = join(c, &s->fleet.nodes[i], group, e);
 		else

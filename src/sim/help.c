@@ -80,6 +80,7 @@ void help_manual(void)
 	       "As nodes do, they keep the newest session ticket that the hub gave them, and come back by it;\n"
 	       "the report says how many returns were resumed and how many were full handshakes.\n"
 	       "While it runs, a line every two seconds says how far it is; an interrupt ends it with a report of what there was until then.\n"
+	       "What a killed run has left in /dev/shm is removed by the next one.\n"
 	       ".Pp\nThe scenarios:\n.Bl -tag -width Ds\n");
 	for (const struct scenario *sc = scenarios; sc->name; sc++) {
 		printf(".It Cm ");

@@ -71,6 +71,7 @@ static _Noreturn void child(const struct sim *s, const char *dir, const char *lo
 	char fronts[16];
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)setpgid(0, 0); /* Ctrl-C is for the parent, which looks at the hub before it ends it */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
@@ -115,7 +116,7 @@ int hub_start(struct sim *s, struct err *e)
 	s->hub = fork();
 	if (s->hub == 0)
 		child(s, dir, log, text);
-	while (clock_mono_ns() < until) {
+	while (clock_mono_ns() < until && !sim_interrupted) {
 		if (waitpid(s->hub, NULL, WNOHANG) == s->hub) {
 			s->hub = 0;
 			return err_set(e, FAULT_UNAVAILABLE, NULL, "the hub has ended: see %s", log);
@@ -126,6 +127,8 @@ int hub_start(struct sim *s, struct err *e)
 		}
 		sim_pause_us(10000);
 	}
+	if (sim_interrupted)
+		return err_set(e, FAULT_UNAVAILABLE, NULL, "interrupted while the hub starts");
 	return err_set(e, FAULT_TIMEOUT, NULL, "the hub does not listen: see %s", log);
 }
 

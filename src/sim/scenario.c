@@ -176,6 +176,8 @@ static void stop_all(struct sim *s)
 			(void)waitpid(load[i], NULL, 0);
 	crew_order(WORK_QUIT, 0);
 	for (unsigned i = 0; i < crew.n; i++) {
+		if (sim_interrupted) /* it may still be making its nodes, which takes minutes */
+			(void)kill(crew.pids[i], SIGKILL);
 		(void)waitpid(crew.pids[i], NULL, 0);
 		(void)close(crew.fds[i]);
 	}
@@ -486,7 +488,7 @@ static int prepare(struct sim *s, struct err *e)
 	int rc = dir_make(s->o.state_dir, 0700, e);
 
 	if (rc == 0)
-		rc = dir_make(s->o.scratch, 0700, e);
+		rc = scratch_open(s, e);
 	if (rc == 0)
 		rc = share(s, e);
 	if (rc == 0 && s->o.hub_binary) {
@@ -510,14 +512,18 @@ int scenario_run(struct sim *s, const struct scenario *sc, struct outcome *o, st
 			       "%s needs a hub of its own: --hub-binary FILE", sc->name);
 	memset(&crew, 0, sizeof(crew));
 	rc = prepare(s, e);
-	if (rc == 0)
+	if (rc == 0 && !sim_interrupted)
 		rc = fleet_ready(s, e);
-	if (rc == 0)
+	if (rc == 0 && !sim_interrupted)
 		rc = start_workers(s, e);
+	if (sim_interrupted)
+		rc = err_set(e, FAULT_UNAVAILABLE, NULL, "interrupted before all nodes were there");
 	crew.start_ns = clock_mono_ns();
 	if (rc == 0 && s->shared) {
 		s->shared->n_api = 0; /* what the nodes were made with does not count */
 		rc = sc->run(s, o, e);
+		if (rc < 0 && sim_interrupted)
+			rc = err_set(e, FAULT_UNAVAILABLE, NULL, "interrupted");
 	}
 	if (s->shared && crew.n) {
 		crew_look(s, o);
@@ -526,6 +532,7 @@ int scenario_run(struct sim *s, const struct scenario *sc, struct outcome *o, st
 	}
 	hub_kill(s, SIGTERM);
 	disk_done(s);
-	(void)!tree_remove(s->o.scratch, NULL);
+	if (s->has_scratch)
+		(void)!tree_remove(s->o.scratch, NULL);
 	return rc;
 }

@@ -52,7 +52,6 @@ extern const struct scenario scenarios[]; /* ends with name NULL */
 const struct scenario *scenario_find(const char *name);
 /* Hub, fleet, workers, the scenario, the figures. */
 WARN_UNUSED int scenario_run(struct sim *s, const struct scenario *sc, struct outcome *o, struct err *e);
-extern volatile int sim_interrupted;
 
 /* report.c */
 void outcome_print(const struct sim *s, const struct outcome *o);

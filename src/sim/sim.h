@@ -91,11 +91,17 @@ struct sim {
 	char host[64];
 	char hub_dir[300]; /* "": state_dir/hub */
 	pid_t hub;	   /* 0: not ours */
+	bool has_scratch;  /* the folder is this run's, and goes with it */
 };
 
 /* fleet.c: nodes that are enrolled and have an intent; made once, kept in the state directory. */
 WARN_UNUSED int fleet_ready(struct sim *s, struct err *e);
 void fleet_free(struct fleet *f);
+
+/* scratch.c: the folder of options.scratch; those that killed runs have left go. */
+WARN_UNUSED int scratch_open(struct sim *s, struct err *e);
+
+extern volatile int sim_interrupted; /* SIGINT or SIGTERM came: whoever waits or repeats looks at it */
 
 /* hub.c: a hub of our own, and what a process costs. */
 WARN_UNUSED int hub_start(struct sim *s, struct err *e);

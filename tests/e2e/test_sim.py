@@ -3,6 +3,7 @@
 the other scenarios with fewer."""
 
 import contextlib
+import glob
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import sqlite3
 import subprocess
 
 import pytest
+from conftest import wait_for
 
 NODES = 1000
 
@@ -138,6 +140,97 @@ def test_interrupted(sim, build):
     assert process.returncode == 0, err
     report = json.loads(out)
     assert report["interrupted"] and report["not_steady"] == 0, report
+
+
+def children(pid):
+    """Of a process, and theirs: those of its group and of its hub's."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii", errors="replace") as f:
+            child, rest = f.read().split(" ", 1)
+            if int(rest.rsplit(")", 1)[1].split()[1]) == pid:
+                found += [int(child), *children(int(child))]
+    return found
+
+
+def gone(pids):
+    return all(not os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+@pytest.fixture(name="started")
+def fixture_started(build, tmp_path):
+    """A simulator that a test ends; nothing of it may be left."""
+    running = []
+
+    def start(*args, scenario="steady", nodes=40, state="state"):
+        command = [os.path.join(build, "src/sim/demarc-sim"), scenario, "--nodes", str(nodes), "--state-dir", str(tmp_path / state),
+                   "--hub-binary", os.path.join(build, "src/hub/demarc-hub"), "--seconds", "3600", *args]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process.scratch = f"/dev/shm/demarc-sim-{process.pid}"
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def a_line(process, words):
+    for line in process.stderr:
+        if words in line:
+            return
+    raise AssertionError(f"never said: {words}")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("phase", ["hub", "setup", "bare"])
+def test_interrupted_at_every_phase(started, tmp_path, phase, sig):
+    """While the hub starts, while the nodes are made, while bare handshakes are."""
+    process = started("--chains", "0", scenario="storm", nodes=500) if phase == "bare" else started(nodes=5000)
+    if phase == "hub":
+        wait_for(lambda: os.path.exists(process.scratch), "the scratch folder is there", 20)
+    elif phase == "setup":
+        a_line(process, "setup: ")
+    else:
+        wait_for(lambda: os.path.exists(process.scratch + "/bare-node.key") and len(children(process.pid)) > 4, "bare handshakes", 120)
+    of_it = children(process.pid)
+    process.send_signal(sig)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "interrupted" in err, (process.returncode, err)
+    assert not os.path.exists(process.scratch), "left behind"
+    wait_for(lambda: gone(of_it), "its processes have ended", 10)
+    if phase == "setup":  # what was made is used: whole lines
+        lines = "".join(path.read_text() for path in tmp_path.glob("state/fleet.*")).splitlines()
+        assert lines and all(json.loads(line)["cert"] for line in lines)
+        again = started("--json", "-", "--seconds", "1", "--chains", "0", nodes=len(lines))
+        out, err = again.communicate(timeout=120)
+        assert again.returncode == 0 and json.loads(out)["not_steady"] == 0, err
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_run_is_swept_by_the_next(started):
+    first = started("--chains", "0")
+    a_line(first, "40 of 40 steady")
+    of_it = children(first.pid)
+    other = started("--chains", "0", state="other")
+    a_line(other, "40 of 40 steady")
+    first.kill()
+    first.communicate()
+    wait_for(lambda: gone(of_it), "its processes go with it", 10)
+    assert os.path.isdir(first.scratch), "nobody could remove it"
+    third = started("--chains", "0", state="third")
+    wait_for(lambda: os.path.isdir(third.scratch), "the next run is there", 20)
+    assert not os.path.exists(first.scratch) and os.path.isdir(other.scratch), "of those that live, nothing is taken"
+    taken = started("--chains", "0", "--scratch", other.scratch, state="fourth")
+    _, err = taken.communicate(timeout=60)
+    assert taken.returncode == 1 and "in use" in err and os.path.isdir(other.scratch), err
+    for process in (third, other):
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert not os.path.exists(process.scratch)
 
 
 @pytest.mark.timeout(300)
