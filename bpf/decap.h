@@ -32,22 +32,48 @@ static __always_inline int ecn_merge(ctx_t *ctx, __u32 inner, __u8 outer_tos)
 	return tos & 3 ? 1 : -DROP_ECN;
 }
 
-__noinline int ecn_mark(ctx_t *ctx)
+/* The IP header is at l3. */
+static __noinline int ecn_mark(ctx_t *ctx, __u32 l3)
 {
 	__u8 b[4], was[2];
 
-	if (ctx_load(ctx, 12, b, 4) < 0)
+	if (ctx_load(ctx, l3 - 2, b, 4) < 0)
 		return 0;
 	if (b[0] == 0x86) {
 		b[3] |= 0x30;
-		return ctx_store(ctx, 15, b + 3, 1);
+		return ctx_store(ctx, l3 + 1, b + 3, 1);
 	}
 	was[0] = b[2];
 	was[1] = b[3];
 	b[3] |= 3;
-	bpf_l3_csum_replace(ctx, ETH_SIZE + 10, *(__u16 *)was, *(__u16 *)(b + 2), 2);
-	return ctx_store(ctx, 15, b + 3, 1);
+	if (ctx_l3_sum(ctx, l3 + 10, *(__u16 *)was, *(__u16 *)(b + 2)) < 0)
+		return -1;
+	return ctx_store(ctx, l3 + 1, b + 3, 1);
 }
+
+static __always_inline struct tunnel_rec *tunnel_of(struct tunnel_frame *t)
+{
+	struct tunnel_rec *r = bpf_map_lookup_elem(&tunnels, &t->key);
+
+	if (r || t->key.type != TUNNEL_GRE)
+		return r;
+	t->key.type = TUNNEL_NVGRE; /* the same header, another reading of the key */
+	t->key.id >>= 8;
+	return bpf_map_lookup_elem(&tunnels, &t->key);
+}
+
+/* Does anybody here end tunnels at this address? */
+static __always_inline int is_vtep(struct tunnel_frame *t)
+{
+	struct addr_key k = {};
+
+	k.family = t->key.family;
+	for (int i = 0; i < 4; i++)
+		k.ip[i] = t->key.local[i];
+	return bpf_map_lookup_elem(&vteps, &k) != 0;
+}
+
+#ifndef HOOK_XDP
 
 /*
  * Makes the kernel take the frame for `type` (network order). bpf_skb_adjust_room() shrinks nothing but IP, and segments are cut by what the
@@ -95,28 +121,6 @@ static __always_inline int strip(ctx_t *ctx, __u32 size)
 	return ctx_store(ctx, 0, eth, ETH_SIZE);
 }
 
-static __always_inline struct tunnel_rec *tunnel_of(struct tunnel_frame *t)
-{
-	struct tunnel_rec *r = bpf_map_lookup_elem(&tunnels, &t->key);
-
-	if (r || t->key.type != TUNNEL_GRE)
-		return r;
-	t->key.type = TUNNEL_NVGRE; /* the same header, another reading of the key */
-	t->key.id >>= 8;
-	return bpf_map_lookup_elem(&tunnels, &t->key);
-}
-
-/* Does anybody here end tunnels at this address? */
-static __always_inline int is_vtep(struct tunnel_frame *t)
-{
-	struct addr_key k = {};
-
-	k.family = t->key.family;
-	for (int i = 0; i < 4; i++)
-		k.ip[i] = t->key.local[i];
-	return bpf_map_lookup_elem(&vteps, &k) != 0;
-}
-
 /* The number of the tunnel's port, after its header is gone; 0: no tunnel's frame; -enum drop_reason. */
 __noinline int decap(ctx_t *ctx)
 {
@@ -129,7 +133,7 @@ __noinline int decap(ctx_t *ctx)
 		return 0;
 	t = &p->tunnel;
 	__builtin_memset(t, 0, sizeof(*t));
-	v = tunnel_outer(ctx, t);
+	v = tunnel_outer(ctx, ETH_SIZE, t);
 	if (v || !is_vtep(t))
 		return 0;
 	v = tunnel_inner(ctx, t);
@@ -154,9 +158,10 @@ __noinline int decap(ctx_t *ctx)
 	if (strip(ctx, t->inner) < 0 || set_inner(ctx) < 0)
 		return -DROP_REDIRECT;
 	if (mark)
-		ecn_mark(ctx);
+		ecn_mark(ctx, ETH_SIZE);
 	return (int)r->port;
 }
 
+#endif
 #endif
 #endif

@@ -124,7 +124,7 @@ static __always_inline void record_build(struct pkt *p)
 		flags |= FLOW_PUSH_VLAN;
 	if (p->key.proto == PROTO_TCP)
 		flags |= FLOW_TCP;
-	if ((p->port_flags & PORT_XDP) && (p->out_flags & PORT_XDP_OUT) && !(p->out_vlan & VLAN_STACK))
+	if ((p->port_flags & PORT_XDP) && (p->out_flags & PORT_XDP_OUT))
 		flags |= FLOW_XDP;
 	__builtin_memset(r, 0, sizeof(*r));
 	r->last = (__u32)p->jiffies;

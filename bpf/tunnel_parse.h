@@ -15,7 +15,7 @@
 #define ETHERTYPE_MPLS 0x8847
 
 /* RFC 3032 section 5: the ends are the neighbours. */
-static __always_inline int tunnel_ether(ctx_t *c, struct tunnel_frame *t)
+static __always_inline int tunnel_ether(ctx_t *c, __u32 l3, struct tunnel_frame *t)
 {
 	__u8 b[12];
 
@@ -24,42 +24,45 @@ static __always_inline int tunnel_ether(ctx_t *c, struct tunnel_frame *t)
 	__builtin_memcpy(t->key.local, b, 6);
 	__builtin_memcpy(t->key.remote, b + 6, 6);
 	t->proto = PROTO_MPLS;
-	t->l4 = ETH_SIZE;
+	t->l4 = (__u16)l3;
 	return 0;
 }
 
-/* RFC 791 without options and fragments, or RFC 8200 without extension headers: what tunnels send. */
-static __always_inline int tunnel_outer(ctx_t *c, struct tunnel_frame *t)
+/*
+ * RFC 791 without options and fragments, or RFC 8200 without extension headers: what tunnels send. `l3`: behind the tags
+ * that are still in the frame.
+ */
+static __always_inline int tunnel_outer(ctx_t *c, __u32 l3, struct tunnel_frame *t)
 {
 	__u8 b[40];
 	__u32 l4;
 
-	if (ctx_load(c, 12, b, 2) < 0)
+	if (ctx_load(c, l3 - 2, b, 2) < 0)
 		return 1;
 	if (load16(b) == ETHERTYPE_IPV4) {
-		if (ctx_load(c, ETH_SIZE, b, 20) < 0 || b[0] != 0x45 || (load16(b + 6) & 0x3fff))
+		if (ctx_load(c, l3, b, 20) < 0 || b[0] != 0x45 || (load16(b + 6) & 0x3fff))
 			return 1;
 		t->key.family = 4;
 		t->proto = b[9];
 		t->tos = b[1];
 		__builtin_memcpy(t->key.remote, b + 12, 4);
 		__builtin_memcpy(t->key.local, b + 16, 4);
-		l4 = ETH_SIZE + 20;
-		if (load16(b + 2) + (__u32)ETH_SIZE > ctx_len(c))
+		l4 = l3 + 20;
+		if (load16(b + 2) + l3 > ctx_len(c))
 			return 1;
 	} else if (load16(b) == ETHERTYPE_IPV6) {
-		if (ctx_load(c, ETH_SIZE, b, 40) < 0 || b[0] >> 4 != 6)
+		if (ctx_load(c, l3, b, 40) < 0 || b[0] >> 4 != 6)
 			return 1;
 		t->key.family = 6;
 		t->proto = b[6];
 		t->tos = (__u8)(b[0] << 4 | b[1] >> 4);
 		__builtin_memcpy(t->key.remote, b + 8, 16);
 		__builtin_memcpy(t->key.local, b + 24, 16);
-		l4 = ETH_SIZE + 40;
+		l4 = l3 + 40;
 		if (load16(b + 4) + l4 > ctx_len(c))
 			return 1;
 	} else {
-		return load16(b) == ETHERTYPE_MPLS ? tunnel_ether(c, t) : 1;
+		return load16(b) == ETHERTYPE_MPLS ? tunnel_ether(c, l3, t) : 1;
 	}
 	t->l4 = (__u16)l4;
 	return t->proto == PROTO_UDP || t->proto == PROTO_GRE ? 0 : 1;

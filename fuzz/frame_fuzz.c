@@ -36,17 +36,17 @@ static void check_ip(const uint8_t *ip, size_t size)
 }
 
 /* The frame inside begins after every header that was read, and ids fit their fields. */
-static void check_tunnel(ctx_t *c)
+static void check_tunnel(ctx_t *c, __u32 l3)
 {
 	struct tunnel_frame t = { 0 };
-	int v = tunnel_outer(c, &t);
+	int v = tunnel_outer(c, l3, &t);
 
 	FUZZ_CHECK(v == 0 || v == 1);
 	if (v)
 		return;
-	FUZZ_CHECK(t.l4 == ETH_SIZE + (t.key.family == 4 ? 20 :
-				       t.key.family == 6 ? 40 :
-							   0) &&
+	FUZZ_CHECK(t.l4 == l3 + (t.key.family == 4 ? 20 :
+				 t.key.family == 6 ? 40 :
+						     0) &&
 		   t.l4 <= c->len);
 	v = tunnel_inner(c, &t);
 	FUZZ_CHECK(v == 0 || v == 1 || v == -DROP_TUNNEL);
@@ -71,7 +71,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size > 65535)
 		return 0;
-	check_tunnel(&c);
+	check_tunnel(&c, ETH_SIZE);
+	check_tunnel(&c, ETH_SIZE + 4); /* XDP sees the tag */
 	v = parse_packet(&c, &p);
 	FUZZ_CHECK(v == STAGE_NEXT || v == -DROP_MALFORMED || v == -DROP_CT_INVALID ||
 		   v == -DROP_FRAG_TINY || v == -DROP_ICMP_ERROR || v == -DROP_ROUTING_HEADER);

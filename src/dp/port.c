@@ -330,7 +330,7 @@ static int port_attach(struct dp *dp, const struct port_key *k, __u16 flags, str
 	return tc_attach(dp, (int)k->ifindex, e);
 }
 
-/* Frames for a tunnel leave by its NIC. */
+/* Frames for a tunnel leave by its NIC, and come by it. */
 static __u16 tunnel_hook_flags(struct dp *dp, __u16 encap)
 {
 	struct encap_rec head;
@@ -339,7 +339,7 @@ static __u16 tunnel_hook_flags(struct dp *dp, __u16 encap)
 
 	if (dp_get(dp, M_ENCAPS, &slot, &head) || dp_get(dp, M_ATTACHED, &head.ifindex, &a))
 		return 0;
-	return (__u16)(a.flags & PORT_XDP_OUT);
+	return (__u16)(a.flags & (PORT_XDP | PORT_XDP_OUT));
 }
 
 /* Of a NIC as dp_nic_hook() has it; of a function as it is asked for and possible. */

@@ -72,6 +72,7 @@ static int far_end_put(struct dp *dp, const struct dp_tunnel *t, struct err *e)
 	struct tunnel_rec old;
 	struct tunnel_key k;
 
+	memcpy(rec.mac, t->smac.b, sizeof(rec.mac));
 	encap_key(t, &k);
 	if (!dp_get(dp, M_TUNNELS, &k, &old) && old.port != rec.port)
 		return err_set(e, FAULT_CONFLICT, "id", "another tunnel has the same ends and id");

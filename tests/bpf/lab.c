@@ -4,11 +4,16 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -127,6 +132,48 @@ void lab_uplink(struct lab *l, struct tport *p, uint16_t net, uint16_t vlan)
 
 	OK(dp_net_set(l->dp, &n, &lab_err));
 	OK(dp_port_set(l->dp, &d, &lab_err));
+}
+
+void lab_far_end(struct tport *p, uint32_t command, uint32_t value)
+{
+	struct ethtool_value v = { .cmd = command, .data = value };
+	struct ifreq r = { .ifr_name = "eth0" };
+	int fd;
+
+	ns_enter(p->ns);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	r.ifr_data = (void *)&v;
+	assert_int_equal(ioctl(fd, SIOCETHTOOL, &r), 0);
+	close(fd);
+	ns_home();
+}
+
+/* A veth says so itself since Linux 6.3; in BPF_PROG_TEST_RUN nothing is really sent. */
+static void takes_xdp(struct lab *l, int index)
+{
+	struct attach_rec a;
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/v%d/attached", l->pin, ABI_VERSION);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &index, &a), 0);
+	a.flags |= PORT_XDP_OUT;
+	assert_int_equal(bpf_map_update_elem(fd, &index, &a, BPF_EXIST), 0);
+	close(fd);
+}
+
+void lab_nic(struct lab *l, struct tport *p, int index, const uint8_t mac[6])
+{
+	struct dp_nic n;
+
+	tport_make(p, index, mac, -1, "eth0");
+	lab_far_end(p, ETHTOOL_SGRO, 1);
+	lab_far_end(p, ETHTOOL_SFLAGS, 0);
+	OK(dp_nic_hook(l->dp, (ifindex){ index }, DP_HOOK_XDP, &n, &lab_err));
+	assert_true(n.xdp);
+	takes_xdp(l, index);
 }
 
 int lab_run(struct lab *l, int port, const struct frame *f, struct frame *out)

@@ -37,6 +37,10 @@ int lab_ok(int r, struct err *e, const char *what, const char *file, int line);
 /* A port with addresses as text; `own` fixed IPs with the port's MAC. Ends with NULL. */
 void lab_port(struct lab *l, struct tport *p, uint16_t net, uint16_t flags, uint32_t sg, ...);
 void lab_uplink(struct lab *l, struct tport *p, uint16_t net, uint16_t vlan);
+/* A veth that stands for a NIC: XDP on it, and it takes frames from the XDP programs of others. */
+void lab_nic(struct lab *l, struct tport *p, int index, const uint8_t mac[6]);
+/* Offloads of the far end, as ethtool -K sets them. */
+void lab_far_end(struct tport *p, uint32_t command, uint32_t value);
 struct ip_addr ip_of(const char *text);
 struct ip_cidr cidr_of(const char *text);
 

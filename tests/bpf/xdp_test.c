@@ -39,21 +39,6 @@ static struct lab lab;
 static struct tport u, w;
 static struct dp_nic nic;
 
-/* Offloads of the far end, as ethtool -K sets them. */
-static void far_end(struct tport *p, __u32 command, __u32 value)
-{
-	struct ethtool_value v = { .cmd = command, .data = value };
-	struct ifreq r = { .ifr_name = "eth0" };
-	int fd;
-
-	ns_enter(p->ns);
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	r.ifr_data = (void *)&v;
-	assert_int_equal(ioctl(fd, SIOCETHTOOL, &r), 0);
-	close(fd);
-	ns_home();
-}
-
 static void hook(struct tport *p, enum dp_hook want)
 {
 	OK(dp_nic_hook(lab.dp, (ifindex){ p->host }, want, &nic, &lab_err));
@@ -70,10 +55,10 @@ static int setup(void **state)
 	lab_open(&lab);
 	tport_make(&u, U, mac_u, -1, "eth0");
 	tport_make(&w, W, mac_w, -1, "eth0");
-	far_end(&u, ETHTOOL_SGRO, 1);
-	far_end(&w, ETHTOOL_SGRO, 1);
-	far_end(&u, ETHTOOL_SFLAGS, 0); /* no VLAN offload */
-	far_end(&w, ETHTOOL_SFLAGS, 0);
+	lab_far_end(&u, ETHTOOL_SGRO, 1);
+	lab_far_end(&w, ETHTOOL_SGRO, 1);
+	lab_far_end(&u, ETHTOOL_SFLAGS, 0); /* no VLAN offload */
+	lab_far_end(&w, ETHTOOL_SFLAGS, 0);
 	hook(&u, DP_HOOK_XDP);
 	assert_true(nic.xdp);
 	hook(&w, DP_HOOK_XDP);
@@ -502,7 +487,7 @@ static void test_output_that_takes_none(void **state)
 {
 	struct frame f;
 
-	far_end(&w, ETHTOOL_SGRO, 0);
+	lab_far_end(&w, ETHTOOL_SGRO, 0);
 	hook(&w, DP_HOOK_XDP);
 	if (!nic.known)
 		skip(); /* before Linux 6.3 */
@@ -524,7 +509,7 @@ static void test_to_function(void **state)
 	OK(dp_sg_set(lab.dp, 9, all, 2, NULL, 0, &lab_err));
 	for (int takes = 1; takes >= 0; takes--) {
 		if (!takes)
-			far_end(&w, ETHTOOL_SGRO, 0);
+			lab_far_end(&w, ETHTOOL_SGRO, 0);
 		OK(dp_port_del(lab.dp, (ifindex){ W }, &lab_err));
 		lab_uplink(&lab, &u, 1, 0);
 		memcpy(w.mac, mac_y, 6);
