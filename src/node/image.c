@@ -28,12 +28,14 @@
 struct image {
 	struct image *next;
 	struct images *owner;
-	char sha512[SHA512_HEX], id[64];
+	char sha512[SHA512_HEX];
+	char id[64];	/* by which the hub is asked; several images may have these bytes */
+	char other[64]; /* since images_mark(): another one that is named, "": none */
 	uint64_t size, limit;
 	enum image_state state;
-	bool marked, working;
-	int fd;		      /* .part, while fetching */
-	uint64_t have, asked; /* bytes: written; requested up to */
+	bool marked, named, working; /* named: a server uses `id` itself */
+	int fd;			     /* .part, while fetching */
+	uint64_t have, asked;	     /* bytes: written; requested up to */
 	int64_t heard_ns, retry_ns, backoff_ns;
 	char dir[PATH_MAX];
 	char error[ERR_MSG_SIZE];
@@ -364,6 +366,10 @@ void images_want(struct images *im, const Demarc__V1__Image *pb, uint64_t limit,
 	if (!i)
 		return;
 	i->marked = true;
+	if (strcmp(i->id, pb->id) == 0)
+		i->named = true;
+	else
+		(void)str_copy(i->other, sizeof(i->other), str_of(pb->id));
 	i->limit = MAX_OF(i->limit, limit);
 	*ret = (struct image_view){ .state = i->state, .dir = i->dir, .error = i->error };
 	ret->percent = i->size ? (unsigned)(i->have * 100 / i->size) : 0;
@@ -371,8 +377,25 @@ void images_want(struct images *im, const Demarc__V1__Image *pb, uint64_t limit,
 
 void images_mark(struct images *im)
 {
-	for (struct image *i = im->first; i; i = i->next)
+	for (struct image *i = im->first; i; i = i->next) {
 		i->marked = i->working;
+		i->named = false;
+		i->other[0] = '\0';
+	}
+}
+
+/* No server uses the image any more by whose id it was asked for, and the hub refuses that: another one has the same bytes. */
+static void ask_by_other(struct image *i)
+{
+	(void)str_copy(i->id, sizeof(i->id), str_of(i->other));
+	if (i->state == IMAGE_FETCHING) {
+		i->asked = i->have;
+		i->heard_ns = clock_mono_ns();
+		ask_more(i);
+	} else if (i->state == IMAGE_FAILED) {
+		i->backoff_ns = 0;
+		start(i);
+	}
 }
 
 static bool in_use(const struct images *im, const char *file)
@@ -392,6 +415,8 @@ void images_sweep(struct images *im)
 		struct image *i = *p;
 
 		if (i->marked) {
+			if (!i->named && *i->other)
+				ask_by_other(i);
 			p = &i->next;
 			continue;
 		}

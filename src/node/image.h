@@ -49,7 +49,8 @@ void images_close(struct images *im);
  * call into this module. */
 void images_want(struct images *im, const Demarc__V1__Image *image, uint64_t limit_bytes,
 		 struct image_view *ret);
-/* Between these two, images_want() names every image in use; the rest is deleted. */
+/* Between these two, images_want() names every image in use; the rest is deleted. Of several with the same bytes, the hub is asked for one
+ * that is in use. */
 void images_mark(struct images *im);
 void images_sweep(struct images *im);
 /* A chunk has come. What was not asked for is ignored. */
