@@ -409,6 +409,12 @@ static void send_report_ack(struct sessions *s, struct session *x, uint64_t seq)
 	session_send(s, x, &f);
 }
 
+static void report_done(struct session *x, const struct post *p)
+{
+	x->n_reports--;
+	x->report_bytes -= p->report_bytes;
+}
+
 static void take_post(struct session_front *f, struct post *p)
 {
 	struct sessions *s = f->sessions;
@@ -436,8 +442,11 @@ static void take_post(struct session_front *f, struct post *p)
 		session_send_bytes(s, x, p->data, p->size, false);
 		break;
 	case POST_ACKED:
-		x->n_reports--;
+		report_done(x, p);
 		send_report_ack(s, x, p->report_seq);
+		break;
+	case POST_MERGED:
+		report_done(x, p);
 		break;
 	case POST_TAKEN:
 		x->has_ack = false;
@@ -609,6 +618,7 @@ int sessions_new(struct hub *h, struct sessions **ret, struct err *e)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for node sessions");
 	s->hub = h;
 	s->last_sweep_ns = clock_mono_ns();
+	session_store_init(s);
 	pthread_mutex_init(&s->lock, NULL);
 	for (unsigned i = 0; i < HTTP_FRONTS_MAX; i++)
 		front_init(s, i);

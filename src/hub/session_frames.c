@@ -118,12 +118,20 @@ static void take_ack(struct sessions *s, struct session *x, Demarc__V1__Frame **
 
 static void take_report(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
 {
-	if (x->n_reports >= SESSION_REPORTS_MAX) {
+	size_t size = demarc__v1__report__get_packed_size((*f)->report);
+	struct job *j;
+
+	if (x->n_reports >= SESSION_REPORTS_MAX || x->report_bytes + size > SESSION_REPORT_BYTES_MAX) {
 		refuse(s, x, "too many reports without waiting for an acknowledgement");
 		return;
 	}
-	x->n_reports++;
-	job_thread_push(&s->store, job_of_frame(JOB_REPORT, x, f));
+	j = job_of_frame(JOB_REPORT, x, f);
+	if (j) {
+		j->n_bytes = size;
+		x->n_reports++;
+		x->report_bytes += size;
+	}
+	job_thread_push(&s->store, j);
 }
 
 static void take_chunk_request(struct sessions *s, struct session *x, Demarc__V1__Frame **f)

@@ -45,6 +45,8 @@
 #define SESSION_TICK_MS 250u
 #define SESSION_SWEEP_MS 5000u /* lost wake-ups are looked for at this interval */
 #define SESSION_REPORTS_MAX 64 /* reports of one node that wait for the store */
+#define SESSION_REPORT_BYTES_MAX                                                                   \
+	(4u << 20) /* their bytes; an agent has 8 of some 300 KiB on their way at most */
 #define SESSION_OUT_MAX                                                                            \
 	(16u << 20) /* bytes of control frames that wait for the socket, per session */
 #define SESSION_SOCKET_MAX (1536u << 10) /* bytes handed to the socket at a time */
@@ -86,6 +88,9 @@ struct job {
 	bool full;		   /* INTENT: send everything */
 	struct hello_result hello; /* HELLO: result */
 	int64_t now_us;		   /* wall clock when the frame came */
+	size_t n_bytes;		   /* REPORT: as it came */
+	struct job *wait_next;	   /* REPORT that waits for space: an older one of the bucket */
+	uint64_t ack_seq;	   /* the same: to acknowledge with it; 0: its own number */
 	char *seen; /* owned. SEEN: node ids, a line each; CERT_USED: serial number; AUDIT: text */
 	struct err err; /* result of a store job */
 	int rc;
@@ -130,6 +135,7 @@ enum post_kind {
 	POST_SEND,     /* bytes for the session */
 	POST_CHUNK,    /* bytes, behind control frames */
 	POST_ACKED,    /* report stored: ReportAck follows */
+	POST_MERGED,   /* report that another one stands for */
 	POST_TAKEN,    /* the store thread has done the node's IntentAck */
 	POST_CERT,     /* bytes: the answer to a certificate request */
 	POST_STREAM,   /* bytes, behind control frames */
@@ -146,6 +152,7 @@ struct post {
 	char text[256];
 	uint32_t retry_after_ms;
 	uint64_t report_seq;
+	size_t report_bytes; /* ACKED, MERGED */
 	struct hello_result hello;
 };
 struct post *post_new(enum post_kind kind, uint64_t serial);
@@ -183,6 +190,7 @@ struct session {
 	int64_t opened_ns, last_rx_ns;
 	uint32_t heartbeat_ms; /* what it was told */
 	unsigned n_reports;    /* with the store thread */
+	size_t report_bytes;   /* of them */
 	bool has_ack;	       /* with the store thread */
 	uint64_t acked;	       /* the last one that was given to it since the hello */
 	uint64_t next_ack;     /* waits for it; 0: none */
@@ -228,13 +236,25 @@ struct session_front {
 	struct post *post_head, **post_tail;
 };
 
-/* Jobs of the store thread, which is the only one to touch them, that wait for space on the disk. */
+/* Jobs of the store thread, which is the only one to touch them, that wait for space on the disk. session_wait.c */
+#define WAIT_BUCKETS 4096
 struct store_waiting {
 	struct job *head, *last;
-	unsigned n;
-	size_t bytes;
+	unsigned n, n_max;
+	size_t bytes, bytes_max;
 	int64_t retry_ns;
+	struct job *newest[WAIT_BUCKETS]; /* reports, by session, the newest first */
 };
+enum wait_what {
+	WAIT_KEPT,    /* the job waits, and is not the caller's any more */
+	WAIT_MERGED,  /* the caller frees it; it is acknowledged with one that waits */
+	WAIT_PASSED,  /* figures for which there is no room: acknowledged, and not stored */
+	WAIT_REFUSED, /* no room */
+};
+/* A report or an acknowledgement. */
+enum wait_what store_wait(struct store_waiting *w, struct job *j);
+/* All of them, in their order; none waits any more. */
+struct job *store_wait_take(struct store_waiting *w);
 
 struct sessions {
 	struct hub *hub;
@@ -279,6 +299,7 @@ uint32_t session_heartbeat_ms(struct sessions *s); /* by how many nodes are conn
 /* Threads. */
 void session_hello_run(struct job_thread *t, struct job *list);
 void session_store_run(struct job_thread *t, struct job *list);
+void session_store_init(struct sessions *s);
 void session_store_done(struct sessions *s); /* after its thread has ended */
 void session_reader_run(struct job_thread *t, struct job *list);
 WARN_UNUSED int bulk_start(struct bulk *b, struct sessions *s, struct err *e);

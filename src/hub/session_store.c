@@ -58,17 +58,19 @@ static int do_seen(struct db *db, struct job *j, struct err *e)
 
 /* ---- a full disk ---- */
 
-/*
- * What nodes report and acknowledge waits for space, in its order, instead of ending their connections: each would come back, report all it has,
- * and be sent away again. What goes past the bounds ends its connection after all.
- */
 #define WAIT_JOBS_MAX 20000u
 #define WAIT_BYTES_MAX (16u << 20)
 #define WAIT_RETRY_NS (2 * NS_PER_S)
 
-static size_t size_of_job(const struct job *j)
+static void post_report(struct sessions *s, enum post_kind kind, const struct job *j)
 {
-	return j->frame ? demarc__v1__frame__get_packed_size(j->frame) : 0;
+	struct post *p = post_new(kind, j->serial);
+
+	if (p) {
+		p->report_seq = MAX_OF(j->frame->report->seq, j->ack_seq);
+		p->report_bytes = j->n_bytes;
+	}
+	sessions_post(s, p);
 }
 
 static bool may_wait(const struct job *j)
@@ -76,43 +78,41 @@ static bool may_wait(const struct job *j)
 	return j->kind == JOB_REPORT || j->kind == JOB_ACK;
 }
 
-/* Takes it over, or says false: there are too many. */
-static bool wait_for_space(struct store_waiting *w, struct job *j)
+/* Takes it over, or says false: there is no room. */
+static bool wait_for_space(struct sessions *s, struct job *j)
 {
-	size_t size = size_of_job(j);
-
-	if (w->n >= WAIT_JOBS_MAX || w->bytes + size > WAIT_BYTES_MAX)
+	switch (store_wait(&s->waiting, j)) {
+	case WAIT_KEPT:
+		return true;
+	case WAIT_MERGED:
+		post_report(s, POST_MERGED, j);
+		break;
+	case WAIT_PASSED:
+		post_report(s, POST_ACKED, j);
+		break;
+	case WAIT_REFUSED:
 		return false;
-	j->rc = 0;
-	j->err = (struct err){ 0 };
-	j->next = NULL;
-	if (w->head)
-		w->last->next = j;
-	else
-		w->head = j;
-	w->last = j;
-	w->n++;
-	w->bytes += size;
+	}
+	job_free(j);
 	return true;
 }
 
 /* Those that wait go first, when it is time to try again; until then, what may wait joins them. */
-static struct job *with_waiting(struct store_waiting *w, struct job *list)
+static struct job *with_waiting(struct sessions *s, struct job *list)
 {
+	struct store_waiting *w = &s->waiting;
 	struct job *now = NULL, **tail = &now;
 
 	if (!w->head)
 		return list;
 	if (clock_mono_ns() >= w->retry_ns) {
-		now = w->head;
 		w->last->next = list;
-		*w = (struct store_waiting){ 0 };
-		return now;
+		return store_wait_take(w);
 	}
 	for (struct job *next; list; list = next) {
 		next = list->next;
 		list->next = NULL;
-		if (may_wait(list) && wait_for_space(w, list))
+		if (may_wait(list) && wait_for_space(s, list))
 			continue;
 		*tail = list;
 		tail = &list->next;
@@ -127,13 +127,18 @@ static void read_hello(struct db *db, struct job *j)
 	j->rc = session_hello_read(db, j, &j->err);
 }
 
+void session_store_init(struct sessions *s)
+{
+	s->waiting.n_max = WAIT_JOBS_MAX;
+	s->waiting.bytes_max = WAIT_BYTES_MAX;
+}
+
 void session_store_done(struct sessions *s)
 {
-	for (struct job *j = s->waiting.head, *next; j; j = next) {
+	for (struct job *j = store_wait_take(&s->waiting), *next; j; j = next) {
 		next = j->next;
 		job_free(j);
 	}
-	s->waiting = (struct store_waiting){ 0 };
 }
 
 /* ---- batch ---- */
@@ -175,15 +180,6 @@ void session_post_hello(struct sessions *s, const struct job *j)
 	sessions_post(s, p);
 }
 
-static void post_acked(struct sessions *s, const struct job *j)
-{
-	struct post *p = post_new(POST_ACKED, j->serial);
-
-	if (p)
-		p->report_seq = j->frame->report->seq;
-	sessions_post(s, p);
-}
-
 static void answer(struct sessions *s, struct job *j)
 {
 	if (j->kind == JOB_SEEN || j->kind == JOB_ACK) {
@@ -205,7 +201,7 @@ static void answer(struct sessions *s, struct job *j)
 	else if (j->kind == JOB_HELLO)
 		session_post_hello(s, j);
 	else
-		post_acked(s, j);
+		post_report(s, POST_ACKED, j);
 }
 
 /* Stored, or told that it is not; or it waits. */
@@ -219,7 +215,7 @@ static void finish(struct job_thread *t, struct job *j)
 			log_limited(LOG_WARN_, "reports_wait", "reason=%s", LOGQ(j->err.msg));
 			w->retry_ns = clock_mono_ns() + WAIT_RETRY_NS;
 		}
-		if (wait_for_space(w, j))
+		if (wait_for_space(t->sessions, j))
 			return;
 	}
 	if (no_space && j->kind == JOB_HELLO)
@@ -233,7 +229,7 @@ void session_store_run(struct job_thread *t, struct job *list)
 	struct err e = { 0 };
 	int rc = 0;
 
-	list = with_waiting(&t->sessions->waiting, list);
+	list = with_waiting(t->sessions, list);
 	if (!list)
 		return;
 	/* What nodes say belongs to changes that were acknowledged: it may use the reserve. */

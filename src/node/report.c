@@ -19,6 +19,8 @@
 #define DROPS_MAX 128
 #define COUNTERS_MAX 32
 #define GONE_MAX 1024
+#define UNACKED_MAX                                                                                \
+	8 /* reports on their way: what a hub that cannot store is behind by; the rest is kept here */
 
 /* A status as it was sent last. */
 struct sent {
@@ -39,6 +41,8 @@ struct gone {
 struct reports {
 	char seq_path[PATH_MAX];
 	uint64_t seq, acked;
+	uint64_t link_seq; /* the last one before this connection */
+	bool held; /* the hub is behind: what there is to say goes with its next acknowledgement */
 	struct sent *sent;
 	struct event_log *events;
 	size_t n_gone;
@@ -300,14 +304,25 @@ static bool send_report(struct node *n, Demarc__V1__Report *rep)
 	return true;
 }
 
+static uint64_t n_unacked(const struct reports *r)
+{
+	uint64_t from = MAX_OF(r->acked, r->link_seq);
+
+	return r->seq > from ? r->seq - from : 0;
+}
+
 /* Returns true when there may be more. */
 static bool flush_one(struct node *n)
 {
 	struct reports *r = n->reports;
-	Demarc__V1__Report *rep = calloc(1, sizeof(*rep));
+	Demarc__V1__Report *rep;
 	size_t bytes, n_other;
 	bool more = false;
 
+	r->held = n_unacked(r) >= UNACKED_MAX;
+	if (r->held)
+		return false;
+	rep = calloc(1, sizeof(*rep));
 	if (!rep)
 		return false;
 	demarc__v1__report__init(rep);
@@ -329,7 +344,8 @@ void reports_flush(struct node *n)
 	gather(n);
 	if (!n->link || !n->reports->ready || !link_client_is_up(n->link))
 		return;
-	for (int i = 0; i < 64 && flush_one(n); i++)
+	n->reports->held = false;
+	while (!n->reports->held && flush_one(n))
 		;
 }
 
@@ -353,6 +369,8 @@ void reports_link_up(struct node *n, uint64_t report_seq)
 
 	r->seq = MAX_OF(r->seq, report_seq);
 	r->ready = true;
+	r->link_seq = r->seq;
+	r->held = false;
 	r->node_status_ns = knows ? node_status_later_ns(n) : 0;
 	reports_ack(n, report_seq);
 	unmark(r, knows ? report_seq + 1 : 0);
@@ -371,6 +389,8 @@ void reports_ack(struct node *n, uint64_t seq)
 		else
 			i++;
 	}
+	if (r->held)
+		reports_flush(n);
 }
 
 void reports_server_gone(struct node *n, const char *id)

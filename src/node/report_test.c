@@ -202,6 +202,43 @@ static void figures_of_the_node_wait_their_time(void **state)
 	expect("3:N");
 }
 
+/* A hub that cannot store is not buried: what changes meanwhile is said once, when it has caught up. */
+static void a_hub_that_is_behind_is_waited_for(void **state)
+{
+	static const char *const texts[] = { "a", "b" };
+	struct node *n = *state;
+
+	reports_link_up(n, 0);
+	for (unsigned i = 1; i < 8; i++) {
+		world.port_text = texts[i % 2];
+		reports_flush(n);
+	}
+	expect("1:SPN 2:P 3:P 4:P 5:P 6:P 7:P 8:P");
+	for (unsigned i = 8; i < 101; i++) {
+		world.port_text = texts[i % 2];
+		reports_event(n, "kind", "info", "server/" SERVER, "text");
+		reports_flush(n);
+	}
+	clock_warp(100 * NS_PER_S);
+	reports_flush(n);
+	expect("");
+	reports_ack(n, 1);
+	expect("9:PEEN"); /* two of 93, as many as are printed */
+	reports_ack(n, 9);
+	reports_flush(n);
+	expect("");
+	assert_int_equal(reports_n_events(n), 0);
+	/* What a cut connection never acknowledged is not counted on the next. */
+	for (unsigned i = 0; i < 20; i++) {
+		world.port_text = texts[i % 2];
+		reports_flush(n);
+	}
+	world.said[0] = '\0';
+	world.port_text = "c";
+	reports_link_up(n, 9);
+	expect("18:P");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +246,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(what_was_on_its_way_is_said_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_event_is_said_until_it_is_stored, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_hub_that_is_behind_is_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(figures_of_the_node_wait_their_time, setup, teardown),
 	};
 
