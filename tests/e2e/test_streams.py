@@ -12,6 +12,7 @@ import uuid
 
 import pytest
 from conftest import wait_for
+from site_lab import lab_node
 from test_certificates import V1, Agent, agent, new_site, new_token, node_of, up  # noqa: F401 (agent is a fixture)
 
 
@@ -175,3 +176,96 @@ def test_the_operators_command(hub, site, build):
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     finally:
         os.close(fd)
+
+
+# ---- a node that abuses streams ----
+
+PIECE, WINDOW, CREDIT_MAX = 16 << 10, 256 << 10, 1 << 20
+
+
+@pytest.fixture
+def nodes(build, hub, tmp_path):
+    """Two nodes that the test plays."""
+    with lab_node(build, hub, tmp_path / "one") as one, lab_node(build, hub, tmp_path / "two") as two:
+        yield one, two
+
+
+def opened(hub, node):
+    """A stream that the node has been asked for; not answered."""
+    before = len(node.frames("stream_open"))
+    s = Stream(hub, f"/nodes/{node.id}/shell")
+    assert s.status == 201, s.text
+    wait_for(lambda: len(node.frames("stream_open")) > before, "the opening")
+    return s
+
+
+def grant(node, s, add):
+    node.send({"stream_window": {"id": s.id, "add": add}})
+
+
+def data(node, s, what):
+    node.send({"stream_data": {"id": s.id, "data": what.hex()}})
+
+
+def closed_by_hub(node, s):
+    wait_for(lambda: [f for f in node.frames("stream_close") if int(f["stream_close"]["id"]) == s.id], "the hub's StreamClose")
+
+
+def test_a_node_has_no_say_in_anothers_stream(hub, nodes):
+    one, two = nodes
+    s = opened(hub, one)
+    for stranger in (s.id, s.id + 1, 0, (1 << 64) - 1):
+        for body in ({"stream_data": {"id": stranger, "data": b"forged".hex()}}, {"stream_window": {"id": stranger, "add": 1000}},
+                     {"stream_close": {"id": stranger, "error": "forged"}}):
+            two.send(body)
+    two.report()  # all of it has been taken
+    assert hub.post(f"{V1}/streams/{s.id}", {"data": "00"}, 200).json()["stream"]["taken"] == 0, "no credit from a stranger"
+    grant(one, s, 100)
+    data(one, s, b"mine")
+    one.report()
+    assert s.read()["open"] and s.data == b"mine"
+    assert hub.post(f"{V1}/streams/{s.id}", {"data": "00"}, 200).json()["stream"]["taken"] == 1
+    assert not two.frames("stream_data") and not two.frames("stream_close")
+
+
+@pytest.mark.parametrize("pieces", [[PIECE] * (WINDOW // PIECE) + [1], [PIECE + 1]], ids=["window", "piece"])
+def test_a_node_that_sends_more_than_granted_loses_the_stream(hub, nodes, pieces):
+    one, _ = nodes
+    s, other = opened(hub, one), opened(hub, one)
+    for each in (s, other):
+        grant(one, each, 100)
+    for size in pieces:
+        data(one, s, b"x" * size)
+    closed_by_hub(one, s)
+    assert s.to_the_end()["error"] == "the node sent more than it was granted"
+    assert len(s.data) == sum(pieces[:-1]), "what was granted is there"
+    data(one, other, b"whole")
+    other.until(b"whole")
+
+
+def test_a_node_that_goes_on_after_the_end(hub, nodes):
+    one, _ = nodes
+    s = opened(hub, one)
+    grant(one, s, 100)
+    data(one, s, b"before")
+    one.send({"stream_close": {"id": s.id, "error": "", "exit_status": 5}})
+    for _ in range(WINDOW // PIECE + 2):
+        data(one, s, b"after" * 100)
+    grant(one, s, 100)
+    one.send({"stream_close": {"id": s.id, "error": "another end", "exit_status": 6}})
+    one.report()
+    assert hub.post(f"{V1}/streams/{s.id}", {"data": "00"}).status_code == 410
+    assert (s.to_the_end()["exit_status"], s.last["error"], s.data) == (5, "", b"before")
+
+
+def test_a_node_that_grants_without_end(hub, nodes):
+    """What waits for a node that does not read is bounded, whatever it has granted."""
+    one, _ = nodes
+    s = opened(hub, one)
+    for _ in range(100):
+        grant(one, s, (1 << 32) - 1)
+    one.report()
+    taken = 0
+    for _ in range(CREDIT_MAX // PIECE + 2):
+        taken += hub.post(f"{V1}/streams/{s.id}", {"data": "00" * PIECE}, 200).json()["stream"]["taken"]
+    assert taken == CREDIT_MAX
