@@ -298,6 +298,56 @@ def test_equal_revision_costs_one_small_message(identity, shared_hub, raw):
     assert peer.recv()[1][:2] == b"\xa2\x01"  # field 20, intent
 
 
+def test_a_node_that_returns_as_it_left_writes_nothing(hub, tmp_path, raw):
+    """After an outage that is every node: no transaction, nothing in the row but when it was last seen, which is written in batches."""
+    who = Identity(str(tmp_path), hub.file("ca"), add_node(hub))
+    digest_of_it = hashlib.sha256(b"port p 2\n").hexdigest()
+    sql(hub, "UPDATE node SET intent_revision = 2, acked_revision = 2 WHERE id = ?", who.node_id)
+    sql(hub, "INSERT INTO intent_object VALUES (?, 'port', 'p', 2, 0, ?)", who.node_id, field(1, "port") + field(2, "p"))
+
+    def hello(boot="b", digest=digest_of_it, reports=0, feature="f"):
+        return field(10, field(1, who.node_id) + field(2, "raw") + field(3, feature) + field(4, boot) + field(5, "r") + field(6, 2) +
+                     field(7, digest) + (field(9, reports) if reports else b""))
+
+    def comes(**what):
+        """Whether anything was committed until the hub's answer was here."""
+        before = version()
+        peer = raw(who, hub=hub)
+        peer.send(hello(**what))
+        assert peer.recv()[1][0] == 0x5A  # field 11, hub_hello
+        after = version()
+        peer.close()
+        return after != before
+
+    with contextlib.closing(sqlite3.connect(hub.file("hub.db"), timeout=30)) as db:
+        def version():
+            return db.execute("PRAGMA data_version").fetchone()[0]
+
+        def row():
+            db.row_factory = sqlite3.Row
+            found = dict(db.execute("SELECT * FROM node WHERE id = ?", (who.node_id,)).fetchone())
+            found.pop("last_seen_us")
+            return found
+
+        assert comes(), "the first time, what it is goes into its row"
+        known = row()
+        assert known["hello_digest"] and known["digest_revision"] == 2
+        # The node's leaving is written each ten seconds: once at most in this time.
+        assert [comes() for _ in range(8)].count(True) <= 1
+        assert row() == known
+        # What differs is written.
+        for other in ({"boot": "c"}, {"feature": "g"}, {"digest": "ab" * 32}):
+            assert comes(**other), other
+        sql(hub, "UPDATE node SET report_seq = 7 WHERE id = ?", who.node_id)
+        assert comes(reports=6), "a node that was set up anew counts from where it is"
+        assert row()["report_seq"] == 6
+        sql(hub, "UPDATE node SET revoked = 1 WHERE id = ?", who.node_id)
+        hub.allow_log("session_closed")
+        peer = raw(who, hub=hub)
+        peer.send(hello(reports=6))
+        assert peer.recv()[1][:2] == b"\x92\x03", "a goodbye"
+
+
 @pytest.mark.parametrize("held, resync", [(0, "1"), (4, "0"), (5, "0"), (6, "0"), (7, "1")])
 def test_what_a_returning_node_gets(identity, shared_hub, start, held, resync):
     """The hub is at 6, the node acknowledged 4: older or newer than that gets everything, in between the difference."""
