@@ -6,6 +6,7 @@ Nodes are made with the hub's own CA and a row in its store, so that these tests
 
 import base64
 import contextlib
+import gzip
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ import subprocess
 import threading
 import time
 import uuid
+import zlib
 
 import pytest
 from conftest import wait_for
@@ -174,7 +176,7 @@ PING = field(12, field(1, 7))
 class Raw:
     """TLS and WebSocket by hand."""
 
-    def __init__(self, hub, identity=None, upgrade=True):
+    def __init__(self, hub, identity=None, upgrade=True, head=""):
         context = ssl.create_default_context(cafile=hub.ca)
         if identity:
             context.load_cert_chain(identity.cert, identity.key)
@@ -183,13 +185,13 @@ class Raw:
         self.received = 0
         self.head = ""
         if upgrade:
-            self.upgrade()
+            self.upgrade(head)
 
-    def upgrade(self):
+    def upgrade(self, more=""):
         key = base64.b64encode(os.urandom(16)).decode()
         self.sock.sendall((f"GET {CHANNEL} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-                           "Sec-WebSocket-Protocol: demarc-node\r\n\r\n").encode())
+                           f"Sec-WebSocket-Protocol: demarc-node\r\n{more}\r\n").encode())
         while b"\r\n\r\n" not in self.buffer:
             self.fill()
         head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
@@ -205,8 +207,8 @@ class Raw:
         while len(self.buffer) < n:
             self.fill()
 
-    def send(self, payload, opcode=2):
-        head = bytes([0x80 | opcode])
+    def send(self, payload, opcode=2, bits=0x80):
+        head = bytes([bits | opcode])
         n = len(payload)
         head += bytes([0x80 | n]) if n < 126 else struct.pack("!BH", 0xFE, n) if n < 65536 else struct.pack("!BQ", 0xFF, n)
         mask = os.urandom(4)
@@ -513,6 +515,37 @@ def test_bad_frames(identity, shared_hub, raw, frame):
     peer.send(frame)
     assert peer.recv()[1][:2] == b"\x92\x03"  # field 50, goodbye
     assert peer.is_closed()
+    answers(shared_hub)
+
+
+def deflated(data):
+    """As RFC 7692 has it."""
+    c = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return (c.compress(data) + c.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def test_nothing_is_compressed(identity, shared_hub, raw):
+    """Not offered, not taken up, not unpacked: what a message or a body can cost is what it weighs."""
+    offers = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-webkit-deflate-frame\r\nAccept-Encoding: gzip, deflate\r\n"
+    peer = raw(identity, head=offers)
+    assert " 101 " in peer.head.splitlines()[0]
+    assert "extensions" not in peer.head.lower() and "encoding" not in peer.head.lower(), peer.head
+    peer.send(node_hello(identity.node_id))
+    assert peer.recv()[1][0] == 0x5A
+    peer.send(deflated(PING), bits=0xC0)  # RSV1
+    opcode, payload = peer.recv()
+    assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1002)
+    body = gzip.compress(json.dumps({"project": {"name": "packed"}}).encode())
+    for coding in ("gzip", "deflate", "br", "identity, gzip"):
+        r = shared_hub.post("/identity/v3/projects", data=body, status=415, headers={"Content-Type": "application/json", "Content-Encoding": coding})
+        assert "Content-Encoding" in r.json()["error"]["message"]
+    image = shared_hub.post("/image/v2/images", {"disk_format": "raw", "container_format": "docker"}, 201).json()["id"]
+    shared_hub.put(f"/image/v2/images/{image}/file", data=gzip.compress(bytes(1 << 20)), status=415,
+                   headers={"Content-Type": "application/octet-stream", "Content-Encoding": "gzip"})
+    assert shared_hub.get(f"/image/v2/images/{image}", 200).json()["status"] == "queued"
+    r = shared_hub.get("/identity/v3/projects", 200, headers={"Accept-Encoding": "gzip, deflate, br", "Content-Encoding": "identity"})
+    assert "Content-Encoding" not in r.headers
+    assert "packed" not in r.text
     answers(shared_hub)
 
 
