@@ -92,15 +92,23 @@ __noinline int call_it(ctx_t *ctx, __u32 type)
 	return ctx->protocol == is ? 0 : -1;
 }
 
-/* A segmentation offload packet of IPv6 out of an IPv4 tunnel, or the other way round. */
-static __always_inline int set_inner(ctx_t *ctx)
+/*
+ * A segmentation offload packet of IPv6 out of an IPv4 tunnel, or the other way round. Datagrams that come whole through UDP are lost: the
+ * kernel goes on taking the packet for a tunnel's (SKB_GSO_UDP_TUNNEL, which no helper takes away), and would look for its
+ * header in front of each datagram. A wire brings none: only a virtual underlay that offloads segmentation of tunnels.
+ */
+static __always_inline int set_inner(ctx_t *ctx, const struct tunnel_frame *t)
 {
+	__u8 b[12];
 	__u16 type;
 
 	if (!ctx->gso_size)
 		return 0;
-	if (ctx_load(ctx, 12, &type, 2) < 0)
+	if (ctx_load(ctx, 12, b, 12) < 0)
 		return -1;
+	if (t->proto == PROTO_UDP && (b[0] == 0x08 ? b[11] : b[8]) == PROTO_UDP)
+		return -1;
+	__builtin_memcpy(&type, b, 2);
 	return ctx->protocol == type ? 0 : call_it(ctx, type);
 }
 
@@ -155,7 +163,7 @@ __noinline int decap(ctx_t *ctx)
 	ctx->cb[2] = 0;
 	if (t->proto == PROTO_MPLS && call_it(ctx, bpf_htons(ETHERTYPE_IPV4)) < 0)
 		return -DROP_REDIRECT;
-	if (strip(ctx, t->inner) < 0 || set_inner(ctx) < 0)
+	if (strip(ctx, t->inner) < 0 || set_inner(ctx, t) < 0)
 		return -DROP_REDIRECT;
 	if (mark)
 		ecn_mark(ctx, ETH_SIZE);

@@ -73,11 +73,40 @@ static __always_inline void encap_patch(__u8 *b, const struct encap_rec *e, __u3
 
 #ifndef HOOK_XDP
 
+/* Read once: clang would keep the field's address instead of its value. 0: no segmentation offload packet. */
+static __always_inline __u32 gso_size(ctx_t *ctx)
+{
+	__u32 gso = ctx->gso_size;
+
+	__asm__ volatile("" : "+r"(gso));
+	return gso;
+}
+
+/*
+ * Bytes of the largest IP packet that the frame is on a wire, as far as nobody can make it smaller; 0: TCP, whose segments are cut to fit.
+ * Datagrams of a UDP segmentation offload packet have a size that their sender chose.
+ */
+static __always_inline __u32 wire_size(ctx_t *ctx, __u32 gso)
+{
+	__u8 b[12];
+
+	if (!gso)
+		return ctx->len - ETH_SIZE;
+	if (ctx_load(ctx, 12, b, 12) < 0)
+		return 0;
+	if (b[0] == 0x08 && b[11] == PROTO_UDP)
+		return (b[2] & 0xf) * 4u + 8 + gso;
+	if (b[0] == 0x86 && b[8] == PROTO_UDP)
+		return 40 + 8 + gso;
+	return 0;
+}
+
 /*
  * Room of `size` bytes in front. A segmentation offload packet has to know what it is from now on. Without an outer IP header there is
  * nothing to know: the kernel copies all that is before the inner one in front of each segment, as a long MAC header.
+ * fixed: its segments keep their size; the kernel takes UDP no other way.
  */
-static __always_inline int encap_room(ctx_t *ctx, const struct encap_rec *e, __u32 size)
+static __always_inline int encap_room(ctx_t *ctx, const struct encap_rec *e, __u32 size, int fixed)
 {
 	__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L2(ETH_SIZE) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
 	__u8 eth[ETH_SIZE];
@@ -86,7 +115,7 @@ static __always_inline int encap_room(ctx_t *ctx, const struct encap_rec *e, __u
 		return (int)bpf_skb_change_head(ctx, size, 0);
 	flags |= e->family == 4 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
 	flags |= e->flags & ENCAP_UDP ? BPF_F_ADJ_ROOM_ENCAP_L4_UDP : BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
-	if (ctx->gso_size + 100u <= e->mtu)
+	if (fixed || ctx->gso_size + 100u <= e->mtu)
 		flags |= BPF_F_ADJ_ROOM_FIXED_GSO;
 	if (ctx_load(ctx, 0, eth, ETH_SIZE) < 0)
 		return -1;
@@ -100,7 +129,7 @@ __noinline int encap_too_big(ctx_t *ctx, __u32 slot)
 {
 	struct encap_rec *e = bpf_map_lookup_elem(&encaps, &slot);
 
-	return e && !ctx->gso_size && ctx->len - ETH_SIZE > e->mtu;
+	return e && wire_size(ctx, gso_size(ctx)) > e->mtu;
 }
 
 /* Sends the untagged frame through the tunnel of `slot`. Returns what the program returns, or -enum drop_reason. */
@@ -108,13 +137,15 @@ __noinline int encap_send(ctx_t *ctx, __u32 slot, __u32 entropy)
 {
 	struct pkt *p = stage_begin(ctx);
 	struct encap_rec *e = bpf_map_lookup_elem(&encaps, &slot);
-	__u32 size, total;
+	__u32 size, total, gso, wire;
 
 	if (!p || !e || !e->ifindex)
 		return -DROP_NO_OUTPUT;
-	if (!ctx->gso_size && ctx->len - ETH_SIZE > e->mtu)
+	gso = gso_size(ctx);
+	wire = wire_size(ctx, gso);
+	if (wire > e->mtu)
 		return -DROP_MTU;
-	if (!e->family && ctx->gso_size + 40u > e->mtu) /* nobody would make its segments smaller */
+	if (!e->family && gso + 40u > e->mtu) /* nobody would make its segments smaller */
 		return -DROP_MTU;
 	size = e->size;
 	if (size < ABI_ENCAP_MIN || size > ABI_ENCAP_MAX)
@@ -122,7 +153,7 @@ __noinline int encap_send(ctx_t *ctx, __u32 slot, __u32 entropy)
 	total = ctx->len + size - ENCAP_IP;
 	__builtin_memcpy(p->outer, e->hdr, ABI_ENCAP_MAX);
 	encap_patch(p->outer, e, total, inner_tos(ctx, 0), entropy);
-	if (encap_room(ctx, e, size) < 0)
+	if (encap_room(ctx, e, size, wire != 0) < 0)
 		return -DROP_REDIRECT;
 	__asm__ volatile("" : "+r"(size));
 	if (size < ABI_ENCAP_MIN || size > ABI_ENCAP_MAX || ctx_store(ctx, 0, p->outer, size) < 0)

@@ -14,6 +14,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <netinet/udp.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -28,6 +30,8 @@
 #define SG 3
 #define TCP_PORT 5001
 #define BULK (16 << 20)
+#define W0 70100 /* the wire between tunnels */
+#define W1 70101
 
 static const uint8_t mac[8][6] = { { 2, 0, 0, 0, 9, 0 }, { 2, 0, 0, 0, 9, 1 }, { 2, 0, 0, 0, 9, 2 },
 				   { 2, 0, 0, 0, 9, 3 }, { 2, 0, 0, 0, 9, 4 }, { 2, 0, 0, 0, 9, 5 },
@@ -127,6 +131,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+	if (if_nametoindex("w0"))
+		link_del(W0); /* and the other end */
 	for (int i = 0; i < n_ports; i++) {
 		link_del(port[i].host);
 		tport_free(&port[i]);
@@ -325,9 +331,6 @@ static void test_steered(void **state)
 
 /* ---- tunnels between two interfaces of this node ---- */
 
-#define W0 70100
-#define W1 70101
-
 static void tunnel(int index, int from, int to, enum dp_tunnel_type type, bool v6)
 {
 	struct dp_tunnel t = { .port = { DP_PSEUDO_PORT + index },
@@ -350,12 +353,10 @@ static void tunnel(int index, int from, int to, enum dp_tunnel_type type, bool v
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 }
 
-/* Segmentation offload packets go in whole and come out whole, whatever is in front of them. */
-static void test_tunnels(void **state)
+/* a and b on two networks, and the two ends of the wire between them. */
+static void tunnel_ends(struct tport *a, struct tport *b)
 {
-	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0"), w0 = { .host = W0 },
-		     w1 = { .host = W1 };
-	struct transfer t;
+	struct tport w0 = { .host = W0 }, w1 = { .host = W1 };
 
 	addresses(a, "eth0", 1, 2);
 	addresses(b, "eth0", 1, 3);
@@ -366,6 +367,15 @@ static void test_tunnels(void **state)
 	lab_port(&lab, b, 2, 0, 0, "10.0.1.3/24", "fd00:1::3/64", NULL);
 	lab_uplink(&lab, &w0, 8, 0);
 	lab_uplink(&lab, &w1, 9, 0);
+}
+
+/* Segmentation offload packets go in whole and come out whole, whatever is in front of them. */
+static void test_tunnels(void **state)
+{
+	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0");
+	struct transfer t;
+
+	tunnel_ends(a, b);
 	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type <= DP_TUNNEL_MPLS; type++)
 		for (int v6 = 0; v6 < 2; v6++) {
 			tunnel(1, W0, W1, type, v6);
@@ -378,7 +388,171 @@ static void test_tunnels(void **state)
 	assert_int_equal(lab_dropped(&lab, DROP_TUNNEL), 0);
 	assert_int_equal(lab_dropped(&lab, DROP_TUNNEL_UNKNOWN), 0);
 	assert_int_equal(lab_dropped(&lab, DROP_MTU), 0);
-	link_del(W0);
+}
+
+/* ---- UDP segmentation offload ---- */
+
+#define DATAGRAMS 8
+
+static int udp_socket(struct tport *at)
+{
+	int fd;
+
+	ns_enter(at->ns);
+	fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	ns_home();
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* Mapped: one socket is for both families. */
+static struct sockaddr_in6 mapped(const char *text)
+{
+	struct sockaddr_in6 ret = { .sin6_family = AF_INET6, .sin6_port = htons(TCP_PORT) };
+	char buf[64];
+
+	snprintf(buf, sizeof(buf), "%s%s", strchr(text, ':') ? "" : "::ffff:", text);
+	assert_int_equal(inet_pton(AF_INET6, buf, &ret.sin6_addr), 1);
+	return ret;
+}
+
+/* DATAGRAMS of `size` bytes in one call. False: the kernel says that they are too large. */
+static bool send_datagrams(int fd, const char *to, uint16_t size)
+{
+	static uint8_t buf[DATAGRAMS * 1500];
+	struct sockaddr_in6 sin = mapped(to);
+	union {
+		struct cmsghdr head;
+		uint8_t b[CMSG_SPACE(sizeof(uint16_t))];
+	} control = { 0 };
+	struct iovec iov = { buf, (size_t)size * DATAGRAMS };
+	struct msghdr m = { .msg_name = &sin,
+			    .msg_namelen = sizeof(sin),
+			    .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+
+	for (int i = 0; i < DATAGRAMS; i++)
+		memset(buf + i * size, 'a' + i, size);
+	control.head = (struct cmsghdr){ CMSG_LEN(sizeof(size)), SOL_UDP, UDP_SEGMENT };
+	memcpy(CMSG_DATA(&control.head), &size, sizeof(size));
+	if (sendmsg(fd, &m, 0) == (ssize_t)iov.iov_len)
+		return true;
+	assert_true(errno == EMSGSIZE || errno == EINVAL); /* since 6.12 */
+	return false;
+}
+
+static int count_datagrams(int fd, uint16_t size)
+{
+	uint8_t buf[2048];
+	int n = 0;
+
+	while (n < DATAGRAMS && recv(fd, buf, sizeof(buf), 0) == size && buf[0] == 'a' + n &&
+	       buf[size - 1] == 'a' + n)
+		n++;
+	return n;
+}
+
+/* A wire carries no offload packets: segments are cut before. */
+static void wire_only(void)
+{
+	char cmd[] = "ethtool", k[] = "-K", dev[] = "w0", tx[] = "tx", off[] = "off",
+	     *argv[] = { cmd, k, dev, tx, off, NULL };
+
+	lab_spawn(argv);
+}
+
+/* Datagrams as large as the tunnel's network takes (QUIC), cut when they are on their way. */
+static void test_datagrams(void **state)
+{
+	static const char *const addr[] = { "10.0.1.3", "fd00:1::3" };
+	static const uint16_t size[] = { 1200, 1400 - 48, 1400 - 28 };
+	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0");
+	struct timeval limit = { 2, 0 };
+	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(TCP_PORT) };
+	int tx = udp_socket(a), rx = udp_socket(b), got;
+
+	(void)setsockopt(rx, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	assert_int_equal(bind(rx, (struct sockaddr *)&any, sizeof(any)), 0);
+	tunnel_ends(a, b);
+	ip(a->ns, "link set eth0 mtu 1400"); /* all types have room for that */
+	wire_only();
+	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type <= DP_TUNNEL_MPLS; type++)
+		for (int v6 = 0; v6 < 2; v6++) {
+			tunnel(1, W0, W1, type, v6);
+			tunnel(2, W1, W0, type, v6);
+			for (int i = 0; i < 6; i++) {
+				if (i % 2 && size[i / 2] > 1400 - 48)
+					continue;
+				assert_true(send_datagrams(tx, addr[i % 2], size[i / 2]));
+				got = count_datagrams(rx, size[i / 2]);
+				if (got != DATAGRAMS)
+					fail_msg("type %d over IPv%d to %s: %d of %d datagrams of %d bytes",
+						 (int)type, v6 ? 6 : 4, addr[i % 2], got, DATAGRAMS,
+						 size[i / 2]);
+			}
+		}
+	assert_int_equal(lab_dropped(&lab, DROP_MTU), 0);
+	assert_int_equal(lab_dropped(&lab, DROP_REDIRECT), 0);
+	close(tx);
+	close(rx);
+}
+
+/*
+ * On an underlay that hands over whole offload packets, a veth's, those in UDP cannot be cut any more, and are counted; GRE's and MPLS's can.
+ */
+static void test_whole_datagrams(void **state)
+{
+	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0");
+	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(TCP_PORT) };
+	int tx = udp_socket(a), rx = udp_socket(b);
+	struct timeval limit = { 2, 0 };
+
+	(void)setsockopt(rx, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	assert_int_equal(bind(rx, (struct sockaddr *)&any, sizeof(any)), 0);
+	tunnel_ends(a, b);
+	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type <= DP_TUNNEL_MPLS; type++) {
+		tunnel(1, W0, W1, type, false);
+		tunnel(2, W1, W0, type, false);
+		assert_true(send_datagrams(tx, "10.0.1.3", 1200));
+		if (type == DP_TUNNEL_GRE || type == DP_TUNNEL_NVGRE || type >= DP_TUNNEL_MPLS_GRE)
+			assert_int_equal(count_datagrams(rx, 1200), DATAGRAMS);
+		else
+			assert_dropped(&lab, REDIRECT);
+	}
+	assert_int_equal(lab_dropped(&lab, DROP_REDIRECT), 0);
+	close(tx);
+	close(rx);
+}
+
+/* Nobody can make them smaller but who sends them: who is told so. */
+static void test_large_datagrams(void **state)
+{
+	static const char *const addr[] = { "10.0.1.3", "fd00:1::3" };
+	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0");
+	int tx = udp_socket(a), rx = udp_socket(b), discover = IPV6_PMTUDISC_DO;
+	struct timespec tick = { 0, 2000000 };
+
+	(void)setsockopt(tx, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &discover, sizeof(discover));
+	discover = IP_PMTUDISC_DO;
+	(void)setsockopt(tx, IPPROTO_IP, IP_MTU_DISCOVER, &discover, sizeof(discover));
+	tunnel_ends(a, b);
+	tunnel(1, W0, W1, DP_TUNNEL_VXLAN, false);
+	tunnel(2, W1, W0, DP_TUNNEL_VXLAN, false);
+	for (int i = 0; i < 2; i++) {
+		int n = 0;
+
+		while (n < 1000 && send_datagrams(tx, addr[i], 1430)) {
+			nanosleep(&tick, NULL); /* until the answer has come */
+			n++;
+		}
+		assert_in_range(n, 1, 999);
+		assert_true(lab_dropped(&lab, DROP_MTU) > 0);
+	}
+	assert_int_equal(lab_dropped(&lab, DROP_REDIRECT), 0);
+	close(tx);
+	close(rx);
 }
 
 int main(void)
@@ -387,6 +561,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_wired, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_steered, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tunnels, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_datagrams, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_whole_datagrams, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_large_datagrams, setup, teardown),
 	};
 
 	lab_need_root();
