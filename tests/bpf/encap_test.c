@@ -5,15 +5,10 @@
  * of each kind into that pcap file, for other dissectors to read.
  */
 
-#include "lab.h"
+#include "tunnel_lab.h"
 
-#include <arpa/inet.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "tunnel.h"
 
@@ -28,18 +23,7 @@ static const ifindex tun = { DP_PSEUDO_PORT + 500 };
 
 static struct lab lab;
 static struct tport a, nic;
-static uint8_t mac_host[6]; /* of the NIC itself */
-
-static void read_mac(int index, uint8_t ret[6])
-{
-	struct ifreq r = { 0 };
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-
-	assert_non_null(if_indextoname((unsigned int)index, r.ifr_name));
-	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &r), 0);
-	memcpy(ret, r.ifr_hwaddr.sa_data, 6);
-	close(fd);
-}
+static struct tunnel_ends ends;
 
 static int setup(void **state)
 {
@@ -48,7 +32,9 @@ static int setup(void **state)
 	tport_make(&nic, 102, mac_nic, -1, "eth0");
 	lab_port(&lab, &a, NET, 0, 0, NULL);
 	lab_uplink(&lab, &nic, NIC_NET, 0);
-	read_mac(nic.host, mac_host);
+	ends = (struct tunnel_ends){ .port = tun, .nic = { nic.host } };
+	link_mac(nic.host, ends.near);
+	memcpy(ends.far, mac_nic, 6);
 	return 0;
 }
 
@@ -64,29 +50,9 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct dp_tunnel tunnel_of(enum dp_tunnel_type type, bool v6)
+static struct dp_tunnel make(enum dp_tunnel_type type, bool v6)
 {
-	struct dp_tunnel t = { .port = tun,
-			       .net = NET,
-			       .type = type,
-			       .id = 4242,
-			       .underlay = { nic.host },
-			       .underlay_mtu = 1500 };
-
-	t.local = ip_of(v6 ? "2001:db8::1" : "192.0.2.1");
-	t.remote = ip_of(v6 ? "2001:db8::2" : "192.0.2.2");
-	memcpy(t.smac.b, mac_host, 6);
-	memcpy(t.dmac.b, mac_nic, 6);
-	if (type == DP_TUNNEL_VXLAN_GPE) {
-		t.nsh_path = 77;
-		t.nsh_index = 254;
-		memset(t.nsh_context, 0xab, 16);
-	}
-	if (type >= DP_TUNNEL_MPLS_UDP) {
-		t.n_labels = 1;
-		t.labels[0] = 1000;
-	}
-	return t;
+	return tunnel_of(&ends, NET, type, v6);
 }
 
 static struct frame inner(bool v6, bool up, size_t payload, uint8_t tos)
@@ -124,23 +90,10 @@ static unsigned int sum(const uint8_t *b, size_t n)
 	return s;
 }
 
-/* Bytes in front of the inner frame; the sizes that the RFCs give. */
-static size_t header_size(enum dp_tunnel_type t, bool v6)
-{
-	static const size_t body[] = { [DP_TUNNEL_VXLAN] = 16,	 [DP_TUNNEL_VXLAN_GPE] = 16 + 24,
-				       [DP_TUNNEL_GRE] = 8,	 [DP_TUNNEL_NVGRE] = 8,
-				       [DP_TUNNEL_GENEVE] = 16,	 [DP_TUNNEL_MPLS_UDP] = 16,
-				       [DP_TUNNEL_MPLS_GRE] = 12 };
-
-	if (t == DP_TUNNEL_MPLS)
-		return 14 + 8;
-	return 14u + (v6 ? 40 : 20) + body[t];
-}
-
 static void expect_outer(const struct frame *out, size_t head, bool v6, uint8_t tos)
 {
 	assert_memory_equal(out->b, mac_nic, 6);
-	assert_memory_equal(out->b + 6, mac_host, 6);
+	assert_memory_equal(out->b + 6, ends.near, 6);
 	assert_true(out->len > head);
 	if (out->b[12] == 0x88)
 		return;
@@ -160,34 +113,10 @@ static void expect_outer(const struct frame *out, size_t head, bool v6, uint8_t 
 	}
 }
 
-/* What the far end would send: the same header with the ends exchanged. */
-static struct frame answer(const struct frame *out, size_t head, const struct frame *in, bool v6)
-{
-	struct frame f = *out;
-	uint8_t addr[16];
-	size_t at = v6 ? 22 : 26, n = v6 ? 16 : 4;
-
-	memcpy(f.b, mac_host, 6);
-	memcpy(f.b + 6, mac_nic, 6);
-	if (f.b[12] == 0x88) {
-		memcpy(f.b + head, in->b, in->len);
-		f.len = head + in->len;
-		return f;
-	}
-	memcpy(addr, f.b + at, n);
-	memcpy(f.b + at, f.b + at + n, n);
-	memcpy(f.b + at + n, addr, n);
-	memcpy(f.b + head, in->b, in->len);
-	f.len = head + in->len;
-	f.b[v6 ? 18 : 16] = (uint8_t)((f.len - (v6 ? 54 : 14)) >> 8);
-	f.b[v6 ? 19 : 17] = (uint8_t)(f.len - (v6 ? 54 : 14));
-	return f;
-}
-
 /* Up and down again, twice: the first packet of the flow and a known one. */
 static void round_trip(enum dp_tunnel_type type, bool v6, bool in6)
 {
-	size_t head = header_size(type, v6);
+	size_t head = tunnel_head(type, v6);
 	struct frame up = inner(in6, true, 40, 0x28), out, down = inner(in6, false, 10, 0), wire, got;
 
 	for (int n = 0; n < 2; n++) {
@@ -197,7 +126,7 @@ static void round_trip(enum dp_tunnel_type type, bool v6, bool in6)
 		expect_outer(&out, head, v6, 0x28);
 		if (!n)
 			lab_pcap(&out);
-		wire = answer(&out, head, &down, v6);
+		wire = tunnel_answer(&ends, &out, head, &down, v6);
 		assert_true(lab_passes(&nic, &wire, &a, &got));
 		assert_int_equal(got.len, down.len);
 		assert_memory_equal(got.b, down.b, down.len);
@@ -208,7 +137,7 @@ static void test_types(void **state)
 {
 	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type <= DP_TUNNEL_MPLS; type++)
 		for (int v6 = 0; v6 < 2; v6++) {
-			struct dp_tunnel t = tunnel_of(type, v6);
+			struct dp_tunnel t = make(type, v6);
 
 			OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 			round_trip(type, v6, false);
@@ -224,8 +153,8 @@ static void test_broadcast(void **state)
 	struct frame arp, out, wire, got;
 
 	for (int v6 = 0; v6 < 2; v6++) {
-		struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, v6);
-		size_t head = header_size(t.type, v6);
+		struct dp_tunnel t = make(DP_TUNNEL_VXLAN, v6);
+		size_t head = tunnel_head(t.type, v6);
 
 		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 		frame_arp(&arp, mac_a, bcast, 1, mac_a, "10.0.0.11", "10.0.0.22");
@@ -233,7 +162,7 @@ static void test_broadcast(void **state)
 		assert_int_equal(out.len, arp.len + head);
 		assert_memory_equal(out.b + head, arp.b, arp.len);
 		frame_arp(&arp, mac_far, mac_a, 2, mac_far, "10.0.0.22", "10.0.0.11");
-		wire = answer(&out, head, &arp, v6);
+		wire = tunnel_answer(&ends, &out, head, &arp, v6);
 		assert_true(lab_passes(&nic, &wire, &a, &got));
 		assert_int_equal(got.len, arp.len);
 		assert_memory_equal(got.b, arp.b, arp.len);
@@ -250,14 +179,14 @@ static void test_answers(void **state)
 	lab_port(&lab, &a, NET, 0, 0, "10.0.0.11/24", "fd00::11/64", NULL);
 	for (size_t i = 0; i < ARRAY_LEN(types); i++)
 		for (int v6 = 0; v6 < 2; v6++) {
-			struct dp_tunnel t = tunnel_of(types[i], v6);
-			size_t head = header_size(t.type, v6);
+			struct dp_tunnel t = make(types[i], v6);
+			size_t head = tunnel_head(t.type, v6);
 			struct frame up = inner(false, true, 40, 0), out, wire, ask, got;
 
 			OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 			assert_true(lab_passes(&a, &up, &nic, &out));
 			frame_arp(&ask, mac_far, bcast, 1, mac_far, "10.0.0.22", "10.0.0.11");
-			wire = answer(&out, head, &ask, v6);
+			wire = tunnel_answer(&ends, &out, head, &ask, v6);
 			assert_true(lab_passes(&nic, &wire, &nic, &got));
 			expect_outer(&got, head, v6, 0);
 			frame_arp(&ask, mac_a, mac_far, 2, mac_a, "10.0.0.11", "10.0.0.22");
@@ -266,7 +195,7 @@ static void test_answers(void **state)
 			assert_memory_equal(got.b + head, ask.b, ask.len);
 			frame_nd(&ask, mac_far, group, "fd00::22", "ff02::1:ff00:11", 135,
 				 "fd00::11", mac_far);
-			wire = answer(&out, head, &ask, v6);
+			wire = tunnel_answer(&ends, &out, head, &ask, v6);
 			assert_true(lab_passes(&nic, &wire, &nic, &got));
 			assert_memory_equal(got.b + head, mac_far, 6);
 			assert_memory_equal(got.b + head + 6, mac_a, 6);
@@ -279,7 +208,7 @@ static void test_answers(void **state)
 /* Metadata of type 2: a longer header, and a service path that must fit. */
 static void test_nsh(void **state)
 {
-	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN_GPE, false);
+	struct dp_tunnel t = make(DP_TUNNEL_VXLAN_GPE, false);
 	struct frame up = inner(false, true, 40, 0), out, wire, down = inner(false, false, 40, 0);
 	size_t nsh = 14 + 20 + 16, head = nsh + 8 + 12;
 
@@ -294,7 +223,7 @@ static void test_nsh(void **state)
 	assert_int_equal(out.b[nsh + 3], 3);
 	assert_int_equal(out.b[nsh + 6], 77);
 	assert_int_equal(out.b[nsh + 7], 254);
-	wire = answer(&out, head, &down, false);
+	wire = tunnel_answer(&ends, &out, head, &down, false);
 	assert_true(lab_passes(&nic, &wire, &a, NULL));
 	wire.b[nsh + 7] = 0; /* RFC 8300 section 2.3: an index of 0 */
 	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
@@ -309,8 +238,8 @@ static void test_nsh(void **state)
 /* RFC 6040 figure 4, and figure 3: ECN is copied out, congestion is taken in. */
 static void test_ecn(void **state)
 {
-	struct dp_tunnel t = tunnel_of(DP_TUNNEL_GENEVE, false);
-	size_t head = header_size(t.type, false);
+	struct dp_tunnel t = make(DP_TUNNEL_GENEVE, false);
+	size_t head = tunnel_head(t.type, false);
 	struct frame f, out, wire, got;
 
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
@@ -320,7 +249,7 @@ static void test_ecn(void **state)
 			assert_true(lab_passes(&a, &f, &nic, &out));
 			assert_int_equal(out.b[15], ecn);
 			f = inner(v6, false, 40, ecn);
-			wire = answer(&out, head, &f, false);
+			wire = tunnel_answer(&ends, &out, head, &f, false);
 			wire.b[15] = 3; /* congestion experienced; the outer checksum is not looked at */
 			if (!ecn) {
 				assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
@@ -338,7 +267,7 @@ static void test_ecn(void **state)
 /* RFC 1191, RFC 4443: who sends too much is told how much fits. */
 static void test_mtu(void **state)
 {
-	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false);
 	struct frame f, got;
 
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
@@ -367,7 +296,7 @@ static void test_mtu(void **state)
 
 static void test_mss(void **state)
 {
-	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false);
 	struct desc d = { .smac = mac_a,
 			  .dmac = mac_far,
 			  .src = "10.0.0.11",
@@ -378,7 +307,7 @@ static void test_mss(void **state)
 			  .flags = TCP_SYN,
 			  .payload = 4 };
 	struct frame f, out;
-	size_t head = header_size(t.type, false);
+	size_t head = tunnel_head(t.type, false);
 	uint8_t pseudo[12 + 24];
 
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
@@ -397,55 +326,23 @@ static void test_mss(void **state)
 	assert_int_equal(sum(pseudo, 36), 0xffff);
 }
 
-/* Row: what is wrong, type, where, the byte, the reason. Offsets count from the outer L4 header. */
 static void test_refused(void **state)
 {
-	static const struct {
-		const char *what;
-		enum dp_tunnel_type type;
-		int at;
-		uint8_t value;
-		enum drop_reason reason;
-	} row[] = {
-		{ "RFC 7348: no I bit", DP_TUNNEL_VXLAN, 8, 0, DROP_TUNNEL },
-		{ "another VNI", DP_TUNNEL_VXLAN, 14, 9, DROP_TUNNEL_UNKNOWN },
-		{ "GPE: version 1", DP_TUNNEL_VXLAN_GPE, 8, 0x1c, DROP_TUNNEL },
-		{ "GPE: no NSH inside", DP_TUNNEL_VXLAN_GPE, 11, 1, DROP_TUNNEL },
-		{ "RFC 8300: version 1", DP_TUNNEL_VXLAN_GPE, 16, 0x4f, DROP_TUNNEL },
-		{ "RFC 8300: metadata type 1 of another length", DP_TUNNEL_VXLAN_GPE, 17, 0xc5,
-		  DROP_TUNNEL },
-		{ "RFC 8300: metadata type 3", DP_TUNNEL_VXLAN_GPE, 18, 3, DROP_TUNNEL },
-		{ "RFC 8300: payload is not Ethernet", DP_TUNNEL_VXLAN_GPE, 19, 1, DROP_TUNNEL },
-		{ "RFC 8926: version 1", DP_TUNNEL_GENEVE, 8, 0x40, DROP_TUNNEL },
-		{ "RFC 8926: critical options", DP_TUNNEL_GENEVE, 9, 0x40, DROP_TUNNEL },
-		{ "RFC 8926: options longer than the packet", DP_TUNNEL_GENEVE, 8, 0x3f, DROP_MALFORMED },
-		{ "RFC 8926: payload is not Ethernet", DP_TUNNEL_GENEVE, 10, 8, DROP_TUNNEL },
-		{ "RFC 2784: version 1", DP_TUNNEL_GRE, 1, 1, DROP_TUNNEL },
-		{ "RFC 2784: reserved bit", DP_TUNNEL_GRE, 0, 0x28, DROP_TUNNEL },
-		{ "RFC 2890: another key", DP_TUNNEL_GRE, 7, 0, DROP_TUNNEL_UNKNOWN },
-		{ "RFC 3032: TTL 0", DP_TUNNEL_MPLS_UDP, 11, 0, DROP_TUNNEL },
-		{ "RFC 3032: another label", DP_TUNNEL_MPLS_UDP, 13, 0xff, DROP_TUNNEL_UNKNOWN },
-		{ "RFC 3032: TTL 0", DP_TUNNEL_MPLS, 3, 0, DROP_TUNNEL },
-		{ "RFC 3032: no bottom of the stack", DP_TUNNEL_MPLS, 6, 0x20, DROP_TUNNEL },
-		{ "RFC 3032: another label", DP_TUNNEL_MPLS, 5, 0xff, DROP_TUNNEL_UNKNOWN },
-		{ "another neighbour", DP_TUNNEL_MPLS, -3, 0x77, DROP_TUNNEL_UNKNOWN },
-	};
-
-	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++)
+	for (size_t i = 0; i < n_tunnel_wrongs; i++)
 		for (int v6 = 0; v6 < 2; v6++) {
-			struct dp_tunnel t = tunnel_of(row[i].type, v6);
+			const struct tunnel_wrong *w = &tunnel_wrongs[i];
+			struct dp_tunnel t = make(w->type, v6);
 			struct frame up = inner(false, true, 40, 0), out, wire,
 				     down = inner(false, false, 40, 0);
-			size_t l4 = t.type == DP_TUNNEL_MPLS ? 14 : v6 ? 54 : 34;
 
 			OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 			assert_true(lab_passes(&a, &up, &nic, &out));
-			wire = answer(&out, header_size(t.type, v6), &down, v6);
-			wire.b[l4 + (size_t)row[i].at] = row[i].value;
+			wire = tunnel_answer(&ends, &out, tunnel_head(t.type, v6), &down, v6);
+			tunnel_spoil(&wire, w, v6);
 			if (lab_run(&lab, nic.host, &wire, NULL) != SHOT ||
-			    lab_dropped(&lab, row[i].reason) != 1)
+			    lab_dropped(&lab, w->reason) != 1)
 				fail_msg("%s (IPv%d): accepted, or dropped for another reason",
-					 row[i].what, v6 ? 6 : 4);
+					 w->what, v6 ? 6 : 4);
 			OK(dp_tunnel_del(lab.dp, tun, &lab_err));
 		}
 	assert_not_dropped(&lab);
@@ -454,25 +351,25 @@ static void test_refused(void **state)
 /* A label stack without a bottom, truncated headers, an unknown far end, somebody else's address. */
 static void test_strangers(void **state)
 {
-	struct dp_tunnel t = tunnel_of(DP_TUNNEL_MPLS_UDP, false);
+	struct dp_tunnel t = make(DP_TUNNEL_MPLS_UDP, false);
 	struct frame up = inner(false, true, 40, 0), out, wire, down = inner(false, false, 40, 0), cut;
 
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 	assert_true(lab_passes(&a, &up, &nic, &out));
-	wire = answer(&out, header_size(t.type, false), &down, false);
+	wire = tunnel_answer(&ends, &out, tunnel_head(t.type, false), &down, false);
 	for (int i = 0; i < 8; i++)
 		memcpy(wire.b + 42 + 4 * i, "\0\x3e\x80\x40", 4);
 	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
 	assert_dropped(&lab, TUNNEL);
-	wire = answer(&out, header_size(t.type, false), &down, false);
+	wire = tunnel_answer(&ends, &out, tunnel_head(t.type, false), &down, false);
 	wire.b[29] = 77; /* source */
 	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
 	assert_dropped(&lab, TUNNEL_UNKNOWN);
-	wire = answer(&out, header_size(t.type, false), &down, false);
+	wire = tunnel_answer(&ends, &out, tunnel_head(t.type, false), &down, false);
 	wire.b[33] = 77; /* destination: not ours, so it is the host's business */
 	assert_int_not_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
-	wire = answer(&out, header_size(t.type, false), &down, false);
-	for (size_t n = 43; n < header_size(t.type, false) + 14; n++) {
+	wire = tunnel_answer(&ends, &out, tunnel_head(t.type, false), &down, false);
+	for (size_t n = 43; n < tunnel_head(t.type, false) + 14; n++) {
 		cut = wire;
 		cut.len = n;
 		cut.b[16] = 0;
@@ -490,8 +387,8 @@ static void test_strangers(void **state)
 /* A tunnel in a tunnel is a payload like any other. */
 static void test_nested(void **state)
 {
-	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false);
-	size_t head = header_size(t.type, false);
+	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false);
+	size_t head = tunnel_head(t.type, false);
 	struct frame f = inner(false, true, 100, 0), out, nested, wire, got;
 
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
@@ -499,7 +396,7 @@ static void test_nested(void **state)
 	nested = out;
 	memcpy(nested.b, mac_a, 6);
 	memcpy(nested.b + 6, mac_far, 6);
-	wire = answer(&out, head, &nested, false);
+	wire = tunnel_answer(&ends, &out, head, &nested, false);
 	assert_true(lab_passes(&nic, &wire, &a, &got));
 	assert_int_equal(got.len, nested.len);
 	assert_memory_equal(got.b, nested.b, nested.len);
@@ -508,7 +405,7 @@ static void test_nested(void **state)
 /* A changed header reaches flows that are under way; the agent may have been replaced in between. */
 static void test_change(void **state)
 {
-	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false);
 	struct frame f = inner(false, true, 40, 0), out;
 
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
@@ -534,7 +431,7 @@ static bool leaves_by_tunnel(const struct frame *f)
 /* MACs that are known before they were heard: sent to their tunnel, not claimed by anyone else, gone with the sweep. */
 static void test_fixed_macs(void **state)
 {
-	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false), other = t;
+	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false), other = t;
 	struct mac far, own, many = { { 1, 0, 0, 0, 0, 1 } };
 	struct frame f = inner(false, true, 40, 0), out, from;
 
@@ -552,7 +449,7 @@ static void test_fixed_macs(void **state)
 	OK(dp_fdb_set(lab.dp, NET, &far, other.port, &lab_err));
 	assert_true(lab_passes(&a, &f, &nic, &out));
 	from = inner(false, false, 40, 0);
-	out = answer(&out, header_size(DP_TUNNEL_VXLAN, false), &from, false);
+	out = tunnel_answer(&ends, &out, tunnel_head(DP_TUNNEL_VXLAN, false), &from, false);
 	assert_true(lab_passes(&nic, &out, &a, NULL));
 	OK(dp_fdb_set(lab.dp, NET, &far, t.port, &lab_err));
 	assert_false(lab_passes(&nic, &out, &a, NULL));
@@ -585,23 +482,23 @@ static void refuses(struct dp_tunnel t, const char *field)
 
 static void test_bad_tunnels(void **state)
 {
-	struct dp_tunnel t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false);
 
 	t.id = 1 << 24;
 	refuses(t, "id");
-	t = tunnel_of(DP_TUNNEL_MPLS_UDP, false);
+	t = make(DP_TUNNEL_MPLS_UDP, false);
 	t.id = 3; /* implicit null */
 	refuses(t, "id");
-	t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	t = make(DP_TUNNEL_VXLAN, false);
 	t.remote = ip_of("2001:db8::2");
 	refuses(t, "remote");
-	t = tunnel_of(DP_TUNNEL_VXLAN_GPE, false);
+	t = make(DP_TUNNEL_VXLAN_GPE, false);
 	t.nsh_index = 0;
 	refuses(t, "nsh_index");
-	t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	t = make(DP_TUNNEL_VXLAN, false);
 	t.port = (ifindex){ 5 };
 	refuses(t, "port");
-	t = tunnel_of(DP_TUNNEL_VXLAN, false);
+	t = make(DP_TUNNEL_VXLAN, false);
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 	t.port.num++;
 	refuses(t, "id");

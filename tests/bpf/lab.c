@@ -345,6 +345,8 @@ int lab_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n)
 			return 1;
 		fwrite(head, sizeof(head), 1, pcap);
 	}
+	if (argc > 2)
+		cmocka_set_test_filter(argv[2]);
 	failed = _cmocka_run_group_tests("tests", tests, n, NULL, NULL);
 	if (pcap)
 		fclose(pcap);

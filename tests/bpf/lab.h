@@ -64,7 +64,10 @@ void lab_idle(struct lab *l);
 void lab_spawn(char *const argv[]);
 void lab_ip(const char *words);
 
-/* Runs the tests as root. With an argument, lab_pcap() writes frames into that file, for other people's dissectors. */
+/*
+ * Runs the tests as root. With an argument, lab_pcap() writes frames into that file, for other people's dissectors; with a second one, only
+ * the test of that name runs.
+ */
 int lab_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n);
 void lab_pcap(const struct frame *f);
 

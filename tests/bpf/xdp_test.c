@@ -6,6 +6,7 @@
  *   x 10.0.0.1 fd00::1 --- [ u ]  network 1  [ w ] --- y 10.0.0.2 fd00::2
  *
  * The NICs are veths here, so XDP is asked for, and the other ends have GRO: without it a veth takes no XDP frames.
+ * With an argument, writes what leaves behind two tags into that pcap file, for other dissectors to read.
  */
 
 #include "lab.h"
@@ -184,34 +185,107 @@ static void test_tcp(void **state)
 	}
 }
 
-/* IEEE 802.1Q: the tag of one NIC's VLAN becomes that of the other's. */
+/* Tags of a port; `outer`: the service tag around the other one. */
+struct tags {
+	uint16_t outer, vlan;
+};
+
+static void uplink_behind(struct tport *p, struct tags t)
+{
+	struct dp_port d = { .ifindex = { p->host },
+			     .net = 1,
+			     .flags = DP_PORT_UPLINK,
+			     .vlan = { t.vlan },
+			     .outer_vlan = { t.outer } };
+	struct dp_net n = { .net = 1, .mtu = 1500 };
+
+	OK(dp_net_set(lab.dp, &n, &lab_err));
+	OK(dp_port_set(lab.dp, &d, &lab_err));
+}
+
+static void make_behind(struct frame *f, bool from_x, bool v6, struct tags t)
+{
+	struct desc d = udp_desc(from_x);
+
+	d.vlan = t.vlan;
+	make(f, d, from_x, v6);
+	if (t.outer)
+		frame_tag(f, 0x88a8, t.outer);
+}
+
+/* The kernel has taken the first tag off. */
+static void expect_received(const struct frame *got, const struct frame *want, struct tags t)
+{
+	size_t tag = t.vlan ? 4 : 0;
+
+	assert_int_equal(got->vlan, t.outer ? t.outer : t.vlan ? t.vlan : -1);
+	assert_int_equal(got->len, want->len - tag);
+	assert_memory_equal(got->b, want->b, 12);
+	assert_memory_equal(got->b + 12, want->b + 12 + tag, got->len - 12);
+}
+
+/* IEEE 802.1Q: the tag of one NIC's VLAN becomes that of the other's; or the pair of tags, IEEE 802.1ad. */
 static void test_vlan(void **state)
 {
 	static const struct {
-		uint16_t u, w;
-	} row[] = { { 7, 9 }, { 7, 0 }, { 0, 9 } };
+		struct tags u, w;
+	} row[] = { { { 0, 7 }, { 0, 9 } },	{ { 0, 7 }, { 0, 0 } },	   { { 0, 0 }, { 0, 9 } },
+		    { { 100, 7 }, { 200, 9 } }, { { 0, 0 }, { 100, 7 } },  { { 100, 7 }, { 0, 0 } },
+		    { { 0, 7 }, { 200, 9 } },	{ { 100, 7 }, { 0, 100 } } };
 
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++)
 		for (int v6 = 0; v6 < 2; v6++) {
-			struct desc d = udp_desc(true), back = udp_desc(false), want = udp_desc(true);
 			struct frame f, got, expected;
 
 			teardown(NULL);
 			setup(NULL);
-			ports(row[i].u, row[i].w);
-			d.vlan = row[i].u;
-			back.vlan = want.vlan = row[i].w;
-			make(&f, back, false, v6);
+			uplink_behind(&u, row[i].u);
+			uplink_behind(&w, row[i].w);
+			make_behind(&f, false, v6, row[i].w);
 			tport_send(&w, &f); /* flooded, because x is not known */
 			assert_true(tport_recv(&u, &got, 2000));
-			make(&f, d, true, v6);
+			make_behind(&f, true, v6, row[i].u);
 			assert_true(lab_passes(&u, &f, &w, &got));
-			tport_drain(&w);
-			make(&expected, want, true, v6);
+			make_behind(&expected, true, v6, row[i].w);
+			expect_received(&got, &expected, row[i].w);
 			assert_int_equal(lab_run_xdp(&lab, U, &f, &got), XDP_REDIRECT);
 			assert_int_equal(got.len, expected.len);
 			assert_memory_equal(got.b, expected.b, expected.len);
+			if (row[i].w.outer)
+				lab_pcap(&got);
+			assert_true(lab_passes(&u, &f, &w, &got)); /* by XDP */
+			expect_received(&got, &expected, row[i].w);
 		}
+}
+
+/* A third tag, one alone that is a priority only, tags that are no port's. */
+static void test_other_tags(void **state)
+{
+	struct tags here = { 100, 7 };
+	struct frame f, got;
+
+	uplink_behind(&u, here);
+	uplink_behind(&w, (struct tags){ 0 });
+	make_behind(&f, true, false, here);
+	(void)lab_run(&lab, U, &f, NULL);
+	make(&f, udp_desc(false), false, false);
+	(void)lab_run(&lab, W, &f, NULL);
+	make_behind(&f, true, false, here);
+	assert_int_equal(lab_run(&lab, U, &f, NULL), TC_ACT_REDIRECT);
+	assert_int_equal(lab_run_xdp(&lab, U, &f, &got), XDP_REDIRECT);
+	assert_int_equal(got.len, f.len - 8);
+	frame_tag(&f, 0x88a8, 100);
+	assert_int_equal(lab_run_xdp(&lab, U, &f, NULL), XDP_PASS);
+	make_behind(&f, true, false, (struct tags){ 100, 8 });
+	assert_int_equal(lab_run_xdp(&lab, U, &f, NULL), XDP_PASS);
+	make_behind(&f, true, false, (struct tags){ 7, 100 });
+	assert_int_equal(lab_run_xdp(&lab, U, &f, NULL), XDP_PASS);
+	make(&f, udp_desc(true), true, false);
+	frame_tag(&f, 0x8100, 0);
+	assert_int_equal(lab_run_xdp(&lab, U, &f, NULL), XDP_PASS);
+	make_behind(&f, true, false, here);
+	for (f.len = 37; f.len > 14; f.len--)
+		assert_int_equal(lab_run_xdp(&lab, U, &f, NULL), XDP_PASS);
 }
 
 /* ---- what is dropped ---- */
@@ -539,7 +613,7 @@ static void test_detached_with_the_port(void **state)
 	assert_int_equal(attached(W), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -555,9 +629,9 @@ int main(void)
 		T(test_to_function),
 		T(test_detached_with_the_port),
 		T(test_vlan),
+		T(test_other_tags),
 		T(test_same_as_tc),
 	};
 
-	lab_need_root();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return lab_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -9,17 +9,13 @@
  * A scene sets the ports up, and says under which addresses x and y know each other.
  */
 
-#include "lab.h"
+#include "tunnel_lab.h"
 
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
-#include <linux/sockios.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -267,13 +263,10 @@ static struct mac mac_of(const uint8_t *b)
 /* The NIC's own. */
 static struct mac mac_near(int index)
 {
-	struct ifreq r = { 0 };
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	struct mac m;
 
-	assert_non_null(if_indextoname((unsigned int)index, r.ifr_name));
-	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &r), 0);
-	close(fd);
-	return mac_of((const uint8_t *)r.ifr_hwaddr.sa_data);
+	link_mac(index, m.b);
+	return m;
 }
 
 static struct dp_tunnel tunnel(bool far)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tunnels send, as other people's dissectors read it. The frames are written by tests/bpf/encap_test.c."""
+"""What tunnels send, as other people's dissectors read it. tests/bpf/encap_test.c writes what the tc program makes, xdptunnel_test.c what XDP does."""
 
 import os
 import pathlib
@@ -19,16 +19,16 @@ TYPES = ["vxlan", "vxlan_gpe", "gre", "nvgre", "geneve", "mpls_udp", "mpls_gre",
 ID = 4242
 
 
-@pytest.fixture(scope="module")
-def pcap(tmp_path_factory):
-    file = tmp_path_factory.mktemp("encap") / "frames.pcap"
-    run = subprocess.run([BUILD / "tests/bpf/test-bpf-encap", file], capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture(scope="module", params=["encap", "xdptunnel"], ids=["tc", "xdp"])
+def pcap(request, tmp_path_factory):
+    file = tmp_path_factory.mktemp(request.param) / "frames.pcap"
+    run = subprocess.run([BUILD / f"tests/bpf/test-bpf-{request.param}", file], capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     return file
 
 
 def kinds():
-    """The order in which test_types() writes them."""
+    """The order in which test_types() of both writes them."""
     return [(kind, outer, inner) for kind in TYPES for outer in (4, 6) for inner in (4, 6)]
 
 
