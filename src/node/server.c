@@ -20,6 +20,7 @@
 #include "node/netns.h"
 #include "node/report.h"
 #include "node/server_spec.h"
+#include "node/start.h"
 
 #define BACKOFF_FIRST_NS (100 * NS_PER_MS)
 #define BACKOFF_MAX_NS (30 * NS_PER_S)
@@ -351,6 +352,7 @@ static void started(struct server *s, struct server_job *j)
 	local_note_set(s->n->local, "image", s->id, j->run_spec);
 	note_wiring(s);
 	s->phase = SERVER_UP;
+	s->due_ns = 0;
 	s->started_us = clock_wall_us();
 	s->up_ns = clock_mono_ns();
 	if (attach_process(s, &e) < 0 || (pb && attach_probe(s, pb, false, &e) < 0)) {
@@ -395,6 +397,7 @@ static void job_failed(struct server *s, struct server_job *j)
 	}
 	detach(s);
 	s->phase = SERVER_OFF;
+	s->due_ns = 0;
 	s->pid = 0;
 	s->residue = true;
 	back_off(s);
@@ -470,6 +473,7 @@ static void begin_stop(struct server *s, bool final)
 		j->old = s->want;
 	detach(s);
 	s->phase = SERVER_OFF;
+	s->due_ns = 0;
 	s->pid = 0;
 	s->residue = true;
 	chains_apply(s->n); /* the path leaves the function before the function ends */
@@ -549,20 +553,36 @@ static const char *image_ready(struct server *s, const Demarc__V1__Server *pb)
 
 static void step_off(struct server *s, const Demarc__V1__Server *pb)
 {
-	const char *image_dir = image_ready(s, pb);
-
-	if (clock_mono_ns() < s->retry_ns || !image_dir)
+	if (!image_ready(s, pb) || clock_mono_ns() < s->retry_ns)
 		return;
 	if (!s->want_known) {
 		set_fault(s, s->want_missing);
 		return;
 	}
-	if (s->residue)
+	if (s->residue) {
 		begin_stop(s, false);
-	else if (s->phase == SERVER_PREPARED)
-		begin_start(s, pb, image_dir);
-	else
-		job_begin(s, job_new(s, JOB_PREPARE), "wiring");
+		return;
+	}
+	s->start_due = true;
+	set_task(s, "waiting for its turn");
+}
+
+/* What step_off() found due. */
+static void start_those_due(struct node *n)
+{
+	struct server *s;
+
+	starts_order(n);
+	while ((s = starts_next(n))) {
+		const Demarc__V1__Server *pb = intent_server(n->intent, s->id);
+		const char *image_dir = image_ready(s, pb);
+
+		s->start_due = false;
+		if (s->phase == SERVER_OFF)
+			job_begin(s, job_new(s, JOB_PREPARE), "wiring");
+		else if (image_dir)
+			begin_start(s, pb, image_dir);
+	}
 }
 
 static void step_up(struct server *s, const Demarc__V1__Server *pb)
@@ -603,11 +623,13 @@ static void step_wanted(struct server *s, const Demarc__V1__Server *pb)
 {
 	bool running = pb->power == DEMARC__V1__POWER__POWER_RUNNING;
 
+	s->wanted = false;
 	if (native_is(pb)) {
 		step_native(s, pb);
 		return;
 	}
 	native_down(s);
+	s->wanted = running;
 	s->want_known = server_spec_vnics(s->n, pb, &s->want, s->want_missing, sizeof(s->want_missing));
 	if (running && *pb->image->sha512) {
 		struct image_view v;
@@ -627,6 +649,7 @@ static void step_wanted(struct server *s, const Demarc__V1__Server *pb)
 	} else if (s->phase == SERVER_UP) {
 		step_up(s, pb);
 	} else if ((s->failed_for_good || s->ended_well) && pb->reboot_generation <= reboots_done(s)) {
+		s->wanted = false;
 		if (s->residue)
 			begin_stop(s, false);
 	} else {
@@ -638,6 +661,7 @@ static void step_wanted(struct server *s, const Demarc__V1__Server *pb)
 /* Not in the intent: returns true when nothing of it is left. */
 static bool step_unwanted(struct server *s)
 {
+	s->wanted = false;
 	if (s->job || s->n->frozen)
 		return false;
 	native_down(s);
@@ -680,6 +704,9 @@ void servers_pass(struct node *n)
 		struct server *s = *p;
 		const Demarc__V1__Server *pb = intent_server(n->intent, s->id);
 
+		s->start_due = false;
+		if (s->retry_ns && clock_mono_ns() >= s->retry_ns)
+			s->retry_ns = 0; /* over: it asks for no more passes */
 		if (pb) {
 			step_wanted(s, pb);
 			local_note_set(n->local, "healthy", s->id,
@@ -693,6 +720,7 @@ void servers_pass(struct node *n)
 		}
 		p = &s->next;
 	}
+	start_those_due(n);
 }
 
 void servers_close(struct node *n)
@@ -718,6 +746,8 @@ int64_t servers_next_ns(const struct node *n)
 			next = MIN_OF(next, s->wire_due ? s->wire_retry_ns : s->recheck_ns);
 		else if (s->retry_ns)
 			next = MIN_OF(next, s->retry_ns);
+		else if (s->held)
+			next = MIN_OF(next, s->due_ns + START_WAIT_NS);
 	}
 	return next;
 }

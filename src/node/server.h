@@ -8,7 +8,7 @@
  *   OFF -> (image) -> PREPARE: namespace, veths -> datapath ports -> START: overlay, bundle, runtime -> UP
  *   UP -> STOP: end, delete, unmount, unwire -> OFF (-> after a back-off, or gone)
  *
- * Arrows in capitals are jobs in a worker; one per server at a time. Thread: the loop's.
+ * Arrows in capitals are jobs in a worker; one per server at a time, PREPARE and START of all of them in the order of node/start.h. Thread: the loop's.
  */
 
 #include <stdbool.h>
@@ -64,6 +64,13 @@ struct server {
 
 	unsigned n_restarts;
 	int64_t backoff_ns, retry_ns;
+
+	/* node/start.h */
+	bool wanted;		  /* is to run, in a process */
+	bool start_due;		  /* in this pass: PREPARE or START is its next step */
+	bool held;		  /* START waits for a function in front of it */
+	int64_t due_ns;		  /* since when start_due; 0: it was not */
+	unsigned place;		  /* in a chain */
 	char fault[ERR_MSG_SIZE]; /* a sentence, or "" */
 	char task[64];
 };

@@ -163,6 +163,29 @@ def test_restart_policies(node):
     assert node.servers[never]["n_restarts"] == 0
 
 
+def test_a_function_that_stays_dead_wakes_nobody(node):
+    """Time is told by another function, so that a slow machine has as long as it needs."""
+    node.start()
+    clock, _, _ = one_server(node, Image(oci_archive([busybox_layer()], cmd=["/bin/sh", "-c", "while :; do echo tick; sleep 1; done"])))
+    node.wait_healthy(clock)
+    dead, _, _ = one_server(node, Image(oci_archive([busybox_layer()], cmd=["/bin/false"])), restart="RESTART_NEVER")
+    wait_for("failed", lambda: node.servers.get(dead, {}).get("state") == "SERVER_FAILED")
+
+    def ticks():
+        with open(f"{node.dir}/state/servers/{clock}/console.log", encoding="utf-8") as f:
+            return f.read().count("tick")
+
+    def wakes():
+        with open(f"/proc/{node.process.pid}/status", encoding="ascii") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt_switches"))
+
+    settled = ticks() + 2  # the end of its back-off is past
+    wait_for("a while", lambda: ticks() >= settled)
+    before = wakes()
+    wait_for("a while more", lambda: ticks() >= settled + 3)
+    assert wakes() - before < 300, "a pass each millisecond"
+
+
 def test_stop_start_reboot(node):
     node.start()
     sid, _, _ = one_server(node)
@@ -422,6 +445,45 @@ def test_chain_insert_holds_until_healthy(site):
     site.apply(("chain", cid, chain_body([second, first], *up)))
     wait_for("reordered", lambda: in_path(site, cid) == ["second", "first"])
     assert 0 < site.chains[cid]["build_us"] < 50_000
+
+
+def started_since(site, mark):
+    return [line.split("server=")[1].split()[0] for line in site.logged()[mark:].splitlines() if " function_started " in line]
+
+
+def test_a_chain_starts_from_its_front(site):
+    """When all of it is new, and again when the agent finds that nothing of it runs any more; a function that fails holds nobody back."""
+    site.start()
+    net, _ = site.network("10.5.0.0/24", physical_network="lan")
+    up = [site.port(net[1], uplink=True), site.port(net[1], uplink=True)]
+    made = sorted((function(site, net[1]) for _ in range(6)), key=lambda f: f[0])
+    order = [made[i] for i in (1, 0, 3, 2, 5, 4)]
+    site.apply(net, *up, *[o for _, _, objects in made for o in objects],
+               ("chain", str(uuid.uuid4()), chain_body([hop(f"hop{i}", ports) for i, (_, ports, _) in enumerate(order)], *[u[1] for u in up])))
+    ids = [sid for sid, _, _ in order]
+    site.wait_healthy(*ids)
+    assert started_since(site, 0) == ids
+    site.kill()
+    for sid in ids:
+        site.runc("delete", "--force", sid)
+    site.forget()
+    mark = len(site.logged())
+    site.start()
+    site.wait_healthy(*ids)
+    assert started_since(site, mark) == ids
+    # The second one's program is not there, which only an attempt to start it finds out.
+    broken = Image(oci_archive([busybox_layer()], cmd=["/nothing/here"]))
+    site.apply(site.server(ids[1], broken, order[1][1]))
+    wait_for("it fails", lambda: f"job_failed server={ids[1]} job=starting" in site.logged())
+    site.kill()
+    for sid in ids:
+        site.runc("delete", "--force", sid)
+    site.forget()
+    mark = len(site.logged())
+    site.start()
+    well = ids[:1] + ids[2:]
+    site.wait_healthy(*well)
+    assert started_since(site, mark) == well
 
 
 def test_nics_are_reported(site):
