@@ -198,6 +198,9 @@ static void shell_write(struct stream *s)
 {
 	ssize_t n = s->input.len ? write(s->master, s->input.ptr, s->input.len) : 0;
 
+	/* Nobody has the terminal open any more, while what was said there still waits for credit: it would stay writable. */
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		s->input.len = 0;
 	if (n <= 0)
 		return;
 	s->input.len -= (size_t)n;
@@ -520,9 +523,14 @@ static void begin(struct streams *all, struct stream *s)
 static void take_open(struct node *n, const Demarc__V1__StreamOpen *m)
 {
 	struct streams *all = streams_of(n);
-	struct stream *s = all && all->n < STREAMS_MAX && !find(n, m->id) ? calloc(1, sizeof(*s)) : NULL;
+	struct stream *s = find(n, m->id);
 	struct err e = { 0 };
 
+	if (s) { /* its end is the end of both: nothing is sent under an id that was closed */
+		stream_end(s, "the hub has opened it twice");
+		return;
+	}
+	s = all && all->n < STREAMS_MAX ? calloc(1, sizeof(*s)) : NULL;
 	if (!s) {
 		send_close(n, m->id, "this node has too many streams", 0);
 		return;
