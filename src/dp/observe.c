@@ -53,16 +53,20 @@ const char *dp_drop_reason_text(size_t reason)
 	return reason < DROP_N ? drop_text[reason] : "unknown reason";
 }
 
-/* RFC 7270 section 4.12; 128: dropped, and none of its reasons fits. */
+/*
+ * RFC 7270 section 4.12, whose numbers are the registry's as well; 128: dropped, and none of its reasons fits. What rules decide is 129, "ACL deny",
+ * whether the sender is told (reject) or not: 130, "ACL drop", is defined by nothing but these two words.
+ */
 uint8_t dp_drop_forwarding(size_t reason)
 {
 	static const uint8_t status[DROP_N] = {
-		[DROP_MALFORMED] = 136,	   [DROP_SPOOF_MAC] = 140,   [DROP_SPOOF_IPV4] = 140,
-		[DROP_SPOOF_IPV6] = 140,   [DROP_SPOOF_ARP] = 140,   [DROP_SG_EGRESS] = 129,
-		[DROP_SG_INGRESS] = 129,   [DROP_FIREWALL] = 129,    [DROP_L2_UNKNOWN] = 131,
-		[DROP_CHAIN_CLOSED] = 132, [DROP_CHAIN_EMPTY] = 132, [DROP_NO_OUTPUT] = 142,
-		[DROP_OUT_DOWN] = 142,	   [DROP_METER] = 138,	     [DROP_SOURCE_GUARD] = 140,
-		[DROP_STORM] = 138,
+		[DROP_MALFORMED] = 136,	   [DROP_SPOOF_MAC] = 140,  [DROP_SPOOF_IPV4] = 140,
+		[DROP_SPOOF_IPV6] = 140,   [DROP_SPOOF_ARP] = 140,  [DROP_SPOOF_ND] = 140,
+		[DROP_SOURCE_GUARD] = 140, [DROP_SG_EGRESS] = 129,  [DROP_SG_INGRESS] = 129,
+		[DROP_FIREWALL] = 129,	   [DROP_ACL] = 129,	    [DROP_REJECT] = 129,
+		[DROP_REJECT_LIMIT] = 129, [DROP_L2_UNKNOWN] = 131, [DROP_CHAIN_CLOSED] = 132,
+		[DROP_CHAIN_EMPTY] = 132,  [DROP_MTU] = 133,	    [DROP_METER] = 138,
+		[DROP_STORM] = 138,	   [DROP_NO_OUTPUT] = 142,  [DROP_OUT_DOWN] = 142,
 	};
 
 	return reason < DROP_N && status[reason] ? status[reason] : 128;
