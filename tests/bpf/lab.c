@@ -4,9 +4,10 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <linux/bpf.h>
 #include <linux/ethtool.h>
-#include <linux/sockios.h>
-#include <net/if.h>
+#include <linux/if_link.h>
+#include <linux/pkt_cls.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,37 @@
 
 struct err lab_err;
 
+static void front_bring(void);
+static struct lab *open_lab;
+static struct front {
+	bool on;   /* DEMARC_HOOK=xdp */
+	int stats; /* while it is open the kernel counts runs of programs */
+	uint64_t runs;
+} front;
+
+/* At the end of the process. */
+static void front_was_there(void)
+{
+	if (front.on && !front.runs) {
+		print_error("no frame has been to the XDP program\n");
+		_exit(1);
+	}
+}
+
+static void front_start(void)
+{
+	const char *hook = getenv("DEMARC_HOOK");
+
+	front.on = net_xdp = hook && !strcmp(hook, "xdp");
+	if (!front.on)
+		return;
+	net_before_send = front_bring;
+	front.stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
+	if (front.stats < 0)
+		abort();
+	(void)atexit(front_was_there);
+}
+
 void lab_need_root(void)
 {
 	struct stat st;
@@ -35,6 +67,7 @@ void lab_need_root(void)
 		printf("1..0 # SKIP no writable /sys/fs/bpf\n");
 		exit(0);
 	}
+	front_start();
 	net_start();
 }
 
@@ -68,6 +101,7 @@ void lab_open(struct lab *l)
 	memset(l, 0, sizeof(*l));
 	snprintf(l->pin, sizeof(l->pin), "/sys/fs/bpf/demarc-test-%d-%d", (int)getpid(), n++);
 	open_dp(l);
+	open_lab = l;
 }
 
 void lab_reopen(struct lab *l)
@@ -78,8 +112,30 @@ void lab_reopen(struct lab *l)
 	open_dp(l);
 }
 
+uint64_t lab_runs(int prog)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	assert_int_equal(bpf_obj_get_info_by_fd(prog, &info, &len), 0);
+	return info.run_cnt;
+}
+
+/* What the one did is not seen by the other. */
+static void front_told(const struct lab *l)
+{
+	uint64_t first = lab_runs(l->xdp), then = lab_runs(l->prog);
+
+	front.runs += first;
+	print_message("# %llu frames to the XDP program, %llu to the tc program\n",
+		      (unsigned long long)first, (unsigned long long)then);
+}
+
 void lab_close(struct lab *l)
 {
+	open_lab = NULL;
+	if (front.on)
+		front_told(l);
 	close(l->prog);
 	close(l->xdp);
 	dp_close(l->dp);
@@ -136,28 +192,28 @@ void lab_uplink(struct lab *l, struct tport *p, uint16_t net, uint16_t vlan)
 
 void lab_far_end(struct tport *p, uint32_t command, uint32_t value)
 {
-	struct ethtool_value v = { .cmd = command, .data = value };
-	struct ifreq r = { .ifr_name = "eth0" };
+	ns_enter(p->ns);
+	net_offload("eth0", command, value);
+	ns_home();
+}
+
+static int map_of(const struct lab *l, const char *name)
+{
+	char path[128];
 	int fd;
 
-	ns_enter(p->ns);
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	r.ifr_data = (void *)&v;
-	assert_int_equal(ioctl(fd, SIOCETHTOOL, &r), 0);
-	close(fd);
-	ns_home();
+	snprintf(path, sizeof(path), "%s/v%d/%s", l->pin, ABI_VERSION, name);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	return fd;
 }
 
 /* A veth says so itself since Linux 6.3; in BPF_PROG_TEST_RUN nothing is really sent. */
 static void takes_xdp(struct lab *l, int index)
 {
 	struct attach_rec a;
-	char path[128];
-	int fd;
+	int fd = map_of(l, "attached");
 
-	snprintf(path, sizeof(path), "%s/v%d/attached", l->pin, ABI_VERSION);
-	fd = bpf_obj_get(path);
-	assert_true(fd >= 0);
 	assert_int_equal(bpf_map_lookup_elem(fd, &index, &a), 0);
 	a.flags |= PORT_XDP_OUT;
 	assert_int_equal(bpf_map_update_elem(fd, &index, &a, BPF_EXIST), 0);
@@ -176,7 +232,83 @@ void lab_nic(struct lab *l, struct tport *p, int index, const uint8_t mac[6])
 	takes_xdp(l, index);
 }
 
-int lab_run(struct lab *l, int port, const struct frame *f, struct frame *out)
+/* ---- the XDP program in front ---- */
+
+/* Frames to a tunnel leave by its NIC; those of a function in the datapath by another port. */
+static uint16_t front_flags(const struct port_key *k, uint16_t flags)
+{
+	if (k->ifindex < DP_PSEUDO_PORT)
+		return PORT_XDP | PORT_XDP_OUT;
+	return flags & PORT_TUNNEL ? PORT_XDP_OUT : 0;
+}
+
+static void front_attach(struct lab *l, int ifx)
+{
+	uint32_t id = 0;
+	int r;
+
+	if (bpf_xdp_query_id(ifx, XDP_FLAGS_DRV_MODE, &id) || id)
+		return;
+	r = bpf_xdp_attach(ifx, l->xdp, XDP_FLAGS_DRV_MODE, NULL);
+	assert_true(!r || r == -ERANGE); /* its frames are too long */
+}
+
+/* Every port that was set since: as if it were a NIC that runs XDP programs, and takes frames from others. */
+static void front_bring(void)
+{
+	struct port_key k, *last = NULL;
+	struct port_rec p;
+	int fd;
+
+	if (!front.on || !open_lab)
+		return;
+	fd = map_of(open_lab, "ports");
+	while (!bpf_map_get_next_key(fd, last, &k)) {
+		uint16_t flags;
+
+		last = &k;
+		if (bpf_map_lookup_elem(fd, &k, &p))
+			continue;
+		flags = front_flags(&k, p.flags);
+		if ((p.flags & flags) == flags)
+			continue;
+		p.flags |= flags;
+		assert_int_equal(bpf_map_update_elem(fd, &k, &p, BPF_EXIST), 0);
+		if (k.ifindex < DP_PSEUDO_PORT)
+			front_attach(open_lab, (int)k.ifindex);
+	}
+	close(fd);
+}
+
+/* What tc puts on is beside the frame, BPF_PROG_TEST_RUN does not show it. */
+static void front_untag(struct frame *f)
+{
+	unsigned int type = (unsigned int)(f->b[12] << 8 | f->b[13]);
+
+	if (type != 0x8100 && type != 0x88a8)
+		return;
+	memmove(f->b + 12, f->b + 16, f->len - 16);
+	f->len -= 4;
+}
+
+/* The verdict in tc's words; < 0: the frame goes on to the tc program, as it came. */
+static int front_run(struct lab *l, int port, const struct frame *f, struct frame *out)
+{
+	int v = lab_run_xdp(l, port, f, out);
+
+	assert_int_not_equal(v, XDP_ABORTED);
+	if (v == XDP_PASS) {
+		assert_int_equal(out->len, f->len);
+		assert_memory_equal(out->b, f->b, f->len);
+		return -1;
+	}
+	if (v == XDP_DROP)
+		return TC_ACT_SHOT;
+	front_untag(out);
+	return TC_ACT_REDIRECT;
+}
+
+static int run_tc(struct lab *l, int port, const struct frame *f, struct frame *out)
 {
 	struct frame scratch;
 	struct __sk_buff ctx = { .ifindex = (uint32_t)port };
@@ -188,6 +320,22 @@ int lab_run(struct lab *l, int port, const struct frame *f, struct frame *out)
 	if (out)
 		out->len = o.data_size_out;
 	return (int)o.retval;
+}
+
+int lab_run(struct lab *l, int port, const struct frame *f, struct frame *out)
+{
+	struct frame after;
+	int v;
+
+	front_bring();
+	if (!front.on)
+		return run_tc(l, port, f, out);
+	v = front_run(l, port, f, &after);
+	if (v < 0)
+		return run_tc(l, port, f, out);
+	if (out)
+		*out = after;
+	return v;
 }
 
 int lab_run_xdp(struct lab *l, int port, const struct frame *f, struct frame *out)

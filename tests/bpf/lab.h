@@ -44,10 +44,16 @@ void lab_far_end(struct tport *p, uint32_t command, uint32_t value);
 struct ip_addr ip_of(const char *text);
 struct ip_cidr cidr_of(const char *text);
 
-/* BPF_PROG_TEST_RUN of the pinned program: verdict of tc, the frame after it in *out (may be NULL). */
+/*
+ * BPF_PROG_TEST_RUN of the pinned program: verdict of tc, the frame after it in *out (may be NULL). With DEMARC_HOOK=xdp in the environment every
+ * port is one that runs XDP programs and takes frames from others, and has the XDP program in front, here and for what is sent to it: it forwards or
+ * drops the frame, or passes it on to the tc program unchanged.
+ */
 int lab_run(struct lab *l, int port, const struct frame *f, struct frame *out);
 /* The same of the XDP program of NICs; a VLAN tag is in the frame. */
 int lab_run_xdp(struct lab *l, int port, const struct frame *f, struct frame *out);
+/* How often the kernel has run a program, while it counts (bpf_enable_stats()). */
+uint64_t lab_runs(int prog);
 /* Drops of `reason` since the last call with it. */
 uint64_t lab_dropped(struct lab *l, enum drop_reason reason);
 #define assert_dropped(l, reason) assert_int_equal(lab_dropped(l, DROP_##reason), 1)

@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <linux/veth.h>
 #include <net/if.h>
 #include <poll.h>
@@ -21,6 +23,8 @@
 
 #define ETH_P_ALL_ 0x0003
 
+bool net_xdp;
+void (*net_before_send)(void);
 static int home_fd = -1;
 
 static void die(const char *what)
@@ -165,6 +169,19 @@ static int packet_socket(const char *name)
 	return fd;
 }
 
+void net_offload(const char *name, uint32_t command, uint32_t value)
+{
+	struct ethtool_value v = { .cmd = command, .data = value };
+	struct ifreq r = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
+	r.ifr_data = (void *)&v;
+	if (fd < 0 || ioctl(fd, SIOCETHTOOL, &r))
+		die("ethtool");
+	close(fd);
+}
+
 void tport_make(struct tport *p, int host_index, const uint8_t mac[6], int ns, const char *peer_name)
 {
 	char name[16];
@@ -176,6 +193,10 @@ void tport_make(struct tport *p, int host_index, const uint8_t mac[6], int ns, c
 	veth_make(name, host_index, peer_name, mac, p->ns);
 	ns_enter(p->ns);
 	p->sock = packet_socket(peer_name);
+	if (net_xdp) {
+		net_offload(peer_name, ETHTOOL_SGRO, 1);
+		net_offload(peer_name, ETHTOOL_SFLAGS, 0);
+	}
 	ns_home();
 }
 
@@ -192,6 +213,8 @@ void tport_send(struct tport *p, const struct frame *f)
 {
 	ssize_t n;
 
+	if (net_before_send)
+		net_before_send();
 	do {
 		n = send(p->sock, f->b, f->len, 0);
 	} while (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == EINTR));

@@ -30,6 +30,10 @@ struct frame {
 	int pkttype; /* received: PACKET_HOST, ... */
 };
 
+/* Ports that are made take XDP frames: their far end has GRO, and leaves tags in frames. */
+extern bool net_xdp;
+extern void (*net_before_send)(void);
+
 void net_start(void); /* enters a new namespace: "the node"; aborts on failure */
 int ns_new(void);     /* a new namespace; the caller stays in the node's */
 void ns_enter(int fd);
@@ -37,6 +41,8 @@ void ns_home(void);
 
 /* Host side `host_index`; `ns` < 0: a new namespace. */
 void tport_make(struct tport *p, int host_index, const uint8_t mac[6], int ns, const char *peer_name);
+/* An offload of a link of the current namespace, as ethtool -K sets it. */
+void net_offload(const char *name, uint32_t command, uint32_t value);
 void tport_free(struct tport *p);
 void link_del(int ifindex);
 

@@ -15,13 +15,9 @@
 #include <linux/bpf.h>
 #include <linux/ethtool.h>
 #include <linux/pkt_cls.h>
-#include <linux/sockios.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -485,15 +481,6 @@ static uint32_t attached(int ifx)
 	return id;
 }
 
-static uint64_t runs(int fd)
-{
-	struct bpf_prog_info info = { 0 };
-	uint32_t len = sizeof(info);
-
-	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
-	return info.run_cnt;
-}
-
 /* Frames that really arrive are forwarded by the XDP program alone. */
 static void test_live(void **state)
 {
@@ -505,15 +492,15 @@ static void test_live(void **state)
 	ports(0, 0);
 	prime(udp_desc(true), udp_desc(false), false);
 	make(&f, udp_desc(true), true, false);
-	before_xdp = runs(lab.xdp);
-	before_tc = runs(lab.prog);
+	before_xdp = lab_runs(lab.xdp);
+	before_tc = lab_runs(lab.prog);
 	for (int i = 0; i < 20; i++) {
 		assert_true(lab_passes(&u, &f, &w, &got));
 		assert_int_equal(got.len, f.len);
 		assert_memory_equal(got.b, f.b, f.len);
 	}
-	assert_in_range(runs(lab.xdp), before_xdp + 20, before_xdp + 30); /* hosts speak IPv6 by themselves */
-	assert_in_range(runs(lab.prog), before_tc, before_tc + 10);
+	assert_in_range(lab_runs(lab.xdp), before_xdp + 20, before_xdp + 30); /* hosts speak IPv6 by themselves */
+	assert_in_range(lab_runs(lab.prog), before_tc, before_tc + 10);
 	close(stats);
 }
 
