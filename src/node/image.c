@@ -285,8 +285,8 @@ static void take_chunk(struct image *i, const Demarc__V1__Chunk *c)
 		return;
 	}
 	if (c->offset != i->have || c->data.len == 0 || c->data.len > CHUNK_BYTES ||
-	    c->data.len > i->size - i->have)
-		return; /* late, early or too much: the time-out asks again */
+	    c->data.len > i->asked - i->have)
+		return; /* late, early, too much or never asked for: the time-out asks again */
 	if (write_chunk(i, &c->data, &e) < 0) {
 		if (e.fault == FAULT_NO_SPACE)
 			im->ops.event(im->ctx, "disk_full", "error", i->id, e.msg);
