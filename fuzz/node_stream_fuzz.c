@@ -85,6 +85,7 @@ static struct world {
 	unsigned n_streams;
 	struct handle handles[HANDLES];
 	unsigned n_handles;
+	bool is_deaf; /* something that the node said was lost */
 	bool link_down, link_full, spawn_fails, no_terminal, captures;
 	unsigned n_answers, idle_turns;
 	uint64_t answer_to, lost;
@@ -172,6 +173,7 @@ int __wrap_link_client_send(struct link_client *l, const Demarc__V1__Frame *f)
 	/* The hub would end the connection for a frame that it cannot read. */
 	FUZZ_CHECK(frame_decode(FRAME_FROM_NODE, data, size, &copy, &e) == 0);
 	if (w.link_down || w.link_full) {
+		w.is_deaf = true;
 		w.n_answers += f->body_case == DEMARC__V1__FRAME__BODY_CALL_RESULT;
 		if (f->body_case == DEMARC__V1__FRAME__BODY_STREAM_CLOSE &&
 		    stream_of(f->stream_close->id))
@@ -617,6 +619,9 @@ static void hub_says_data(void)
 	say(&f);
 	/* Who keeps to what was granted loses nothing. */
 	FUZZ_CHECK(!is_granted || w.link_down || x->is_open);
+	/* Who does not, loses the stream: no more waits for a program than it was granted. */
+	FUZZ_CHECK(!was_open || x->kind != SHELL || x->program < 0 || w.is_deaf || w.link_down ||
+		   x->said <= x->granted || !x->is_open);
 }
 
 static void hub_says_window(void)
