@@ -22,6 +22,7 @@
 /* One worker: its nodes on one loop. */
 
 #define TURN_MS 20
+#define ON_THEIR_WAY_MAX 150u	      /* of a process, where nodes come at a rate */
 #define IDLE_FLUSH_NS (10 * NS_PER_S) /* as the agent's report of itself */
 
 struct worker {
@@ -32,6 +33,7 @@ struct worker {
 	int fd;
 	struct sim_node **nodes;
 	size_t first, n, n_started;
+	size_t n_arrived; /* all before it have been connected */
 	unsigned rate;
 	int64_t since_ns;
 	struct dial_tls *trust;
@@ -153,11 +155,28 @@ static void node_turn(struct sim_node *s, int64_t now)
 	s->slot->report_sent = reports_last_seq(&s->n);
 }
 
+/* Nodes that have been started and never were connected: the first ones that are still on their way, up to `most`. */
+static size_t n_on_their_way(struct worker *w, size_t most)
+{
+	size_t n = 0;
+
+	while (w->n_arrived < w->n_started && w->nodes[w->n_arrived]->slot->n_up)
+		w->n_arrived++;
+	for (size_t i = w->n_arrived; i < w->n_started && n < most; i++)
+		n += !w->nodes[i]->slot->n_up;
+	return n;
+}
+
+/*
+ * Real nodes have a processor each. On one that is loaded, more at a time than this process can serve would all be too late: the hub
+ * gives up each handshake after some seconds, so none would ever end.
+ */
 static void start_more(struct worker *w, int64_t now)
 {
 	size_t due = w->rate ? (size_t)((double)w->rate * (double)(now - w->since_ns) / 1e9) + 1 : w->n;
+	size_t room = w->rate ? ON_THEIR_WAY_MAX - n_on_their_way(w, ON_THEIR_WAY_MAX) : w->n;
 
-	while (w->n_started < MIN_OF(due, w->n))
+	while (room-- && w->n_started < MIN_OF(due, w->n))
 		node_start(w, w->nodes[w->n_started++]);
 }
 

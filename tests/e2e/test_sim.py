@@ -10,6 +10,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import time
 
 import pytest
 from conftest import wait_for
@@ -170,6 +171,7 @@ def fixture_started(build, tmp_path):
         running.append(process)
         return process
 
+    start.state = tmp_path / "state"
     yield start
     for process in running:
         if process.poll() is None:
@@ -231,6 +233,33 @@ def test_a_killed_run_is_swept_by_the_next(started):
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
         assert not os.path.exists(process.scratch)
+
+
+@pytest.mark.timeout(300)
+def test_a_ramp_waits_for_a_hub_that_is_slow(started):
+    """Where everything shares a processor, nodes that all dial at once would all be too late."""
+    workers, rate = os.cpu_count() or 1, 500
+    nodes, most = 150 * min(workers, 4) + 400, 150 * workers
+    process = started("--chains", "0", "--rate", str(rate), "--json", "-", scenario="ramp", nodes=nodes)
+    a_line(process, f" of {nodes} steady")
+    hub = next(pid for pid in children(process.pid) if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "demarc-hub")
+
+    def dialled():
+        with open(f"/proc/{hub}/net/tcp", encoding="ascii") as f:
+            return sum(words[2].endswith(port) and words[3] in ("01", "02") for words in map(str.split, f))
+
+    port = f":{int((started.state / 'hub' / 'port').read_text()):04X}"
+    os.kill(hub, signal.SIGSTOP)
+    try:
+        before, seen, until = dialled(), 0, time.monotonic() + nodes / rate + 2
+        while time.monotonic() < until:
+            seen = max(seen, dialled())
+            assert seen <= before + most + 50, "more at a time than can be served"
+        assert seen > before, "and yet they go on"
+    finally:
+        os.kill(hub, signal.SIGCONT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and json.loads(out)["not_steady"] == 0, err
 
 
 @pytest.mark.timeout(300)
