@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "link/dial.h"
+#include "link/line.h"
 #include "link/pipe_msg.h"
 #include "link/sandbox.h"
 #include "link/wire.h"
@@ -28,6 +29,8 @@
 #define PIPE_OUT_MAX                                                                               \
 	(2u << 20) /* bytes that wait for the agent; past it nothing is read from the hub */
 #define READ_BYTES 16384u
+#define BULK_LOOK_MS 20 /* nobody tells when the hub has acknowledged */
+#define WROTE_MS 500
 
 struct child {
 	struct dial_tls *tls;
@@ -36,6 +39,9 @@ struct child {
 	struct url proxy;
 	uint32_t gen;
 	struct strbuf pipe_in, pipe_out;
+	struct strbuf bulk; /* frames of streams, ready for wire.out; the agent lets few of them wait here */
+	size_t bulk_bytes; /* of them as the agent counts */
+	int64_t wrote_ns;
 };
 
 /* ---- to the agent ---- */
@@ -66,11 +72,27 @@ static void tell_retry(void *ctx, uint32_t ms)
 
 static const struct wire_ops wire_ops = { tell_up, tell_message, tell_retry };
 
+static void tell_wrote(struct child *c, size_t bulk_bytes)
+{
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%zu", bulk_bytes);
+
+	c->wrote_ns = clock_mono_ns();
+	tell(c, PIPE_WROTE, (struct str){ text, (size_t)n });
+}
+
+static void close_wire(struct child *c)
+{
+	wire_close(&c->wire);
+	strbuf_done(&c->bulk);
+	c->bulk_bytes = 0;
+}
+
 static void down(struct child *c, const char *reason)
 {
 	if (!c->wire.dial)
 		return;
-	wire_close(&c->wire);
+	close_wire(c);
 	tell(c, PIPE_DOWN, str_of(reason));
 }
 
@@ -155,13 +177,19 @@ static void take(struct child *c, const struct pipe_head *h, struct str payload)
 {
 	switch ((enum pipe_kind)h->kind) {
 	case PIPE_DIAL:
-		wire_close(&c->wire);
+		close_wire(c);
 		c->gen = h->gen;
 		dial(c, payload);
 		break;
 	case PIPE_FRAME:
 		if (c->wire.dial && h->gen == c->gen)
 			wire_send(&c->wire, payload);
+		break;
+	case PIPE_BULK:
+		if (!c->wire.dial || h->gen != c->gen)
+			break;
+		wsc_frame_add(&c->bulk, WSC_BINARY, payload.ptr, payload.len);
+		c->bulk_bytes += payload.len;
 		break;
 	case PIPE_HANGUP:
 		if (h->gen == c->gen)
@@ -171,6 +199,7 @@ static void take(struct child *c, const struct pipe_head *h, struct str payload)
 	case PIPE_UP:
 	case PIPE_DOWN:
 	case PIPE_RETRY:
+	case PIPE_WROTE:
 		_exit(3); /* not the agent at the other end */
 	}
 }
@@ -215,6 +244,31 @@ static void write_pipe(struct child *c)
 
 /* ---- the hub ---- */
 
+/* Behind everything else that is to be written. */
+static void add_bulk(struct child *c)
+{
+	if (c->bulk.len == 0 || c->wire.out.len || !line_takes_bulk(dial_fd(c->wire.dial)))
+		return;
+	strbuf_add(&c->wire.out, c->bulk.ptr, c->bulk.len);
+	if (c->bulk.error)
+		_exit(4);
+	tell_wrote(c, c->bulk_bytes);
+	strbuf_done(&c->bulk);
+	c->bulk_bytes = 0;
+}
+
+/* What is left in wire.out is more than the kernel takes at a time: that it takes more is a sign of life. */
+static int write_socket(struct child *c)
+{
+	size_t before = c->wire.out.len;
+	int rc = wire_write(&c->wire);
+
+	if (rc == 0 && c->wire.out.len && c->wire.out.len < before &&
+	    clock_mono_ns() - c->wrote_ns >= WROTE_MS * NS_PER_MS)
+		tell_wrote(c, 0);
+	return rc;
+}
+
 static void serve_socket(struct child *c)
 {
 	int rc = 1;
@@ -222,7 +276,9 @@ static void serve_socket(struct child *c)
 	while (rc > 0 && c->pipe_out.len < PIPE_OUT_MAX)
 		rc = wire_read(&c->wire);
 	if (rc >= 0)
-		rc = wire_write(&c->wire);
+		add_bulk(c);
+	if (rc >= 0)
+		rc = write_socket(c);
 	if (rc < 0)
 		down(c, c->wire.reason);
 }
@@ -234,6 +290,7 @@ static void step(struct child *c)
 	bool may_read_pipe = c->wire.out.len < SOCKET_OUT_MAX,
 	     may_read_socket = c->pipe_out.len < PIPE_OUT_MAX;
 	struct pollfd p[2] = { { .fd = CHILD_FD }, { .fd = -1 } };
+	int timeout_ms = c->bulk.len && c->wire.out.len == 0 ? BULK_LOOK_MS : -1;
 
 	p[0].events = (short)((may_read_pipe ? POLLIN : 0) | (c->pipe_out.len ? POLLOUT : 0));
 	if (c->wire.dial) {
@@ -242,8 +299,9 @@ static void step(struct child *c)
 		if (!p[1].events)
 			p[1].fd = -1; /* a hang-up would wake us for nothing */
 	}
-	if (poll(p, 2, c->wire.dial && may_read_socket && dial_has_pending(c->wire.dial) ? 0 : -1) < 0 &&
-	    errno != EINTR)
+	if (c->wire.dial && may_read_socket && dial_has_pending(c->wire.dial))
+		timeout_ms = 0;
+	if (poll(p, 2, timeout_ms) < 0 && errno != EINTR)
 		_exit(5);
 	if (p[0].revents & (POLLIN | POLLHUP | POLLERR))
 		read_pipe(c);

@@ -16,6 +16,63 @@
 #define PEM_MAX (256u << 10)
 #define TICK_MS 250u
 
+/* ---- streams: what they say waits here, and lets everything else pass ---- */
+
+static bool is_bulk(const struct link_client *l, const Demarc__V1__Frame *f)
+{
+	/* The end of a stream must not overtake its data. A program that is many nodes has no streams. */
+	return !l->here && (f->body_case == DEMARC__V1__FRAME__BODY_STREAM_DATA ||
+			    f->body_case == DEMARC__V1__FRAME__BODY_STREAM_CLOSE);
+}
+
+static void bulk_pop(struct link_client *l)
+{
+	struct bulk *b = l->bulk;
+
+	l->bulk_bytes -= b->size;
+	l->bulk = b->next;
+	free(b);
+}
+
+static void bulk_clear(struct link_client *l)
+{
+	while (l->bulk)
+		bulk_pop(l);
+	l->bulk_ahead = 0;
+}
+
+/* A frame that the carrier does not take now is offered with the next one, or when it has written. */
+static void bulk_feed(struct link_client *l)
+{
+	while (l->bulk && l->bulk_ahead < CLIENT_BULK_AHEAD) {
+		const struct bulk *b = l->bulk;
+
+		if (l->carrier->tell(l, PIPE_BULK, (struct str){ (const char *)b->bytes, b->size }) < 0)
+			return;
+		l->bulk_ahead += b->size;
+		bulk_pop(l);
+	}
+}
+
+static int bulk_add(struct link_client *l, const uint8_t *data, size_t size)
+{
+	struct bulk *b;
+
+	if (l->bulk_bytes + size > CLIENT_BULK_MAX)
+		return -ENOBUFS;
+	b = malloc(sizeof(*b) + size);
+	if (!b)
+		return -ENOMEM;
+	b->next = NULL;
+	b->size = size;
+	memcpy(b->bytes, data, size);
+	*(l->bulk ? l->bulk_end : &l->bulk) = b;
+	l->bulk_end = &b->next;
+	l->bulk_bytes += size;
+	bulk_feed(l);
+	return 0;
+}
+
 /* ---- states ---- */
 
 /* The next attempt: at once with another hub of the list, after the back-off when all were tried. */
@@ -47,6 +104,7 @@ void client_lost(struct link_client *l, const char *reason)
 	}
 	l->said_hello = false;
 	intent_parts_clear(&l->parts);
+	bulk_clear(l);
 	if (l->config_stale) {
 		l->config_stale = false;
 		l->carrier->kill(l);
@@ -88,6 +146,8 @@ int link_client_send(struct link_client *l, const Demarc__V1__Frame *f)
 	rc = l->encode ? l->encode(l->ctx, f, &data, &size) : frame_encode(f, &data, &size);
 	if (rc < 0)
 		return rc;
+	if (is_bulk(l, f))
+		return bulk_add(l, data, size);
 	if (l->queued_bytes + size > CLIENT_QUEUE_MAX)
 		return -ENOBUFS;
 	return l->carrier->tell(l, PIPE_FRAME, (struct str){ (const char *)data, size });
@@ -206,6 +266,17 @@ static void take_retry(struct link_client *l, struct str payload)
 		l->retry_after_ms = (uint32_t)MIN_OF(ms, (uint64_t)CLIENT_RETRY_MAX_MS);
 }
 
+static void take_wrote(struct link_client *l, struct str payload)
+{
+	uint64_t bytes;
+
+	if (l->state != LINK_UP || str_to_u64(payload, UINT32_MAX, &bytes) < 0)
+		return;
+	l->wrote_ns = clock_mono_ns();
+	l->bulk_ahead -= MIN_OF((size_t)bytes, l->bulk_ahead);
+	bulk_feed(l);
+}
+
 /* The callbacks may stop the client: whoever loops over messages looks at the state after each. */
 void client_take(struct link_client *l, const struct pipe_head *h, struct str payload)
 {
@@ -224,6 +295,9 @@ void client_take(struct link_client *l, const struct pipe_head *h, struct str pa
 	case PIPE_RETRY:
 		take_retry(l, payload);
 		break;
+	case PIPE_WROTE:
+		take_wrote(l, payload);
+		break;
 	case PIPE_FRAME:
 		if (l->state != LINK_UP)
 			break;
@@ -234,6 +308,7 @@ void client_take(struct link_client *l, const struct pipe_head *h, struct str pa
 	case PIPE_CONFIG:
 	case PIPE_DIAL:
 	case PIPE_HANGUP:
+	case PIPE_BULK:
 		hang_up(l, "the network process does not follow the protocol");
 		break;
 	}
@@ -241,7 +316,10 @@ void client_take(struct link_client *l, const struct pipe_head *h, struct str pa
 
 /* ---- time ---- */
 
-/* Dead: two pings in a row without a byte back, each CLIENT_PROBE_MS apart. */
+/*
+ * Dead: two pings in a row without a byte back, each CLIENT_PROBE_MS apart. As long as the hub takes what is written, a ping may be behind a
+ * large frame on a slow line: its time begins anew.
+ */
 static void check_alive(struct link_client *l, int64_t now)
 {
 	if (!l->said_hello && now - l->since_ns > CLIENT_HELLO_MS * NS_PER_MS) {
@@ -253,7 +331,7 @@ static void check_alive(struct link_client *l, int64_t now)
 			send_ping(l, now);
 		return;
 	}
-	if (now - l->ping_ns < CLIENT_PROBE_MS * NS_PER_MS)
+	if (now - MAX_OF(l->ping_ns, l->wrote_ns) < CLIENT_PROBE_MS * NS_PER_MS)
 		return;
 	if (++l->n_unanswered >= 2)
 		hang_up(l, "the hub does not answer");
@@ -425,6 +503,7 @@ const char *link_client_hub(const struct link_client *l)
 
 static void client_free(struct link_client *l)
 {
+	bulk_clear(l);
 	free_hubs(l->hubs, l->n_hubs);
 	l->carrier->free(l);
 	wipe(l->config);

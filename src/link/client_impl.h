@@ -20,7 +20,10 @@
 #include "link/pipe_msg.h"
 #include "link/url.h"
 
-#define CLIENT_QUEUE_MAX (4u << 20)  /* bytes that wait for the child */
+#define CLIENT_QUEUE_MAX (4u << 20) /* bytes that wait for the child */
+#define CLIENT_BULK_MAX (4u << 20)  /* bytes of streams that wait here */
+#define CLIENT_BULK_AHEAD                                                                          \
+	(16u << 10) /* so many of them wait in the child: what a control frame is behind at most */
 #define CLIENT_PROBE_MS 2000	     /* for a pong */
 #define CLIENT_HELLO_MS 15000	     /* for HubHello */
 #define CLIENT_DIAL_MS 40000	     /* for an attempt: the resolver alone may take its 30 s */
@@ -30,7 +33,7 @@
 
 enum link_state { LINK_STOPPED, LINK_WAITING, LINK_DIALLING, LINK_UP };
 
-/* Does what it is told (PIPE_DIAL, PIPE_FRAME, PIPE_HANGUP of connection l->gen), and answers through client_take(). */
+/* Does what it is told (PIPE_DIAL, PIPE_FRAME, PIPE_BULK, PIPE_HANGUP of connection l->gen), and answers through client_take(). */
 struct link_carrier {
 	int (*start)(struct link_client *l); /* before a dial; -EBUSY: not yet again */
 	int (*tell)(struct link_client *l, enum pipe_kind kind, struct str payload);
@@ -38,6 +41,13 @@ struct link_carrier {
 	void (*free)(struct link_client *l); /* for good */
 };
 extern const struct link_carrier carrier_child, carrier_here;
+
+/* A frame of a stream that waits. */
+struct bulk {
+	struct bulk *next;
+	size_t size;
+	uint8_t bytes[];
+};
 
 struct link_client {
 	const struct link_carrier *carrier;
@@ -54,7 +64,7 @@ struct link_client {
 	enum link_state state;
 	uint32_t gen;
 	int64_t since_ns; /* of the state DIALLING or UP; the last attempt while WAITING */
-	int64_t dial_at_ns, rx_ns, ping_ns, hint_ns;
+	int64_t dial_at_ns, rx_ns, ping_ns, hint_ns, wrote_ns;
 	unsigned n_unanswered;
 	bool said_hello, told_to_wait; /* dial_at_ns is when the hub wants us back */
 	uint32_t heartbeat_ms, retry_after_ms;
@@ -66,6 +76,8 @@ struct link_client {
 	bool child_running, process_open, pipe_open;
 	struct strbuf in;
 	size_t queued_bytes;
+	struct bulk *bulk, **bulk_end; /* the end is valid while there is one */
+	size_t bulk_bytes, bulk_ahead;
 
 	uv_timer_t timer;
 	uv_poll_t netlink;

@@ -8,17 +8,20 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 
-/* When the client dials: its clock stands still, and what carries its words is played here. */
+/* When the client dials, and what goes first: its clock stands still, and what carries its words is played here. */
 
 static struct {
 	uv_loop_t loop;
 	struct link_client l;
 	char *hubs[2];
+	char told[256]; /* "D F B1 H": a dial, a frame, data of stream 1 (c1: its end), a hang-up */
 } world;
 
 static int play_start(struct link_client *l)
@@ -26,8 +29,37 @@ static int play_start(struct link_client *l)
 	return 0;
 }
 
+static void note(char kind, uint64_t stream)
+{
+	size_t len = strlen(world.told);
+	char number[24] = "";
+
+	if (stream)
+		(void)snprintf(number, sizeof(number), "%u", (unsigned)stream);
+	(void)snprintf(world.told + len, sizeof(world.told) - len, "%s%c%s", len ? " " : "", kind,
+		       number);
+}
+
+/* frame_decode() is for what the hub says: this is the other way. */
+static void note_bulk(struct str payload)
+{
+	Demarc__V1__Frame *f =
+		demarc__v1__frame__unpack(NULL, payload.len, (const uint8_t *)payload.ptr);
+
+	assert_non_null(f);
+	if (f->body_case == DEMARC__V1__FRAME__BODY_STREAM_DATA)
+		note('B', f->stream_data->id);
+	else
+		note('c', f->stream_close->id);
+	demarc__v1__frame__free_unpacked(f, NULL);
+}
+
 static int play_tell(struct link_client *l, enum pipe_kind kind, struct str payload)
 {
+	if (kind == PIPE_BULK)
+		note_bulk(payload);
+	else
+		note(kind == PIPE_DIAL ? 'D' : kind == PIPE_HANGUP ? 'H' : 'F', 0);
 	return 0;
 }
 
@@ -72,6 +104,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+	client_lost(&world.l, "the end");
 	intent_parts_clear(&world.l.parts);
 	uv_close((uv_handle_t *)&world.l.timer, NULL);
 	assert_int_equal(uv_run(&world.loop, UV_RUN_DEFAULT), 0);
@@ -182,6 +215,129 @@ static void the_other_hub_is_not_asked_earlier(void **state)
 	expect_wait_is_kept(l, 30);
 }
 
+/* ---- streams beside everything else ---- */
+
+#define PIECE 16384u
+
+static void up(struct link_client *l)
+{
+	dialling(l);
+	hear(l, PIPE_UP, STR(""));
+	l->said_hello = true;
+	world.told[0] = '\0';
+}
+
+static int send_data(struct link_client *l, uint64_t stream)
+{
+	static uint8_t bytes[PIECE];
+	Demarc__V1__StreamData m = DEMARC__V1__STREAM_DATA__INIT;
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+
+	m.id = stream;
+	m.data.data = bytes;
+	m.data.len = sizeof(bytes);
+	f.body_case = DEMARC__V1__FRAME__BODY_STREAM_DATA;
+	f.stream_data = &m;
+	return link_client_send(l, &f);
+}
+
+static void send_close(struct link_client *l, uint64_t stream)
+{
+	Demarc__V1__StreamClose m = DEMARC__V1__STREAM_CLOSE__INIT;
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+
+	m.id = stream;
+	f.body_case = DEMARC__V1__FRAME__BODY_STREAM_CLOSE;
+	f.stream_close = &m;
+	assert_int_equal(link_client_send(l, &f), 0);
+}
+
+static void send_report(struct link_client *l)
+{
+	Demarc__V1__Report m = DEMARC__V1__REPORT__INIT;
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+
+	f.body_case = DEMARC__V1__FRAME__BODY_REPORT;
+	f.report = &m;
+	assert_int_equal(link_client_send(l, &f), 0);
+}
+
+static void expect_told(const char *told)
+{
+	assert_string_equal(world.told, told);
+	world.told[0] = '\0';
+}
+
+static void what_streams_say_lets_everything_else_pass(void **state)
+{
+	struct link_client *l = *state;
+
+	up(l);
+	assert_int_equal(send_data(l, 1), 0);
+	assert_int_equal(send_data(l, 2), 0);
+	assert_int_equal(send_data(l, 1), 0);
+	send_close(l, 1);
+	send_report(l);
+	expect_told("B1 F");
+	/* The carrier writes, but nothing of the streams yet. */
+	hear(l, PIPE_WROTE, STR("0"));
+	expect_told("");
+	hear(l, PIPE_WROTE, STR("16500"));
+	send_report(l);
+	expect_told("B2 F");
+	hear(l, PIPE_WROTE, STR("4000000000")); /* more than it ever got */
+	expect_told("B1");
+	hear(l, PIPE_WROTE, STR("16500"));
+	expect_told("c1");
+}
+
+static void what_waits_of_streams_is_bounded(void **state)
+{
+	struct link_client *l = *state;
+	size_t n = 0;
+
+	up(l);
+	while (send_data(l, 1) == 0)
+		n++;
+	assert_in_range(n, CLIENT_BULK_MAX / PIECE - 2, CLIENT_BULK_MAX / PIECE + 1);
+	assert_int_equal(send_data(l, 1), -ENOBUFS);
+	send_report(l);
+	expect_told("B1 F");
+	/* It goes with its connection. */
+	hear(l, PIPE_DOWN, STR("closed"));
+	assert_true(!l->bulk && l->bulk_bytes == 0 && l->bulk_ahead == 0);
+	up(l);
+	assert_int_equal(send_data(l, 2), 0);
+	expect_told("B2");
+}
+
+static void tick(struct link_client *l, int64_t ms)
+{
+	clock_warp(ms * NS_PER_MS);
+	assert_int_equal(uv_timer_start(&l->timer, l->timer.timer_cb, 0, 0), 0);
+	assert_true(uv_run(&world.loop, UV_RUN_NOWAIT) >= 0);
+}
+
+static void a_hub_that_takes_what_is_written_is_alive(void **state)
+{
+	struct link_client *l = *state;
+
+	up(l);
+	client_rearm(l);
+	tick(l, CLIENT_HEARTBEAT_MAX_MS);
+	expect_told("F"); /* a ping, behind much else */
+	for (int i = 0; i < 20; i++) {
+		tick(l, CLIENT_PROBE_MS - 500);
+		hear(l, PIPE_WROTE, STR("0"));
+	}
+	expect_told("");
+	/* Now it takes nothing any more. */
+	tick(l, CLIENT_PROBE_MS);
+	expect_told("F");
+	tick(l, CLIENT_PROBE_MS);
+	expect_told("H");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +346,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_busy_hub_is_given_its_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_was_sent_away_stays_away, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_other_hub_is_not_asked_earlier, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_streams_say_lets_everything_else_pass, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(what_waits_of_streams_is_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_hub_that_takes_what_is_written_is_alive, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests_name("link-client", tests, NULL, NULL);

@@ -16,7 +16,9 @@
 #include "link/dial_tls.h"
 #include "link/wsc.h"
 
-#define USER_TIMEOUT_MS 5000	/* unacknowledged bytes for so long: the path is dead (RFC 5482) */
+#define USER_TIMEOUT_MS 5000 /* unacknowledged bytes for so long: the path is dead (RFC 5482) */
+#define UNSENT_MAX                                                                                 \
+	(16 << 10) /* bytes that the kernel holds and has not sent: what is written next waits behind them */
 #define ADDRESS_TIMEOUT_MS 4000 /* one of several addresses that does not answer */
 #define PROXY_REPLY_MAX 4096
 
@@ -53,12 +55,13 @@ static int try_address(const struct addrinfo *a, int64_t deadline_ns, int cancel
 {
 	CLEANUP(close_fdp)
 	int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1, timeout_ms = USER_TIMEOUT_MS, error = 0, rc;
+	int on = 1, timeout_ms = USER_TIMEOUT_MS, unsent = UNSENT_MAX, error = 0, rc;
 	socklen_t size = sizeof(error);
 
 	if (fd < 0)
 		return -errno;
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* both only help */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* all of these only help */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 	if (connect(fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS)
 		return -errno;

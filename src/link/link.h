@@ -10,6 +10,7 @@
  * protobuf decoding, allowed kinds) before anybody sees it. The child is restarted when it dies.
  * Reconnects: decorrelated jitter between 0.2 s and 30 s, or the hub's own retry_after_ms. Addresses are resolved
  * again at each attempt; the hub list is tried in order.
+ * Frames of streams wait in a queue of their own, of which the child gets little at a time: all others pass them.
  * Thread: the loop's.
  */
 
@@ -69,7 +70,7 @@ WARN_UNUSED int link_client_start(uv_loop_t *loop, const struct link_client_conf
 				  const struct link_client_ops *ops, void *ctx,
 				  struct link_client **ret, struct err *e);
 /* Encodes and queues. -ENOTCONN while down (the caller resends after up: everything is level-triggered), -ENOBUFS
- * when 4 MiB wait, -EMSGSIZE past LINK_FRAME_MAX. */
+ * when 4 MiB wait (of streams, or of all others), -EMSGSIZE past LINK_FRAME_MAX. */
 WARN_UNUSED int link_client_send(struct link_client *l, const Demarc__V1__Frame *f);
 /* What the next connection uses; the one that is there goes on. */
 WARN_UNUSED int link_client_reload(struct link_client *l, const struct link_client_config *c,

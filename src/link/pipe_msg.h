@@ -21,6 +21,8 @@ enum pipe_kind {
 	PIPE_UP,	 /* from the child: the WebSocket is open */
 	PIPE_DOWN,	 /* from the child: reason; the connection (or the attempt) is over */
 	PIPE_RETRY, /* from the child, before PIPE_DOWN: decimal milliseconds after which the hub wants to be asked again */
+	PIPE_BULK,  /* to the child: one encoded Frame that lets others pass */
+	PIPE_WROTE, /* from the child: the hub takes what is written; decimal bytes of PIPE_BULK that wait no more */
 };
 
 struct pipe_head {

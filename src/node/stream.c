@@ -92,7 +92,7 @@ static void send_window(struct stream *s, uint32_t add)
 	(void)!send_frame(s->n, &f);
 }
 
-/* At most DATA_MAX bytes, within the credit. Control frames come first: a queue that is full is asked again later. */
+/* At most DATA_MAX bytes, within the credit. Control frames pass it (link/link.h). */
 static bool send_data(struct stream *s, const char *data, size_t size)
 {
 	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;

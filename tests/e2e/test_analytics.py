@@ -222,6 +222,40 @@ def test_capture_counts_what_does_not_fit(site):
     site.hub.delete(f"{V1}/streams/{stream}", 204)
 
 
+def line_bytes(ns):
+    return json.loads(sh("tc", "-n", ns, "-s", "-j", "qdisc", "show", "dev", "mgmt0"))[0]["bytes"]
+
+
+def test_streams_that_nobody_reads_on_a_slow_line(site):
+    """A capture and seven commands fill their credit on 512 kbit/s with a deep queue: half a minute of data. Nothing else waits behind it."""
+    ns, get = site.site.ns["site"], lambda s, ms: site.hub.get(f"{V1}/streams/{s}?wait_ms={ms}", 200).json()["stream"]
+    downs = site.site.node.logged().count(" link_down ")
+    write = ["/bin/sh", "-c", "i=0; while [ $i -lt 30000 ]; do echo $i; i=$((i+1)); done"]
+    sh("tc", "-n", ns, "qdisc", "add", "dev", "mgmt0", "root", "tbf", "rate", "512kbit", "burst", "4096", "limit", "1000000")
+    try:
+        capture = site.hub.post(f"{V1}/nodes/cpe-1/capture", {"port_id": site.ports[1]}, 201).json()["stream"]["id"]
+        site.site.node.inside(site.servers[1], "/bin/ping", "-c", "400", "-i", "0.002", "-s", "900", "-q", "10.7.0.5", check=False)
+        shells = [site.hub.post(f"{V1}/servers/{site.servers[0]}/shell", {"argv": write}, 201).json()["stream"]["id"] for _ in range(7)]
+        took, before = [], line_bytes(ns)
+        while line_bytes(ns) - before < 1_000_000:
+            started = time.monotonic()
+            site.hub.get(f"{V1}/nodes/cpe-1/status", 200)
+            took.append(time.monotonic() - started)
+        print(f"answers of the node beside streams: {len(took)}, median {sorted(took)[len(took) // 2]:.2f} s, longest {max(took):.2f} s")
+        assert max(took) < 3
+        assert site.site.node.logged().count(" link_down ") == downs
+    finally:
+        sh("tc", "-n", ns, "qdisc", "del", "dev", "mgmt0", "root")
+    # Nothing is lost or out of its order, and the end comes last.
+    for s in shells:
+        text, last = b"", {"open": True}
+        while last["open"]:
+            last = get(s, 1000)
+            text += bytes.fromhex(last["data"])
+        assert (last["exit_status"], text.split()) == (0, [str(i).encode() for i in range(30000)])
+    site.hub.delete(f"{V1}/streams/{capture}", 204)
+
+
 def test_captures_that_are_refused(site):
     path = f"{V1}/nodes/cpe-1/capture"
     member = site.hub.new_user("member")
