@@ -568,10 +568,9 @@ static __always_inline void record_restart(struct flow_rec *f, const struct flow
 	f->rtt_us = 0;
 }
 
-/* Everything but the counters; the generation last, so that no other CPU uses a half-written record. */
+/* Everything but the counters; the generation, 0 until then, last: a full barrier, so that no other CPU uses a half-written record. */
 static __always_inline void record_overwrite(struct flow_rec *f, const struct flow_rec *r)
 {
-	__sync_lock_test_and_set(&f->gen, 0); /* a full barrier, as is the one at the end */
 	f->last = r->last;
 	f->out = r->out;
 	mac_copy(f->dmac, r->dmac);
@@ -602,6 +601,12 @@ static __always_inline void record_overwrite(struct flow_rec *f, const struct fl
 	__sync_lock_test_and_set(&f->gen, r->gen);
 }
 
+static __always_inline void flow_counted(struct flow_rec *f, __u32 len)
+{
+	__sync_fetch_and_add(&f->pkts, 1);
+	__sync_fetch_and_add(&f->bytes, len);
+}
+
 /* The record will stand for another connection: what it counts goes on. */
 static __always_inline void record_ends(struct pkt *p, const struct flow_rec *f)
 {
@@ -621,16 +626,20 @@ static __always_inline void record_put(struct pkt *p)
 	if (!f) {
 		p->rec.pkts = 1;
 		p->rec.bytes = p->len;
-		flow_insert(&p->key, &p->rec, BPF_ANY);
+		if (!flow_insert(&p->key, &p->rec, BPF_NOEXIST))
+			return;
+		f = flow_find(&p->key); /* made by another CPU since, from a packet of the same flow: that one stands */
+		if (f)
+			flow_counted(f, p->len);
 		return;
 	}
+	__sync_lock_test_and_set(&f->gen, 0); /* before anything of it changes */
 	flow_account(p->key.ifindex, f);
 	record_ends(p, f);
 	if (!p->known || !p->had)
 		record_restart(f, &p->rec);
 	record_overwrite(f, &p->rec);
-	__sync_fetch_and_add(&f->pkts, 1);
-	__sync_fetch_and_add(&f->bytes, p->len);
+	flow_counted(f, p->len);
 }
 
 /*
@@ -683,12 +692,16 @@ static __always_inline int partner_put(struct pkt *p)
 		r->tcp_bits = p->rec.tcp_bits & (TCPW_LIBERAL | TCPW_FREE | TCPW_COOKIE);
 	r->conn = CONN_RESERVED | (p->reply ? CONN_OPENER : 0) |
 		  (p->rec.conn & (CONN_FIRST | CONN_RELATED));
-	if (!p->nat.flags) {
-		flow_insert(&p->rkey, r, BPF_ANY);
+	if (p->nat.flags)
+		nat_record_back(r, p);
+	if (!flow_insert(&p->rkey, r, o ? BPF_ANY : BPF_NOEXIST))
 		return STAGE_NEXT;
-	}
-	nat_record_back(r, p);
-	return flow_insert(&p->rkey, r, o ? BPF_ANY : BPF_NOEXIST) ? -DROP_NAT_PORTS : STAGE_NEXT;
+	if (p->nat.flags)
+		return -DROP_NAT_PORTS;
+	o = flow_find(&p->rkey);
+	if (o) /* made by another CPU since: both records are of one connection */
+		p->rec.created_ns = o->created_ns;
+	return STAGE_NEXT;
 }
 
 /* 1: the partner is made when it is needed. */

@@ -91,7 +91,7 @@ __noinline int sg_side_allows(__u32 side, __u32 egress)
 	return 0;
 }
 
-__noinline int stage_sg(ctx_t *ctx)
+static __always_inline int stage_sg(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
 

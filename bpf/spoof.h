@@ -160,7 +160,7 @@ static __always_inline int spoof_ipv6(ctx_t *ctx, struct pkt *p, struct port_rec
 }
 
 /* The end of stage_port(). */
-__noinline int port_spoof(ctx_t *ctx, struct port_rec *port)
+static __always_inline int port_spoof(ctx_t *ctx, struct port_rec *port)
 {
 	struct pkt *p = stage_begin(ctx);
 	int v;

@@ -147,7 +147,7 @@ __noinline int slot_clear(__u32 family, __u32 i, __u32 shed)
 }
 
 /* A slot for the connection that p opens. < 0: there is no room for it now. */
-__noinline int conn_take(__u32 family)
+static __always_inline int conn_take(__u32 family)
 {
 	struct pkt *p = pkt_get();
 	__u64 *next = family == 6 ? &dp_globals.next6 : &dp_globals.next4;

@@ -8,6 +8,9 @@
 
 #include <errno.h>
 #include <linux/pkt_cls.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -537,6 +540,65 @@ static void test_cost(void **state)
 	}
 }
 
+/* ---- one flow, two processors ---- */
+
+#define RACES 400
+
+struct racer {
+	int cpu;
+	atomic_uint *there; /* how often a racer came to a start: they run when both have */
+	const struct frame *frames;
+	unsigned int passed;
+};
+
+static void *race(void *arg)
+{
+	struct racer *r = arg;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(r->cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set); /* on one processor the test means less, but holds */
+	for (unsigned int i = 0; i < RACES; i++) {
+		atomic_fetch_add(r->there, 1);
+		while (atomic_load(r->there) < 2 * (i + 1))
+			;
+		r->passed += lab_run(&lab, a.host, &r->frames[i], NULL) == TC_ACT_REDIRECT;
+	}
+	return NULL;
+}
+
+/* First packets of one flow at the same time: one record, that counts both. */
+static void test_two_processors(void **state)
+{
+	struct frame *frames = calloc(RACES, sizeof(*frames));
+	atomic_uint there = 0;
+	struct racer r[2] = { { .cpu = 0, .there = &there, .frames = frames },
+			      { .cpu = 1, .there = &there, .frames = frames } };
+	pthread_t thread;
+
+	(void)state;
+	assert_non_null(frames);
+	for (unsigned int i = 0; i < RACES; i++) {
+		cport = (uint16_t)(1024 + i);
+		build(&frames[i], true, &(struct seg){ .flags = TCP_SYN });
+	}
+	assert_int_equal(pthread_create(&thread, NULL, race, &r[1]), 0);
+	race(&r[0]);
+	pthread_join(thread, NULL);
+	assert_int_equal(r[0].passed + r[1].passed, 2 * RACES);
+	for (unsigned int i = 0; i < RACES; i++) {
+		struct flow_rec f;
+
+		assert_true(lab_record(&lab, a.host, &frames[i], &f));
+		assert_int_equal(f.pkts, 2);
+		assert_int_equal(f.bytes, 2 * frames[i].len);
+		assert_int_equal(f.state, CT_SYN_SENT);
+	}
+	lab_no_drops(&lab);
+	free(frames);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -551,6 +613,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unsecured, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trace, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_two_processors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pressure, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cost, setup, teardown),
 	};

@@ -10,12 +10,12 @@
  */
 #define VERIFIER_SLACK 10 /* percent */
 #define VERIFIER_TABLE(X)                                                                          \
-	X("6.1", "dp_ingress", 356636)                                                             \
+	X("6.1", "dp_ingress", 361575)                                                             \
 	X("6.1", "dp_walk", 2544)                                                                  \
 	X("6.1", "dp_list", 7287)                                                                  \
 	X("6.1", "dp_xdp", 88142)                                                                  \
 	X("6.1", "metadata", 31)                                                                   \
-	X("6.18", "dp_ingress", 278347)                                                            \
+	X("6.18", "dp_ingress", 284749)                                                            \
 	X("6.18", "dp_walk", 4669)                                                                 \
 	X("6.18", "dp_list", 6825)                                                                 \
 	X("6.18", "dp_xdp", 82274)                                                                 \
