@@ -261,6 +261,14 @@ class Demarc(Flood, Lab):
             super().close()
 
 
+class DemarcOne(Demarc):
+    """One group, at the port of the side that opens connections."""
+
+    def ports(self):
+        self.say(f"port {P0} net=1 mac={MAC_A} {self.policy} addr={IP_A}/32")
+        self.say(f"port {P1} net=1 mac={MAC_B}")
+
+
 class DemarcNat(Demarc):
     """a is behind an address of b's port."""
 
@@ -477,11 +485,13 @@ class FloorChain(Functions, Floor):
 
 
 class BridgeChain(Functions, Lab):
-    def __init__(self, name, k, used=None):
+    """`filtered`: as the kernel makes bridges where br_netfilter is there, which OpenStack, Kubernetes and Docker ask for."""
+
+    def __init__(self, name, k, used=None, filtered=False):
         super().__init__(name)
         self.hosts()
         self.functions(k)
-        self.inside("s", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0", check=False)
+        self.inside("s", "sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={int(filtered)}", check=filtered)
         for i, pair in enumerate(self.stitches(range(1, (used or k) + 1))):
             self.ip("s", f"link add br{i} {BRIDGE}", f"link set br{i} up", *[f"link set {port} master br{i}" for port in pair])
         if used:
