@@ -399,7 +399,7 @@ static const uint8_t *bytes_at(uint64_t stream, uint64_t at)
 {
 	static uint8_t bytes[BYTES_PERIOD + STREAM_WINDOW + 1];
 
-	for (uint32_t i = 0; !bytes[1] && i < sizeof(bytes); i++)
+	for (uint32_t i = bytes[1] ? sizeof(bytes) : 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)(i % BYTES_PERIOD * 2654435761u >> 24);
 	return bytes + (at + stream) % BYTES_PERIOD;
 }

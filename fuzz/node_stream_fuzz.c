@@ -101,7 +101,7 @@ static const char *bytes_at(uint64_t at)
 {
 	static char bytes[BYTES_PERIOD + INPUT_MAX + 1];
 
-	for (uint32_t i = 0; !bytes[1] && i < sizeof(bytes); i++)
+	for (uint32_t i = bytes[1] ? sizeof(bytes) : 0; i < sizeof(bytes); i++)
 		bytes[i] = (char)(i % BYTES_PERIOD * 2654435761u >> 24);
 	return bytes + at % BYTES_PERIOD;
 }
