@@ -192,8 +192,9 @@ static void chunk(const struct ask *a, uint64_t skip, size_t size, bool is_bad, 
 	c.offset = a->offset + skip;
 	c.error = (char *)(uintptr_t)error;
 	c.data.len = MIN_OF(size, sizeof(bad));
-	c.data.data = is_bad || c.offset + c.data.len > sizes[a->image] ? bad :
-									  bytes[a->image] + c.offset;
+	if (c.offset > sizes[a->image] || c.data.len > sizes[a->image] - c.offset)
+		is_bad = true;
+	c.data.data = is_bad ? bad : bytes[a->image] + c.offset;
 	images_chunk(w.images, &c);
 	(void)snprintf(path, sizeof(path), "%s/images/%s.part", dir, sums[a->image]);
 	FUZZ_CHECK(stat(path, &st) < 0 || (uint64_t)st.st_size <= w.asked_to[a->image]);
