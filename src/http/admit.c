@@ -83,7 +83,7 @@ static struct admit_kind *kind_of(const struct conn *c)
 
 /* ---- come-back times ---- */
 
-/* Handshakes a second. What a client makes us wait for is not in it, what other processes take from us is. */
+/* Handshakes a second. What a client makes us wait for is not in it, what other processes take from us is: the lag of the loop (lag.h) would count that twice. */
 static double rate_of(const struct admit *a)
 {
 	return LOOP_SHARE * (double)NS_PER_S / (double)a->one_ns;

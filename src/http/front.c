@@ -224,11 +224,23 @@ static unsigned tick_ms(const struct http_config *c)
 	return MAX_OF(ms / 4, 5u);
 }
 
+/* A turn ends here: all since the last one but what the loop slept. */
+static void measure_turn(struct front *f)
+{
+	uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(f->loop);
+	int64_t took = (int64_t)(now - f->turned_ns) - (int64_t)(idle - f->idle_ns);
+
+	f->turned_ns = now;
+	f->idle_ns = idle;
+	lag_turn(&f->lag, MAX_OF(took, (int64_t)0));
+}
+
 static void on_turn(uv_check_t *handle)
 {
 	struct front *f = handle->data;
 
 	admit_turn(f);
+	measure_turn(f);
 }
 
 /* By what uv_async_send() wakes a loop: an eventfd, or a pipe where the kernel has none. Returns the next free place. */
@@ -290,7 +302,9 @@ int front_open(struct front *f, struct err *e)
 	if (rc < 0)
 		return rc;
 	f->wake.data = f->listener.data = f->tick.data = f->turn.data = f;
-	rc = uv_poll_init(f->loop, &f->listener, f->listen_fd);
+	rc = uv_loop_configure(f->loop, UV_METRICS_IDLE_TIME);
+	if (rc == 0)
+		rc = uv_poll_init(f->loop, &f->listener, f->listen_fd);
 	if (rc < 0)
 		return err_errno(e, rc, "loop");
 	rc = uv_async_init(f->loop, &f->wake, on_wake);
@@ -301,6 +315,9 @@ int front_open(struct front *f, struct err *e)
 	(void)uv_timer_init(f->loop, &f->tick); /* cannot fail, nor can this */
 	(void)uv_check_init(f->loop, &f->turn);
 	admit_init(f);
+	lag_init(&f->lag);
+	f->turned_ns = uv_hrtime();
+	f->idle_ns = uv_metrics_idle_time(f->loop);
 	f->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	unsigned ms = tick_ms(&f->server->c);
 	uv_update_time(f->loop);

@@ -24,6 +24,7 @@
 #include <uv.h>
 
 #include "base/wheel.h"
+#include "http/lag.h"
 #include "http/parse.h"
 #include "http/pipe.h"
 #include "http/server.h"
@@ -181,6 +182,9 @@ struct front {
 	unsigned n_handles; /* of connections, until the loop has closed them */
 	unsigned n_closing_handles;
 	struct admit admit;
+	struct lag lag;
+	uint64_t turned_ns,
+		idle_ns; /* the loop's clock, and what it has slept, at the end of the last turn */
 	unsigned n_since_trim; /* handshakes since free memory went back to the system */
 	int64_t shaken_ns;     /* the last of them */
 	int64_t keys_ns;       /* first front: when the keys of tickets were last looked at */

@@ -97,6 +97,8 @@ struct http_ws_ops {
 WARN_UNUSED int http_ws_send(struct http_ws *ws, const void *data, size_t size);
 size_t http_ws_queued_bytes(const struct http_ws *ws);
 void http_ws_close(struct http_ws *ws, uint16_t code, const char *reason);
+/* How far its front is behind: 1.0 is not at all, 2.0 is turns of twice the length that they may have (http/lag.h). Front's thread. */
+double http_ws_strain(const struct http_ws *ws);
 unsigned http_ws_front(const struct http_ws *ws); /* 0..n_fronts-1; valid in open() */
 /* Of the client's certificate, in hex. Valid in open(). */
 WARN_UNUSED bool http_ws_client_serial(const struct http_ws *ws, char *ret, size_t size);

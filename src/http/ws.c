@@ -206,6 +206,11 @@ size_t http_ws_queued_bytes(const struct http_ws *ws)
 	return ws->conn ? ws->conn->out.len - ws->conn->out_off : 0;
 }
 
+double http_ws_strain(const struct http_ws *ws)
+{
+	return lag_strain(&ws->conn->front->lag);
+}
+
 unsigned http_ws_front(const struct http_ws *ws)
 {
 	return ws->conn->front->index;

@@ -343,19 +343,11 @@ const struct http_ws_ops session_ws_ops = { .open = on_open,
 
 /* ---- heartbeat ---- */
 
-/*
- * Five seconds for a few, and no more than some hundred heartbeats a second for all: the interval grows with the number of nodes.
- * What the operator sets is what holds.
- */
-uint32_t session_heartbeat_ms(struct sessions *s)
+uint32_t session_heartbeat_ms(const struct session *x)
 {
-	uint32_t fixed_ms = s->hub->config->heartbeat_s * 1000u;
-	uint64_t ms = (uint64_t)atomic_load(&s->n_up) * 1000 / SESSION_HEARTBEATS_PER_S;
+	const struct sessions *s = x->front->sessions;
 
-	if (fixed_ms)
-		return fixed_ms;
-	return (uint32_t)MIN_OF(MAX_OF(ms, (uint64_t)SESSION_HEARTBEAT_MIN_MS),
-				(uint64_t)SESSION_HEARTBEAT_MAX_MS);
+	return heartbeat_ms(s->hub->config->heartbeat_s, atomic_load(&s->n_up), http_ws_strain(x->ws));
 }
 
 /* ---- posts ---- */
@@ -369,7 +361,7 @@ static void send_hub_hello(struct sessions *s, struct session *x, const struct h
 	hello.release = (char *)DEMARC_VERSION;
 	hello.features = features;
 	hello.n_features = ARRAY_LEN(features);
-	hello.heartbeat_ms = x->heartbeat_ms = session_heartbeat_ms(s);
+	hello.heartbeat_ms = x->heartbeat_ms = session_heartbeat_ms(x);
 	hello.intent_revision = r->revision;
 	hello.resync = r->resync;
 	hello.report_seq = r->report_seq;

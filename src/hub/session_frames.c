@@ -79,7 +79,7 @@ static void take_ping(struct sessions *s, struct session *x, Demarc__V1__Frame *
 	Demarc__V1__Frame out = DEMARC__V1__FRAME__INIT;
 
 	pong.nonce = (*f)->ping->nonce;
-	pong.heartbeat_ms = x->heartbeat_ms = session_heartbeat_ms(s);
+	pong.heartbeat_ms = x->heartbeat_ms = session_heartbeat_ms(x);
 	out.request = (*f)->request;
 	out.body_case = DEMARC__V1__FRAME__BODY_PONG;
 	out.pong = &pong;

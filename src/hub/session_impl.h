@@ -294,7 +294,9 @@ void session_calls_lost(struct sessions *s, uint64_t serial);
 void session_call_answer(struct sessions *s, uint64_t serial, Demarc__V1__Frame *take);
 void session_intent_push(struct sessions *s, const struct session *x, uint64_t node_revision, bool full);
 
-uint32_t session_heartbeat_ms(struct sessions *s); /* by how many nodes are connected; any thread */
+uint32_t session_heartbeat_ms(const struct session *x); /* what it is told now */
+/* The same by what it depends on. `fixed_s`: the operator's, 0: none; strain: http/lag.h. */
+uint32_t heartbeat_ms(uint32_t fixed_s, uint32_t n_nodes, double strain);
 
 /* Threads. */
 void session_hello_run(struct job_thread *t, struct job *list);
