@@ -63,6 +63,7 @@ class Lab:
 
     softirq = ksoftirqd()
     longer = 0  # bytes that a tunnel adds, at least
+    outer = None  # MAC of the NIC that gets the frames of `a` in VXLAN
     polls = False  # takes a whole processor, and drops what it cannot take; all others forward in the source's context
     alive = []  # every one that is not closed yet, also one whose making failed half way
 
@@ -197,6 +198,7 @@ class Lab:
                 "--size", str(size), "--meter", ",".join(map(str, self.softirq + self.daemons)), "--sink", f"{self.pins}/arrived"]
         argv += ["--count", str(count)] if count else ["--seconds", str(ms)]
         argv += ["--backwards"] if backwards else []
+        argv += ["--vxlan", self.outer] if self.outer else []
         if tcp:
             argv += ["--tcp", str(tcp[0]), "--seq", str(tcp[1]), "--ack", str(tcp[2])]
         out = json.loads(self.inside(here, *argv, *more))

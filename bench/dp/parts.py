@@ -10,8 +10,8 @@ import time
 
 from lab import IP_A, IP_B, OTHER_CPU, P0, P1, SOURCE_CPU, STREAM, TOOL, Failed, wait_for
 from rows import Group, log, us, us_both, us_of
-from systems import (Bridge, BridgeChain, BridgeVxlan, Conntrack, Demarc, DemarcAll, DemarcChain, DemarcNat, DemarcNative, DemarcNic, DemarcNicNat, DemarcNicTunnel, DemarcOne, DemarcTunnel, DemarcUplink,
-                     Direct, Floor, FloorChain, Nft, NftNat, OVS_CT, Ovs, OvsChain, TapBridge, TapDemarc, TapFloor, TapSourceBridge, TapSourceDemarc,
+from systems import (Bridge, BridgeChain, BridgeVxlan, Conntrack, Demarc, DemarcAll, DemarcChain, DemarcNat, DemarcNative, DemarcNic, DemarcNicNat, DemarcNicOut, DemarcNicTunnel, DemarcOne,
+                     DemarcTunnel, DemarcUplink, Direct, Floor, FloorChain, FloorOut, Nft, NftNat, OVS_CT, Ovs, OvsChain, TapBridge, TapDemarc, TapFloor, TapSourceBridge, TapSourceDemarc,
                      TapSourceFloor, ovs_best)
 
 DATA = (0x18, 1001, 5001)  # a segment of a connection that establish(tcp=True) made
@@ -104,10 +104,11 @@ def xdp(b):
     """From a NIC, whose frames are XDP frames, to a container's port with everything on, and to another NIC."""
     makers = {"direct": Direct, "floor": lambda name: Floor(name, "xdp_flow"), "nft": Nft,
               "container": lambda name: DemarcNic(name, acl=10000), "nic": lambda name: DemarcNic(name, to_nic=True),
-              "nat": DemarcNicNat, "vxlan": DemarcNicTunnel}
+              "nat": DemarcNicNat, "vxlan": DemarcNicTunnel, "out": lambda name: DemarcNicOut(name, acl=10000),
+              "floor-out": FloorOut}
 
     def prepare(group, lab):
-        if lab.longer:
+        if lab.longer or lab.outer:
             one_way(group, lab, "xdp")
             return
         lab.sinks("xdp")
@@ -116,8 +117,11 @@ def xdp(b):
     with Group(makers) as g:
         g.each(prepare)
         raw = g.rounds(b.rounds, us(ms=b.ms))
+    out = "NIC to container, out of VXLAN, stateful group, ACL of 10,000 rules"
+    b.report.ratio("xdp-out-least", f"established flow, XDP: {out}", raw, "out", "floor-out", 1.3, title="XDP floor (strip, lookup, count, redirect)")
     for key, what in (("container", "NIC to container, anti-spoof, stateful group, ACL of 10,000 rules"), ("nic", "NIC to NIC"),
-                      ("nat", "NIC to NIC, source translated"), ("vxlan", "NIC to NIC, VXLAN")):
+                      ("nat", "NIC to NIC, source translated"), ("vxlan", "NIC to NIC, VXLAN"),
+                      ("out", out)):
         b.report.ratio(f"xdp-{key}-floor", f"established flow, XDP: {what}", raw, key, "floor", 1.3, title="XDP floor (lookup, count, redirect)")
         b.report.ratio(f"xdp-{key}-nft", f"established flow, XDP: {what}", raw, key, "nft", 0.45, title="nftables, stateful, 10 rules")
 
@@ -243,9 +247,11 @@ def new_flows(b):
 # ---- tunnels
 
 def one_way(_, lab, hook="tc"):
-    """The far end is not there to answer. What a tunnel carries is longer by its headers."""
+    """The far end is not there to answer. What a tunnel carries is longer by its headers; what came out of one is not."""
     lab.sinks(hook)
     out = lab.source(count=100)
+    if lab.outer and out["arrived_bytes"] != 60 * out["arrived"]:
+        raise Failed(f"{lab.name}: frames of {out['arrived_bytes'] / max(out['arrived'], 1):.0f} bytes did not leave their tunnel")
     if lab.longer and out["arrived_bytes"] < (60 + lab.longer) * out["arrived"]:
         raise Failed(f"{lab.name}: frames of {out['arrived_bytes'] / max(out['arrived'], 1):.0f} bytes are not encapsulated")
 

@@ -96,15 +96,26 @@ SEC("xdp")
 int send(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ethhdr *eth = data;
-	struct iphdr *ip = (void *)(eth + 1);
-	struct udphdr *udp = (void *)(ip + 1);
-	struct tcphdr *tcp = (void *)(ip + 1);
-	__u16 size = (__u16)(end - data - sizeof(*eth)), here, there;
 	__u32 zero = 0, i;
 	struct bench_source *c = bpf_map_lookup_elem(&source, &zero);
+	struct ethhdr *eth;
+	struct iphdr *ip;
+	struct udphdr *udp;
+	struct tcphdr *tcp;
+	__u16 size, here, there;
 
-	if (!c || (void *)(tcp + 1) > end)
+	if (!c || data + BENCH_OUTER > end)
+		return XDP_ABORTED;
+	if (c->outer_size) {
+		__builtin_memcpy(data, c->outer, BENCH_OUTER);
+		data += BENCH_OUTER;
+	}
+	eth = data;
+	ip = (void *)(eth + 1);
+	udp = (void *)(ip + 1);
+	tcp = (void *)(ip + 1);
+	size = (__u16)(end - data - sizeof(*eth));
+	if ((void *)(tcp + 1) > end)
 		return XDP_ABORTED;
 	i = next_flow(c);
 	__builtin_memcpy(eth->h_dest, c->dmac, 6);

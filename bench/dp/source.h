@@ -13,6 +13,12 @@
 #define BENCH_SPORTS 32768
 #define BENCH_DPORT 5000
 
+/* --vxlan: what stands in front of each frame, from the far end of the tunnel of DemarcNicOut (systems.py). */
+#define BENCH_OUTER 50
+#define BENCH_VNI 42
+#define BENCH_NEAR 0x0a090001 /* 10.9.0.1; host order */
+#define BENCH_FAR 0x0a090002
+
 struct bench_source {
 	__u32 ifindex; /* of the interface that the frames leave through */
 	__u32 n_flows, next;
@@ -23,6 +29,9 @@ struct bench_source {
 	__u8 backwards;
 	__u8 spoof; /* a source address of its own for each packet, out of saddr/8: a flood */
 	__u64 n_sent;
+	__u8 outer[BENCH_OUTER];
+	__u8 outer_size; /* 0: none */
+	__u8 pad[5];
 	__u64 last_ns, active_ns; /* time spent sending: a test run sleeps before and after */
 };
 

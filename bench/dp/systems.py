@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from lab import IP_A, IP_B, IP_NAT, MAC_A, MAC_B, MAC_P1, OTHER_CPU, P0, P1, PIN_ROOT, SOURCE_CPU, TOOL, Failed, Lab, run, wait_for
+from lab import IP_A, IP_B, IP_NAT, MAC_A, MAC_B, MAC_P0, MAC_P1, OTHER_CPU, P0, P1, PIN_ROOT, SOURCE_CPU, TOOL, Failed, Lab, run, wait_for
 
 BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 P2, MAC_C, MAC_P2 = 103, "02:00:00:00:00:0c", "02:00:00:00:01:02"  # where a flood comes in
@@ -343,6 +343,27 @@ class DemarcNicTunnel(DemarcNic):
         self.say("net 2")
         self.say(f"port {P1} net=2 uplink xdp")
         self.say(f"tunnel {TUNNEL} net=1 type=vxlan id=42 local=10.9.0.1 remote=10.9.0.2 underlay={P1} smac={MAC_P1} dmac={MAC_B}")
+
+
+class FloorOut(Floor):
+    """The least that takes frames out of VXLAN."""
+
+    outer = MAC_P0
+
+    def __init__(self, name):
+        super().__init__(name, "xdp_out")
+
+
+class DemarcNicOut(DemarcNic):
+    """Out of a tunnel over a NIC, to a container's port."""
+
+    outer = MAC_P0
+
+    def ports(self):
+        self.say("net 2")
+        self.say(f"port {P0} net=2 uplink xdp")
+        self.say(f"port {P1} net=1 xdpout mac={MAC_B} {self.policy} addr={IP_B}/32")
+        self.say(f"tunnel {TUNNEL} net=1 type=vxlan id=42 local=10.9.0.1 remote=10.9.0.2 underlay={P0} smac={MAC_P0} dmac={MAC_A}")
 
 
 class TapFloor(Tap, Floor):
