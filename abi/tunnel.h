@@ -49,7 +49,7 @@ ABI_SIZE(struct tunnel_key, 40);
 struct tunnel_rec {
 	__u32 port;
 	__u32 underlay; /* the only interface that its frames come from */
-	__u32 path;	/* NSH: service path << 8 | index that the far end sends; 0: any */
+	__u32 path;	/* NSH: service path << 8 | index that the far end sends; 0: it sends none */
 	__u8 mac[6];	/* the NIC's: an XDP program is not told which frames are to it */
 	__u16 pad;
 };

@@ -11,41 +11,50 @@
 #include "maps_def.h"
 #include "tunnel_parse.h"
 
+#define ECN_ECT1 1 /* RFC 3168 section 5 */
+#define ECN_ECT0 2
+#define ECN_CE 3
+
 #ifdef __bpf__
 
-/* The inner packet learns of congestion on the way: RFC 6040 section 4.2. Returns 0, 1: to be marked, or a drop. */
+/*
+ * The inner packet learns of congestion on the way, and of ECT(1), which an L4S queue may have written (RFC 9331): RFC 6040 figure 4.
+ * Returns the ECN field that it gets, 0: its own, or a drop.
+ */
 static __always_inline int ecn_merge(ctx_t *ctx, __u32 inner, __u8 outer_tos)
 {
 	__u8 b[4];
-	__u8 tos;
+	__u8 ecn;
 
-	if ((outer_tos & 3) != 3)
+	if (!(outer_tos & ECN_ECT1)) /* ECT(1) or CE */
 		return 0;
 	if (ctx_load(ctx, inner + 12, b, 4) < 0)
 		return 0;
 	if (b[0] == 0x08 && b[1] == 0)
-		tos = b[3];
+		ecn = b[3] & ECN_CE;
 	else if (b[0] == 0x86 && b[1] == 0xdd)
-		tos = (__u8)(b[3] >> 4);
+		ecn = b[3] >> 4 & ECN_CE;
 	else
 		return 0;
-	return tos & 3 ? 1 : -DROP_ECN;
+	if ((outer_tos & ECN_CE) == ECN_CE)
+		return ecn ? ECN_CE : -DROP_ECN;
+	return ecn == ECN_ECT0 ? ECN_ECT1 : 0;
 }
 
 /* The IP header is at l3. */
-static __noinline int ecn_mark(ctx_t *ctx, __u32 l3)
+static __noinline int ecn_mark(ctx_t *ctx, __u32 l3, __u32 ecn)
 {
 	__u8 b[4], was[2];
 
 	if (ctx_load(ctx, l3 - 2, b, 4) < 0)
 		return 0;
 	if (b[0] == 0x86) {
-		b[3] |= 0x30;
+		b[3] = (__u8)((b[3] & ~(ECN_CE << 4)) | ecn << 4);
 		return ctx_store(ctx, l3 + 1, b + 3, 1);
 	}
 	was[0] = b[2];
 	was[1] = b[3];
-	b[3] |= 3;
+	b[3] = (__u8)((b[3] & ~ECN_CE) | ecn);
 	if (ctx_l3_sum(ctx, l3 + 10, *(__u16 *)was, *(__u16 *)(b + 2)) < 0)
 		return -1;
 	return ctx_store(ctx, l3 + 1, b + 3, 1);
@@ -166,7 +175,7 @@ __noinline int decap(ctx_t *ctx)
 	if (strip(ctx, t->inner) < 0 || set_inner(ctx, t) < 0)
 		return -DROP_REDIRECT;
 	if (mark)
-		ecn_mark(ctx, ETH_SIZE);
+		ecn_mark(ctx, ETH_SIZE, (__u32)mark);
 	return (int)r->port;
 }
 

@@ -20,7 +20,7 @@
 /* What is in front of the frame that a record is about, or in it: tags, an outer header. */
 struct fore {
 	__u32 cut; /* its bytes */
-	int mark;  /* it says that there was congestion */
+	int mark;  /* ECN field that it gets; 0: its own */
 };
 
 static __always_inline int is_tag_type(__u16 type)
@@ -147,11 +147,11 @@ static __always_inline int xdp_outer(ctx_t *ctx, struct tunnel_frame *t, struct 
 	return mac_same(b, (*ret)->mac) ? 0 : 1;
 }
 
-#define INSIDE_MARK 0x10000
+#define INSIDE_BITS 16
 
 /*
- * As decap() does it, but nothing is changed yet. Offset of the frame inside, whose headers are in the scratch packet, with INSIDE_MARK when it
- * is to learn of congestion; 0: it is none for this host's tunnels; -1: the tc program decides.
+ * As decap() does it, but nothing is changed yet. Offset of the frame inside, whose headers are in the scratch packet, and above
+ * INSIDE_BITS the ECN field that it gets; 0: it is none for this host's tunnels; -1: the tc program decides.
  */
 __noinline int xdp_inside(ctx_t *ctx)
 {
@@ -170,10 +170,10 @@ __noinline int xdp_inside(ctx_t *ctx)
 	if (!r || r->underlay != ctx_port(ctx) || (r->path && r->path != t->path))
 		return -1;
 	v = ecn_merge(ctx, t->inner, t->tos);
-	if (v < 0 || t->inner >= INSIDE_MARK || xdp_ip(ctx, t->inner + ETH_SIZE, 0))
+	if (v < 0 || t->inner >> INSIDE_BITS || xdp_ip(ctx, t->inner + ETH_SIZE, 0))
 		return -1;
 	p->key.ifindex = r->port;
-	return (int)(t->inner | (v ? INSIDE_MARK : 0));
+	return (int)(t->inner | (__u32)v << INSIDE_BITS);
 }
 
 /* -1: the tc program decides. */
@@ -184,8 +184,8 @@ static __always_inline int xdp_decap(ctx_t *ctx, struct flow_key *k, struct fast
 
 	if (v <= 0)
 		return v < 0 || !plain ? -1 : 0;
-	o->cut = (__u32)v & (INSIDE_MARK - 1);
-	o->mark = v & INSIDE_MARK;
+	o->cut = (__u32)v & ((1 << INSIDE_BITS) - 1);
+	o->mark = v >> INSIDE_BITS;
 	return from_pkt(ctx, o->cut, k, m);
 }
 
@@ -320,7 +320,7 @@ static __always_inline int xdp_send(ctx_t *ctx, const struct flow_rec *f, const 
 	if (e)
 		l3 += outer_size(e);
 	if (mark)
-		ecn_mark(ctx, l3);
+		ecn_mark(ctx, l3, (__u32)mark);
 	if ((f->flags & (FLOW_NAT | FLOW_DSCP)) && xdp_rewrite(ctx, f, l3, proto) < 0)
 		goto refused;
 	if (xdp_head(ctx, f, m, l3) < 0)

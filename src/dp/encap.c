@@ -193,6 +193,10 @@ static int check_nsh(const struct dp_tunnel *t, struct err *e)
 	if (!t->nsh_index)
 		return bad(e, "nsh_index",
 			   "a service index of 0 is dropped by everybody (RFC 8300 section 2.3)");
+	if (t->nsh_path_in > 0xffffff)
+		return bad(e, "nsh_path_in", "a service path is 1..16777215; 0: as it is sent");
+	if (!t->nsh_path_in != !t->nsh_index_in)
+		return bad(e, "nsh_index_in", "the far end's service path and index go together");
 	if (t->nsh_md_type > 2)
 		return bad(e, "nsh_md_type", "metadata is of type 1 or 2");
 	if (t->nsh_context_len % 4 || t->nsh_context_len > sizeof(t->nsh_context))
@@ -311,6 +315,13 @@ void encap_key(const struct dp_tunnel *t, struct tunnel_key *ret)
 	}
 	memcpy(ret->local, t->local.b, 16);
 	memcpy(ret->remote, t->remote.b, 16);
+}
+
+uint32_t encap_path_in(const struct dp_tunnel *t)
+{
+	if (t->type != DP_TUNNEL_VXLAN_GPE)
+		return 0;
+	return t->nsh_path_in ? t->nsh_path_in << 8 | t->nsh_index_in : t->nsh_path << 8 | t->nsh_index;
 }
 
 const char *encap_name(enum dp_tunnel_type type)

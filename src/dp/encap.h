@@ -14,6 +14,8 @@
 WARN_UNUSED int encap_build(const struct dp_tunnel *t, struct encap_rec *ret, struct err *e);
 /* What frames from the far end are known by. */
 void encap_key(const struct dp_tunnel *t, struct tunnel_key *ret);
+/* NSH: service path << 8 | index that the far end sends; 0: it sends none. */
+uint32_t encap_path_in(const struct dp_tunnel *t);
 const char *encap_name(enum dp_tunnel_type type);
 
 #endif

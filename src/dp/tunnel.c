@@ -68,7 +68,9 @@ static int vtep_put(struct dp *dp, const struct dp_tunnel *t, struct err *e)
 
 static int far_end_put(struct dp *dp, const struct dp_tunnel *t, struct err *e)
 {
-	struct tunnel_rec rec = { .port = (__u32)t->port.num, .underlay = (__u32)t->underlay.num };
+	struct tunnel_rec rec = { .port = (__u32)t->port.num,
+				  .underlay = (__u32)t->underlay.num,
+				  .path = encap_path_in(t) };
 	struct tunnel_rec old;
 	struct tunnel_key k;
 

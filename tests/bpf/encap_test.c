@@ -225,6 +225,9 @@ static void test_nsh(void **state)
 	assert_int_equal(out.b[nsh + 7], 254);
 	wire = tunnel_answer(&ends, &out, head, &down, false);
 	assert_true(lab_passes(&nic, &wire, &a, NULL));
+	wire.b[nsh + 7] = 253; /* another index, which is another place of the path */
+	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
+	assert_dropped(&lab, TUNNEL_UNKNOWN);
 	wire.b[nsh + 7] = 0; /* RFC 8300 section 2.3: an index of 0 */
 	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
 	assert_dropped(&lab, TUNNEL);
@@ -235,32 +238,82 @@ static void test_nsh(void **state)
 	assert_not_dropped(&lab);
 }
 
-/* RFC 6040 figure 4, and figure 3: ECN is copied out, congestion is taken in. */
+/* RFC 8300 section 2.3: a frame of another service path, of a flow that is known, is not the tunnel's. */
+static void test_nsh_path(void **state)
+{
+	static const struct {
+		uint32_t path_in;
+		uint8_t index_in;
+		uint8_t path, index; /* of the frame */
+		bool passes;
+	} row[] = {
+		{ 0, 0, 77, 254, true },     { 0, 0, 78, 254, false },	 { 0, 0, 77, 255, false },
+		{ 90, 3, 90, 3, true },	     { 90, 3, 77, 254, false },	 { 90, 3, 90, 254, false },
+		{ 90, 254, 77, 254, false }, { 77, 253, 77, 253, true },
+	};
+	size_t head = tunnel_head(DP_TUNNEL_VXLAN_GPE, false), nsh = 14 + 20 + 16;
+
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		struct dp_tunnel t = make(DP_TUNNEL_VXLAN_GPE, false);
+		struct frame up = inner(false, true, 40, 0), out, wire,
+			     down = inner(false, false, 40, 0);
+
+		t.nsh_path_in = row[i].path_in;
+		t.nsh_index_in = row[i].index_in;
+		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+		assert_true(lab_passes(&a, &up, &nic, &out));
+		assert_int_equal(out.b[nsh + 6], 77); /* what is sent is another matter */
+		assert_int_equal(out.b[nsh + 7], 254);
+		wire = tunnel_answer(&ends, &out, head, &down, false);
+		wire.b[nsh + 6] = row[i].path;
+		wire.b[nsh + 7] = row[i].index;
+		if (row[i].passes) {
+			assert_true(lab_passes(&nic, &wire, &a, NULL));
+			assert_true(lab_passes(&nic, &wire, &a, NULL));
+		} else {
+			assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
+			assert_dropped(&lab, TUNNEL_UNKNOWN);
+		}
+	}
+	assert_not_dropped(&lab);
+}
+
+/* RFC 6040 figure 3: ECN is copied out. Figure 4: rows are what the packet inside has, columns what the outer header says. */
 static void test_ecn(void **state)
 {
+	enum { NOT_ECT, ECT_1, ECT_0, CE, DROPPED };
+	static const uint8_t becomes[4][4] = {
+		[NOT_ECT] = { NOT_ECT, NOT_ECT, NOT_ECT, DROPPED },
+		[ECT_1] = { ECT_1, ECT_1, ECT_1, CE },
+		[ECT_0] = { ECT_0, ECT_1, ECT_0, CE },
+		[CE] = { CE, CE, CE, CE },
+	};
 	struct dp_tunnel t = make(DP_TUNNEL_GENEVE, false);
 	size_t head = tunnel_head(t.type, false);
 	struct frame f, out, wire, got;
 
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
-	for (int v6 = 0; v6 < 2; v6++)
-		for (uint8_t ecn = 0; ecn < 4; ecn++) {
-			f = inner(v6, true, 40, ecn);
-			assert_true(lab_passes(&a, &f, &nic, &out));
-			assert_int_equal(out.b[15], ecn);
-			f = inner(v6, false, 40, ecn);
-			wire = tunnel_answer(&ends, &out, head, &f, false);
-			wire.b[15] = 3; /* congestion experienced; the outer checksum is not looked at */
-			if (!ecn) {
-				assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
-				assert_dropped(&lab, ECN);
-				continue;
-			}
-			assert_true(lab_passes(&nic, &wire, &a, &got));
-			assert_int_equal(v6 ? got.b[15] >> 4 & 3 : got.b[15], 3);
-			if (!v6)
-				assert_int_equal(sum(got.b + 14, 20), 0xffff);
+	for (int i = 0; i < 2 * 4 * 4; i++) {
+		bool v6 = i / 16;
+		uint8_t ecn = i / 4 % 4, outer = i % 4, dscp = 0x48;
+
+		f = inner(v6, true, 40, ecn);
+		assert_true(lab_passes(&a, &f, &nic, &out));
+		assert_int_equal(out.b[15], ecn);
+		f = inner(v6, false, 40, dscp | ecn);
+		wire = tunnel_answer(&ends, &out, head, &f, false);
+		wire.b[15] = outer; /* the outer checksum is not looked at */
+		if (becomes[ecn][outer] == DROPPED) {
+			assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
+			assert_dropped(&lab, ECN);
+			continue;
 		}
+		assert_true(lab_passes(&nic, &wire, &a, &got));
+		assert_int_equal(v6 ? (got.b[14] << 8 | got.b[15]) >> 4 & 0xff : got.b[15],
+				 dscp | becomes[ecn][outer]);
+		if (!v6)
+			assert_int_equal(sum(got.b + 14, 20), 0xffff);
+	}
 	assert_not_dropped(&lab);
 }
 
@@ -495,6 +548,9 @@ static void test_bad_tunnels(void **state)
 	t = make(DP_TUNNEL_VXLAN_GPE, false);
 	t.nsh_index = 0;
 	refuses(t, "nsh_index");
+	t.nsh_index = 1;
+	t.nsh_index_in = 1;
+	refuses(t, "nsh_index_in");
 	t = make(DP_TUNNEL_VXLAN, false);
 	t.port = (ifindex){ 5 };
 	refuses(t, "port");
@@ -511,6 +567,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_broadcast, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nsh, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nsh_path, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ecn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mtu, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mss, setup, teardown),

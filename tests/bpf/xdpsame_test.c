@@ -335,6 +335,8 @@ static void wrap(struct frame *f, unsigned int *seed)
 	size_t head = far_header.size, l4 = scene->outer6 ? 54 : 34;
 	unsigned int total;
 
+	if (f->b[12] == 0x86) /* what has no checksum to be wrong then */
+		f->b[15] |= (uint8_t)(rand_r(seed) % 4 << 4);
 	memmove(f->b + head, f->b, f->len);
 	memcpy(f->b, far_header.hdr, head);
 	f->len += head;
@@ -344,8 +346,8 @@ static void wrap(struct frame *f, unsigned int *seed)
 	if (far_header.family) {
 		f->b[scene->outer6 ? 18 : 16] = (uint8_t)(total >> 8);
 		f->b[scene->outer6 ? 19 : 17] = (uint8_t)total;
-		if (!(rand_r(seed) % 16))
-			f->b[15] |= scene->outer6 ? 0x30 : 3; /* congested */
+		if (!(rand_r(seed) % 8)) /* marked on the way, or congested */
+			f->b[15] |= (uint8_t)((1 + rand_r(seed) % 3) << (scene->outer6 ? 4 : 0));
 	}
 	if (far_header.flags & ENCAP_UDP) {
 		f->b[l4 + 4] = (uint8_t)((f->len - l4) >> 8);
