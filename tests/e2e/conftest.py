@@ -28,6 +28,8 @@ import pytest
 import requests
 import yaml
 
+from listening import alive, listening, ports
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SANITIZER = re.compile(r"(Address|Leak|Memory|Thread)Sanitizer|: runtime error: ")
 LOG_LINE = re.compile(r"^\S+Z (debug|info|warn|error) (\w+)")
@@ -236,6 +238,11 @@ class Hub(Session):
         self.stop()
         return self.start()
 
+    def listens_elsewhere(self):
+        """What the hub, if it runs, listens on instead of its one port: []."""
+        found = ports(listening(self.process.pid)) if alive(self.process) and self.port else []
+        return [] if found in ([], [("tcp", self.port)]) else found
+
     def allow_log(self, *events):
         """Warnings and errors of these events are expected in this test."""
         self.allowed |= set(events)
@@ -276,6 +283,7 @@ def running_hub(build_dir, path, args=()):
     h = Hub(build_dir, os.path.join(path, "hub"), os.path.join(path, "hub.log"), args)
     try:
         yield h.start()
+        assert not h.listens_elsewhere()
         h.stop()
     finally:
         h.kill()
@@ -296,6 +304,7 @@ def unstarted_hub(build, tmp_path):
     h = Hub(build, tmp_path / "hub", tmp_path / "hub.log")
     yield h
     try:
+        assert not h.listens_elsewhere()
         h.stop()
     finally:
         h.kill()

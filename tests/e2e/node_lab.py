@@ -15,6 +15,8 @@ import threading
 import time
 import uuid
 
+from listening import alive, listening
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("DEMARC_BUILD", os.path.join(ROOT, "build-san"))
 CHUNK = 256 << 10
@@ -303,6 +305,7 @@ class Node:
         return found
 
     def close(self):
+        wrong = listening(self.process.pid, self.ns) if alive(self.process) else []
         if self.process:
             self.kill(signal.SIGTERM)
         done = subprocess.run(self.argv("purge"), check=False, capture_output=True, text=True)
@@ -312,4 +315,5 @@ class Node:
             log = f.read()
         shutil.rmtree(self.dir, ignore_errors=True)
         assert done.returncode == 0, done.stderr
+        assert not wrong, f"a node listens on nothing: {wrong}"
         assert "Sanitizer" not in log and "runtime error" not in log, log[-4000:]

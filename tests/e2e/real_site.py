@@ -16,6 +16,7 @@ import subprocess
 import uuid
 
 from conftest import SANITIZER, Hub, wait_for
+from listening import alive, listening
 from node_lab import busybox_layer, oci_archive, runc_list, sh
 
 V1, V2, NOVA, IMAGE = "/demarc/v1", "/network/v2.0", "/compute/v2.1", "/image/v2"
@@ -97,6 +98,11 @@ class RealNode:
     def logged(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
             return f.read()
+
+    def listens(self):
+        """Sockets of the agent and its child in the site's namespace that listen: []."""
+        pids = [self.process.pid, self.child()] if alive(self.process) else []
+        return [line for pid in pids if pid for line in listening(pid, self.ns)]
 
     def purge(self):
         done = subprocess.run(self.argv("purge"), check=False, capture_output=True, text=True)
@@ -238,7 +244,8 @@ class RealSite:
         return sh("nsenter", f"--net=/run/netns/{self.ns[name]}", "--", *argv, check=check)
 
     def down(self):
-        """Everything goes, even after a failure; then the logs are read."""
+        """Everything goes, even after a failure; then what listened is looked at, and the logs are read."""
+        wrong = self.node.listens() + self.hub.listens_elsewhere()
         for process, stop in ((self.node.process, self.node.kill), (self.hub.process, self.hub.kill)):
             if process and process.poll() is None:
                 stop()
@@ -251,6 +258,7 @@ class RealSite:
         finally:
             for ns in self.ns.values():
                 sh("ip", "netns", "del", ns, check=False)
+        assert not wrong, f"a node listens on nothing, a hub on one port: {wrong}"
         for name in ("hub.log", "node.log"):
             with contextlib.suppress(FileNotFoundError), open(os.path.join(self.folder, name), encoding="utf-8", errors="replace") as f:
                 bad = [line for line in f if SANITIZER.search(line)]

@@ -63,11 +63,13 @@ class Agent:
         return [line for line in text.splitlines() if "demarc-node" in line]
 
     def end(self):
+        wrong = self.sockets()
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait(30)
         if os.path.exists(self.file("identity.json")):
             subprocess.run([self.program, "purge", "--state-dir", self.state, *self.dirs], capture_output=True, check=False)
+        assert not wrong, f"a node listens on nothing: {wrong}"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from conftest import Hub, wait_for
+from listening import listening, ports
 
 FILES = ("ca.crt", "ca.key", "server.crt", "server.key", "token-keys", "clouds.yaml")
 
@@ -182,3 +183,11 @@ def test_kill_loses_no_acknowledged_change(unstarted_hub):
         assert there <= now
         assert not gone & now
     assert there and gone
+
+
+def test_what_listens_is_seen(hub):
+    """The check at the end of every test: the hub has one port, and who opens another one is found out."""
+    assert ports(listening(hub.process.pid)) == [("tcp", hub.port)] and not hub.listens_elsewhere()
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        assert {("tcp", tcp.getsockname()[1]), ("udp", udp.getsockname()[1])} <= set(ports(listening(os.getpid())))

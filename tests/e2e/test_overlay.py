@@ -49,6 +49,7 @@ class TwoNodes(RealSite):
         return self
 
     def down(self):
+        wrong = self.far.listens()
         if self.far.process and self.far.process.poll() is None:
             self.far.kill()
         try:
@@ -56,6 +57,7 @@ class TwoNodes(RealSite):
                 self.far.purge()
         finally:
             super().down()
+        assert not wrong, f"a node listens on nothing: {wrong}"
         with contextlib.suppress(FileNotFoundError):
             bad = [line for line in self.far.logged().splitlines() if SANITIZER.search(line)]
             assert not bad, bad[:5]
