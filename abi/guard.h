@@ -15,11 +15,13 @@ enum guard_flag {
 };
 
 /* Key: struct addr_key. */
+enum binding_flag { BINDING_CLAIMED = 1 << 0 /* by its user (RFC 6620), not leased */ };
+
 struct binding {
 	__u32 ifindex;
 	__u16 vlan;
 	__u8 mac[6];
-	__u32 pad;
+	__u32 flags;	/* enum binding_flag */
 	__u64 until_ns; /* monotonic; ~0: for ever */
 };
 ABI_SIZE(struct binding, 24);

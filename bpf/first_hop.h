@@ -16,7 +16,8 @@
 #define DHCP_OPTIONS_MAX 32
 #define DHCP6_OPTIONS_MAX 24
 #define FCFS_HOLD_NS                                                                               \
-	7200000000000ULL /* 2 h: TENT_LT of RFC 6620 is short, hosts repeat DAD rarely */
+	7200000000000ULL /* 2 h since the last use: hosts repeat DAD rarely (RFC 6620 DEFAULT_LT) */
+#define FCFS_RENEW_NS 60000000000ULL /* not written for every packet */
 
 enum dhcp_message {
 	DHCP_ACK = 5,
@@ -49,13 +50,18 @@ static __always_inline void binding_key(struct pkt *p, __u8 family, const __u32 
 		p->addr.ip[i] = family == 6 ? ip[i] : 0;
 }
 
-/* p->addr belongs to the sender of p. */
+/* p->addr belongs to the sender of p. What was claimed stays its own as long as it opens connections. */
 static __always_inline int binding_holds(struct pkt *p)
 {
 	struct binding *b = bpf_map_lookup_elem(&bindings, &p->addr);
 
-	return b && b->ifindex == p->in.ifindex && b->vlan == p->in.vlan && p->now < b->until_ns &&
-	       mac_same(b->mac, p->smac);
+	if (!b || b->ifindex != p->in.ifindex || b->vlan != p->in.vlan || p->now >= b->until_ns ||
+	    !mac_same(b->mac, p->smac))
+		return 0;
+	if ((b->flags & BINDING_CLAIMED) && !p->trace &&
+	    b->until_ns < p->now + FCFS_HOLD_NS - FCFS_RENEW_NS)
+		b->until_ns = p->now + FCFS_HOLD_NS;
+	return 1;
 }
 
 /* Gives p->addr to `mac`, wherever that was learned. */
@@ -233,7 +239,9 @@ static __always_inline int source_dad(struct pkt *p, const __u32 *target)
 	if (old && p->now < old->until_ns)
 		return -DROP_SOURCE_GUARD;
 	if (!p->trace) {
-		struct binding b = { .ifindex = p->in.ifindex, .vlan = p->in.vlan };
+		struct binding b = { .ifindex = p->in.ifindex,
+				     .vlan = p->in.vlan,
+				     .flags = BINDING_CLAIMED };
 
 		mac_copy(b.mac, p->smac);
 		b.until_ns = p->now + FCFS_HOLD_NS;
@@ -244,14 +252,16 @@ static __always_inline int source_dad(struct pkt *p, const __u32 *target)
 
 static __always_inline int source_nd(ctx_t *ctx, struct pkt *p)
 {
-	__u32 target[4];
+	__u32 target[4], options = nd_options_at(p);
 
-	if (p->icmp_type != 135 && p->icmp_type != 136)
+	if (!options)
+		return STAGE_NEXT;
+	if (!nd_option_ok(ctx, p, options))
+		return -DROP_SPOOF_ND;
+	if (p->icmp_type == 133)
 		return STAGE_NEXT;
 	if (ctx_load(ctx, p->l4_off + 8u, target, 16) < 0)
 		return -DROP_MALFORMED;
-	if (!nd_option_ok(ctx, p, p->l4_off + 24u))
-		return -DROP_SPOOF_ND;
 	if (p->icmp_type == 136)
 		return source_holds(p, 6, target) ? STAGE_NEXT : -DROP_SOURCE_GUARD;
 	return is_any(p->key.addr, 4) ? source_dad(p, target) : STAGE_NEXT;

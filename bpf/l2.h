@@ -169,6 +169,15 @@ static __always_inline int flood_tunnel(ctx_t *ctx, __u32 port)
 	return 0;
 }
 
+/* The limit of what goes to a member; a copy that is over it is counted at its meter. */
+static __always_inline int flood_within(struct pkt *p, const struct member *m)
+{
+	struct port_key k = { .ifindex = m->ifindex, .vlan = m->vlan };
+	struct port_rec *q = bpf_map_lookup_elem(&ports, &k);
+
+	return !q || !q->meter_to || meter_pass(q->meter_to, p->len, p->jiffies);
+}
+
 /* One copy to member i of the network. Returns 1 past the last member. */
 __noinline int flood_one(ctx_t *ctx, __u32 i)
 {
@@ -201,7 +210,7 @@ __noinline int flood_one(ctx_t *ctx, __u32 i)
 	    !acl_port_allows(m.ifindex, m.vlan, 0))
 		return 0;
 	TRACE2(p, FLOOD_TO, m.ifindex, m.vlan);
-	if (p->trace)
+	if (p->trace || !flood_within(p, &m))
 		return 0;
 	if (m.flags & PORT_TUNNEL)
 		return flood_tunnel(ctx, m.ifindex);
@@ -230,6 +239,8 @@ static __always_inline int flood_allowed(struct pkt *p)
 		return -DROP_CHAIN_BCAST;
 	if (flood_storm(p))
 		return -DROP_STORM;
+	if (p->meters_of[0] && !p->trace && !meter_pass(p->meters_of[0], p->len, p->jiffies))
+		return -DROP_METER;
 	if (p->kind == PKT_IP && !sg_exempt(p) && !sg_port_allows(p->in.ifindex, p->in.vlan, 1))
 		return -DROP_SG_EGRESS;
 	if (p->kind == PKT_IP && (p->port_flags & PORT_ACL_FROM) && !sg_exempt(p) &&

@@ -102,12 +102,14 @@ static __always_inline int spoof_ipv4(struct pkt *p, struct port_rec *port)
 	return claim_holds(port, &c) ? STAGE_NEXT : -DROP_SPOOF_IPV4;
 }
 
-/* Link-layer address option (RFC 4861 section 4.6.1) must be the sender's MAC. */
+#define ND_OPTIONS_MAX 8
+
+/* Link-layer address options (RFC 4861 section 4.6.1) must be the sender's MAC. What has more options than are looked at is not believed. */
 static __always_inline int nd_option_ok(ctx_t *ctx, struct pkt *p, __u32 off)
 {
 	__u8 b[8];
 
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < ND_OPTIONS_MAX; i++) {
 		if (ctx_load(ctx, off, b, 8) < 0)
 			return 1;
 		if (!b[1])
@@ -116,22 +118,39 @@ static __always_inline int nd_option_ok(ctx_t *ctx, struct pkt *p, __u32 off)
 			return 0;
 		off += b[1] * 8u;
 	}
-	return 1;
+	return ctx_load(ctx, off, b, 8) < 0;
+}
+
+/* Where the options of a message that hosts send begin, behind the ICMPv6 header's first 8 bytes; 0: it is none of these. */
+static __always_inline __u32 nd_options_at(const struct pkt *p)
+{
+	switch (p->icmp_type) {
+	case 133: /* router solicitation */
+		return p->l4_off + 8u;
+	case 135:
+	case 136: /* a target comes first */
+		return p->l4_off + 24u;
+	}
+	return 0;
 }
 
 static __always_inline int spoof_nd(ctx_t *ctx, struct pkt *p, struct port_rec *port)
 {
 	struct claim c = {};
+	__u32 options;
 	__u8 b[24];
 
 	if (p->icmp_type == 134 || p->icmp_type == 137)
 		return -DROP_RA;
-	if (p->icmp_type != 135 && p->icmp_type != 136)
+	options = nd_options_at(p);
+	if (!options)
+		return STAGE_NEXT;
+	if (!nd_option_ok(ctx, p, options))
+		return -DROP_SPOOF_ND;
+	if (p->icmp_type == 133)
 		return STAGE_NEXT;
 	if (ctx_load(ctx, p->l4_off, b, sizeof(b)) < 0)
 		return -DROP_MALFORMED;
-	if (!nd_option_ok(ctx, p, p->l4_off + 24u))
-		return -DROP_SPOOF_ND;
 	/* The target of an advertisement is claimed; so is the one of a solicitation sent from :: (DAD). */
 	if (p->icmp_type == 135 && !is_any(p->key.addr, 4))
 		return STAGE_NEXT;

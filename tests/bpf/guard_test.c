@@ -4,8 +4,14 @@
 
 #include "lab.h"
 
+#include "guard.h"
+
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
 
 #define SHOT 2	   /* TC_ACT_SHOT */
 #define REDIRECT 7 /* TC_ACT_REDIRECT */
@@ -246,6 +252,85 @@ static void test_first_come(void **state)
 	expect(&lan, &f, DROP_SPOOF_ND);
 }
 
+/* `n` nonces (RFC 3971 section 5.3.2) and then the sender's MAC, behind the fixed part of a message. */
+static struct frame options(int type, size_t fixed, int n, const uint8_t *mac)
+{
+	struct desc d = { .smac = host,
+			  .dmac = mcast6,
+			  .src = "fd00::5",
+			  .dst = "ff02::1",
+			  .proto = 58,
+			  .type = (uint8_t)type,
+			  .payload = fixed + 8 * ((size_t)n + 1),
+			  .ttl = 255 };
+	struct frame f;
+	uint8_t *o;
+
+	frame_build(&f, &d);
+	memset(f.b + 62, 0, d.payload);
+	inet_pton(AF_INET6, "fd00::5", f.b + 62);
+	o = f.b + 62 + fixed;
+	for (int i = 0; i < n; i++, o += 8)
+		memcpy(o, "\x0e\x01noncen", 8);
+	o[0] = type == 136 ? 2 : 1;
+	o[1] = 1;
+	memcpy(o + 2, mac, 6);
+	return f;
+}
+
+/* RFC 4861 section 4: an address of another is found wherever it stands among the options; too many options are not believed. */
+static void test_forged_options(void **state)
+{
+	static const int types[] = { 133, 135, 136 };
+	struct frame f;
+
+	frame_nd(&f, host, mcast6, "::", "ff02::1:ff00:5", 135, "fd00::5", NULL);
+	expect(&lan, &f, DROP_NONE);
+	for (size_t t = 0; t < 3; t++) {
+		size_t fixed = types[t] == 133 ? 0 : 16;
+
+		for (int n = 0; n < 8; n++) {
+			f = options(types[t], fixed, n, host);
+			expect(&lan, &f, DROP_NONE);
+			f = options(types[t], fixed, n, thief);
+			expect(&lan, &f, DROP_SPOOF_ND);
+		}
+		f = options(types[t], fixed, 8, host);
+		expect(&lan, &f, DROP_SPOOF_ND);
+	}
+}
+
+/* A host that opens connections keeps the address that it made itself. */
+static void test_claim_lasts(void **state)
+{
+	struct binding b;
+	struct addr_key k = { .net = 1, .family = 6 };
+	struct frame f;
+	char path[128];
+	int fd;
+
+	inet_pton(AF_INET6, "fd00::5", k.ip);
+	frame_nd(&f, host, mcast6, "::", "ff02::1:ff00:5", 135, "fd00::5", NULL);
+	expect(&lan, &f, DROP_NONE);
+	snprintf(path, sizeof(path), "%s/v%d/bindings", lab.pin, ABI_VERSION);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &k, &b), 0);
+	assert_int_equal(b.flags, BINDING_CLAIMED);
+	uint64_t first = b.until_ns;
+	b.until_ns -= 3600 * 1000000000ULL; /* as an hour later */
+	assert_int_equal(bpf_map_update_elem(fd, &k, &b, BPF_ANY), 0);
+	f = udp(host, router, "fd00::5", "fd00::1", 1000, 80, 10);
+	expect(&lan, &f, DROP_NONE);
+	assert_int_equal(bpf_map_lookup_elem(fd, &k, &b), 0);
+	assert_true(b.until_ns >= first);
+	b.until_ns = 1; /* long ago */
+	assert_int_equal(bpf_map_update_elem(fd, &k, &b, BPF_ANY), 0);
+	f = udp(host, router, "fd00::5", "fd00::1", 1001, 80, 10);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	close(fd);
+}
+
 /* Garbage in a DHCP message is nobody's address, and does not stop the message. */
 static void test_bad_dhcp(void **state)
 {
@@ -262,6 +347,34 @@ static void test_bad_dhcp(void **state)
 	expect(&wan, &ack, DROP_NONE);
 	expect(&lan, &f, DROP_SOURCE_GUARD);
 	assert_int_equal(lab_entries(&lab, "bindings"), 0);
+}
+
+/* A port's limit holds for what is flooded, too. */
+static void test_limit_of_floods(void **state)
+{
+	struct dp_meter m = { .id = STORM_METER, .rate_pps = 1, .burst_pkts = 5 };
+	struct dp_port p = {
+		.ifindex = { lan.host }, .net = 1, .flags = DP_PORT_UPLINK, .meter_from = STORM_METER
+	};
+	struct frame f = udp(host, bcast, "10.0.0.9", "10.0.0.255", 1000, 9, 10);
+	uint64_t drops;
+	int passed = 0;
+
+	OK(dp_meter_set(lab.dp, &m, &lab_err));
+	OK(dp_port_set(lab.dp, &p, &lab_err));
+	for (int i = 0; i < 10; i++)
+		passed += lab_run(&lab, lan.host, &f, NULL) != SHOT;
+	assert_in_range(passed, 5, 6);
+	assert_in_range(lab_dropped(&lab, DROP_METER), 4, 5);
+	p.meter_from = 0;
+	p.meter_to = STORM_METER;
+	OK(dp_port_set(lab.dp, &p, &lab_err));
+	OK(dp_meter_drops(lab.dp, STORM_METER, &drops, &lab_err));
+	for (int i = 0; i < 10; i++)
+		expect(&wan, &f, DROP_NONE);
+	uint64_t before = drops;
+	OK(dp_meter_drops(lab.dp, STORM_METER, &drops, &lab_err));
+	assert_in_range(drops - before, 8, 10); /* the bucket was empty */
 }
 
 static void test_storm(void **state)
@@ -297,6 +410,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_first_come, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_dhcp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_storm, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_forged_options, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_claim_lasts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_limit_of_floods, setup, teardown),
 	};
 
 	lab_need_root();
