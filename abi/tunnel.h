@@ -38,6 +38,14 @@ enum tunnel_type {
 #define PORT_GENEVE 6081
 #define PORT_MPLS 6635
 
+/*
+ * Geneve's option of Open Virtual Network: a bit of 0, 15 bits of ingress port, 16 of egress port (ovn-architecture(7), "Tunnel
+ * Encapsulations"). Critical, and in every frame.
+ */
+#define GENEVE_OVN_CLASS 0x0102
+#define GENEVE_OVN_TYPE 0x80
+#define GENEVE_OVN_WORDS 2 /* with its header */
+
 struct tunnel_key {
 	__u8 type;
 	__u8 family; /* of the outer addresses; 0: MPLS over Ethernet, they are MACs */
@@ -49,8 +57,8 @@ ABI_SIZE(struct tunnel_key, 40);
 struct tunnel_rec {
 	__u32 port;
 	__u32 underlay; /* the only interface that its frames come from */
-	__u32 path;	/* NSH: service path << 8 | index that the far end sends; 0: it sends none */
-	__u8 mac[6];	/* the NIC's: an XDP program is not told which frames are to it */
+	__u32 path;  /* NSH: service path << 8 | index that the far end sends; 0: it sends none */
+	__u8 mac[6]; /* the NIC's: an XDP program is not told which frames are to it */
 	__u16 pad;
 };
 ABI_SIZE(struct tunnel_rec, 20);

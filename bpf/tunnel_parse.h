@@ -109,10 +109,24 @@ static __always_inline int tunnel_gpe(ctx_t *c, const __u8 *h, struct tunnel_fra
 	return tunnel_nsh(c, t->l4 + 16u, t);
 }
 
-/* RFC 8926 section 3.4: options are skipped, but not critical ones, of which we know none. */
-static __always_inline int tunnel_geneve(const __u8 *h, struct tunnel_frame *t)
+/* The one critical option that is known, alone: what OVN puts into every frame (abi/tunnel.h). What it says is not needed, MACs decide. */
+static __always_inline int geneve_critical(ctx_t *c, const __u8 *h, const struct tunnel_frame *t)
 {
-	if (h[0] >> 6 || (h[1] & 0x40) || load16(h + 2) != 0x6558)
+	__u8 b[4];
+
+	if ((h[0] & 0x3f) != GENEVE_OVN_WORDS || ctx_load(c, t->l4 + 16u, b, 4) < 0)
+		return -DROP_TUNNEL;
+	if (load16(b) != GENEVE_OVN_CLASS || b[2] != GENEVE_OVN_TYPE || (b[3] & 0x1f) != 1)
+		return -DROP_TUNNEL;
+	return 0;
+}
+
+/* RFC 8926 section 3.4: options are skipped, but not critical ones. */
+static __always_inline int tunnel_geneve(ctx_t *c, const __u8 *h, struct tunnel_frame *t)
+{
+	if (h[0] >> 6 || load16(h + 2) != 0x6558)
+		return -DROP_TUNNEL;
+	if ((h[1] & 0x40) && geneve_critical(c, h, t) < 0)
 		return -DROP_TUNNEL;
 	t->key.type = TUNNEL_GENEVE;
 	t->key.id = (__u32)h[4] << 16 | (__u32)h[5] << 8 | h[6];
@@ -187,7 +201,7 @@ static __always_inline int tunnel_udp(ctx_t *c, struct tunnel_frame *t)
 		return -DROP_TUNNEL;
 	if (port == PORT_VXLAN)
 		return tunnel_vxlan(b + 8, t);
-	return port == PORT_GENEVE ? tunnel_geneve(b + 8, t) : tunnel_gpe(c, b + 8, t);
+	return port == PORT_GENEVE ? tunnel_geneve(c, b + 8, t) : tunnel_gpe(c, b + 8, t);
 }
 
 /* After tunnel_outer(): which tunnel, and where its frame begins. */

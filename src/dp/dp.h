@@ -203,6 +203,8 @@ struct dp_tunnel {
 	/* What the far end sends; a path of 0: the same path and index. Frames with another one are dropped. */
 	uint32_t nsh_path_in;
 	uint8_t nsh_index_in;
+	/* Geneve toward OVN: keys of its logical ports, sent in its option; an out port of 0: no option. Received ones are not looked at. */
+	uint16_t ovn_in_port, ovn_out_port;
 	uint16_t nat; /* as that of dp_port */
 };
 /* Idempotent. A change reaches all packets at once: a new header beside the old one, then a new generation. */

@@ -10,6 +10,7 @@
 #define PROTO_GRE 47
 #define TTL_DEFAULT 64
 #define MTU_MIN 576
+#define OVN_IN_PORT_MAX 0x7fff
 
 /* A header under construction. */
 struct out {
@@ -109,11 +110,17 @@ static void put_gre(struct out *o, const struct dp_tunnel *t, bool nvgre)
 	put32(o, nvgre ? t->id << 8 : t->id);
 }
 
-/* RFC 8926 section 3.4, without options. */
-static void put_geneve(struct out *o, uint32_t vni)
+/* RFC 8926 sections 3.4 and 3.5. OVN finds the frame's receiver by the option's ports; the O bit is 0, C says that one is critical. */
+static void put_geneve(struct out *o, const struct dp_tunnel *t)
 {
-	put32(o, 0x00006558);
-	put32(o, vni << 8);
+	bool ovn = t->ovn_out_port;
+
+	put32(o, ovn ? GENEVE_OVN_WORDS << 24 | 0x00406558 : 0x00006558);
+	put32(o, t->id << 8);
+	if (!ovn)
+		return;
+	put32(o, GENEVE_OVN_CLASS << 16 | GENEVE_OVN_TYPE << 8 | 1);
+	put32(o, (uint32_t)t->ovn_in_port << 16 | t->ovn_out_port);
 }
 
 /* RFC 3032 section 5. The VLAN tag is part of the header here: segments of a large packet get it with the labels. */
@@ -151,7 +158,7 @@ static void put_body(struct out *o, const struct dp_tunnel *t)
 		break;
 	case DP_TUNNEL_GENEVE:
 		put_udp(o, t, PORT_GENEVE);
-		put_geneve(o, t->id);
+		put_geneve(o, t);
 		break;
 	case DP_TUNNEL_MPLS_UDP:
 		put_udp(o, t, PORT_MPLS);
@@ -204,6 +211,15 @@ static int check_nsh(const struct dp_tunnel *t, struct err *e)
 	return 0;
 }
 
+static int check_ovn(const struct dp_tunnel *t, struct err *e)
+{
+	if (t->ovn_out_port && t->type != DP_TUNNEL_GENEVE)
+		return bad(e, "ovn_out_port", "only geneve tunnels have OVN's option");
+	if (t->ovn_in_port > OVN_IN_PORT_MAX)
+		return bad(e, "ovn_in_port", "an ingress port of OVN is 0..32767");
+	return 0;
+}
+
 static int check_id(const struct dp_tunnel *t, struct err *e)
 {
 	uint32_t max = t->type == DP_TUNNEL_GRE ? UINT32_MAX :
@@ -236,6 +252,8 @@ static int check(const struct dp_tunnel *t, struct err *e)
 	if (t->underlay_mtu < MTU_MIN)
 		return bad(e, "underlay_mtu", "an underlay of less than 576 bytes carries no tunnel");
 	r = check_id(t, e);
+	if (!r)
+		r = check_ovn(t, e);
 	return r ? r : check_nsh(t, e);
 }
 

@@ -278,6 +278,44 @@ static void test_nsh_path(void **state)
 	assert_not_dropped(&lab);
 }
 
+/* OVN's option is critical, and in each of its frames: it is sent, it is taken, and no other one is. */
+static void test_ovn(void **state)
+{
+	static const uint8_t option[] = { 1, 2, 0x80, 1, 0x12, 0x34, 0xab, 0xcd };
+	static const struct {
+		size_t at; /* from Geneve's header on */
+		uint8_t value;
+	} bad[] = { { 0, 1 }, { 0, 3 }, { 8, 2 }, { 9, 3 }, { 10, 0x81 }, { 11, 0 }, { 11, 2 } };
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct dp_tunnel t = make(DP_TUNNEL_GENEVE, v6);
+		size_t head = tunnel_head(t.type, v6) + sizeof(option), geneve = head - 16;
+		struct frame up = inner(false, true, 40, 0), out, wire,
+			     down = inner(false, false, 40, 0);
+
+		t.ovn_in_port = 0x1234;
+		t.ovn_out_port = 0xabcd;
+		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+		assert_true(lab_passes(&a, &up, &nic, &out));
+		assert_int_equal(out.len, up.len + head);
+		assert_memory_equal(out.b + geneve, "\x02\x40\x65\x58", 4);
+		assert_memory_equal(out.b + geneve + 8, option, sizeof(option));
+		assert_memory_equal(out.b + head, up.b, up.len);
+		wire = tunnel_answer(&ends, &out, head, &down, v6);
+		assert_true(lab_passes(&nic, &wire, &a, &out));
+		assert_int_equal(out.len, down.len);
+		assert_memory_equal(out.b, down.b, down.len);
+		for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+			struct frame f = wire;
+
+			f.b[geneve + bad[i].at] = bad[i].value;
+			assert_int_equal(lab_run(&lab, nic.host, &f, NULL), SHOT);
+			assert_dropped(&lab, TUNNEL);
+		}
+	}
+	assert_not_dropped(&lab);
+}
+
 /* RFC 6040 figure 3: ECN is copied out. Figure 4: rows are what the packet inside has, columns what the outer header says. */
 static void test_ecn(void **state)
 {
@@ -552,6 +590,12 @@ static void test_bad_tunnels(void **state)
 	t.nsh_index_in = 1;
 	refuses(t, "nsh_index_in");
 	t = make(DP_TUNNEL_VXLAN, false);
+	t.ovn_out_port = 1;
+	refuses(t, "ovn_out_port");
+	t = make(DP_TUNNEL_GENEVE, false);
+	t.ovn_in_port = 0x8000;
+	refuses(t, "ovn_in_port");
+	t = make(DP_TUNNEL_VXLAN, false);
 	t.port = (ifindex){ 5 };
 	refuses(t, "port");
 	t = make(DP_TUNNEL_VXLAN, false);
@@ -568,6 +612,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nsh, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nsh_path, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ovn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ecn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mtu, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mss, setup, teardown),
