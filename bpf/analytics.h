@@ -94,7 +94,9 @@ static __always_inline void flow_lives(const struct flow_key *k, const struct fl
 		flow_write(k, f, FLOW_EVENT_ACTIVE);
 }
 
-/* ---- packets ---- */
+/* ---- packets: while somebody looks at them, XDP leaves them to the tc program ---- */
+
+#ifndef HOOK_XDP
 
 static __always_inline void packet_fill(ctx_t *ctx, struct packet_event *e, __u32 kind, __u32 ifindex)
 {
@@ -170,4 +172,5 @@ static __always_inline void capture(ctx_t *ctx, __u32 port, __u32 direction)
 		capture_tell(ctx, direction);
 }
 
+#endif
 #endif

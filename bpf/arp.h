@@ -37,6 +37,22 @@ static __always_inline int arp_is_request(const __u8 *arp)
 	       arp[5] == 4 && arp[6] == 0 && arp[7] == 1;
 }
 
+/* The other port that a request, which is read into p->buf, asks for. */
+static __always_inline struct addr_rec *arp_owner(ctx_t *ctx, struct pkt *p)
+{
+	struct addr_rec *a;
+
+	if (ctx_load(ctx, ETH_SIZE, p->buf + ETH_SIZE, 28) < 0 || !arp_is_request(p->buf + ETH_SIZE))
+		return 0;
+	p->addr.net = p->net;
+	p->addr.family = 4;
+	__builtin_memcpy(&p->addr.ip[0], p->buf + 38, 4);
+	a = bpf_map_lookup_elem(&addrs, &p->addr);
+	return a && a->ifindex != p->in.ifindex ? a : 0;
+}
+
+#ifndef HOOK_XDP
+
 __noinline int stage_arp(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
@@ -47,15 +63,10 @@ __noinline int stage_arp(ctx_t *ctx)
 	if (p->kind != PKT_ARP)
 		return STAGE_NEXT;
 	TRACE1(p, PARSE_ARP, p->len);
-	if (ctx_load(ctx, ETH_SIZE, p->buf + ETH_SIZE, 28) < 0)
+	if (p->len < ETH_SIZE + 28)
 		return -DROP_MALFORMED;
-	if (!arp_is_request(p->buf + ETH_SIZE))
-		goto pass;
-	p->addr.net = p->net;
-	p->addr.family = 4;
-	__builtin_memcpy(&p->addr.ip[0], p->buf + 38, 4);
-	a = bpf_map_lookup_elem(&addrs, &p->addr);
-	if (!a || a->ifindex == p->in.ifindex)
+	a = arp_owner(ctx, p);
+	if (!a)
 		goto pass;
 	TRACE1(p, ARP_REPLY, a->ifindex);
 	arp_reply_build(p, a->mac);
@@ -67,4 +78,5 @@ pass:
 	return STAGE_NEXT;
 }
 
+#endif
 #endif

@@ -200,7 +200,7 @@ __noinline int tcp_options(ctx_t *ctx)
 		return 0;
 	__asm__ volatile("" : "+r"(n));
 	n++;
-	if (ctx_load(ctx, p->l4_off + 20u, p->buf, n) < 0)
+	if (ctx_load_any(ctx, p->l4_off + 20u, p->buf, n) < 0)
 		return 0;
 	for (int i = 0; i < 40; i++) {
 		size = tcp_option(at, n);

@@ -18,6 +18,7 @@
  * SACK, timestamps) is not negotiated. The client's ACKs repeat the SYN until the server answers.
  */
 
+#include "flood.h"
 #include "half_open.h"
 #include "maps_def.h"
 #include "output.h"
@@ -84,13 +85,12 @@ static __always_inline int cookie_ip(ctx_t *ctx, struct pkt *p, __u32 size)
 	if (ctx_load(ctx, ETH_SIZE + 2, &from, 2) < 0)
 		return -1;
 	to = bpf_htons((__u16)(size + 20));
-	if (bpf_l3_csum_replace(ctx, ETH_SIZE + 10, from, to, 2) < 0 ||
-	    ctx_store(ctx, ETH_SIZE + 2, &to, 2) < 0)
+	if (ctx_l3_sum(ctx, ETH_SIZE + 10, from, to) < 0 || ctx_store(ctx, ETH_SIZE + 2, &to, 2) < 0)
 		return -1;
 	if (ctx_load(ctx, ETH_SIZE + 8, &from, 2) < 0)
 		return -1;
 	to = bpf_htons(COOKIE_TTL << 8 | PROTO_TCP);
-	if (bpf_l3_csum_replace(ctx, ETH_SIZE + 10, from, to, 2) < 0)
+	if (ctx_l3_sum(ctx, ETH_SIZE + 10, from, to) < 0)
 		return -1;
 	return ctx_store(ctx, ETH_SIZE + 8, &to, 2);
 }
@@ -110,17 +110,17 @@ __noinline int cookie_rewrite(ctx_t *ctx, __u32 back)
 	n = p->seg.off & 60;
 	size = p->nseg.mss ? 24 : 20;
 	at = p->l4_off + 16u;
-	if (n < 20 || ctx_load(ctx, p->l4_off, p->buf + BUF_TCP, n) < 0)
+	if (n < 20 || ctx_load_any(ctx, p->l4_off, p->buf + BUF_TCP, n) < 0)
 		return -1;
 	cookie_header(p, size, back);
 	diff = bpf_csum_diff((__be32 *)(p->buf + BUF_TCP), n, (__be32 *)(p->buf + BUF_NEW), size, 0);
-	if (diff < 0 || bpf_skb_change_tail(ctx, p->l4_off + size, 0) < 0)
+	if (diff < 0 || ctx_resize(ctx, p->l4_off + size) < 0)
 		return -1;
-	if (bpf_skb_store_bytes(ctx, p->l4_off, p->buf + BUF_NEW, size, BPF_F_RECOMPUTE_CSUM) < 0 ||
-	    bpf_l4_csum_replace(ctx, at, 0, (__u64)diff, 0) < 0)
+	if (ctx_store_any(ctx, p->l4_off, p->buf + BUF_NEW, size, BPF_F_RECOMPUTE_CSUM) < 0 ||
+	    ctx_l4_sum(ctx, at, 0, (__u32)diff, 0) < 0)
 		return -1;
-	if (size != n && bpf_l4_csum_replace(ctx, at, bpf_htons((__u16)n), bpf_htons((__u16)size),
-					     BPF_F_PSEUDO_HDR | 2) < 0)
+	if (size != n && ctx_l4_sum(ctx, at, bpf_htons((__u16)n), bpf_htons((__u16)size),
+				    BPF_F_PSEUDO_HDR | 2) < 0)
 		return -1;
 	p->seg.off = (__u8)size;
 	return cookie_ip(ctx, p, size);
@@ -139,18 +139,18 @@ __noinline int cookie_swap(ctx_t *ctx)
 	if (ctx_load(ctx, 0, p->buf, 12) < 0 || ctx_store(ctx, 0, p->buf + 6, 6) < 0 ||
 	    ctx_store(ctx, 6, p->buf, 6) < 0)
 		return -1;
-	if (ctx_load(ctx, at, p->buf, n) < 0 || ctx_load(ctx, at + n, p->buf + 16, n) < 0 ||
-	    ctx_store(ctx, at, p->buf + 16, n) < 0)
+	if (ctx_load_any(ctx, at, p->buf, n) < 0 || ctx_load_any(ctx, at + n, p->buf + 16, n) < 0 ||
+	    ctx_store_any(ctx, at, p->buf + 16, n, 0) < 0)
 		return -1;
-	return ctx_store(ctx, at + n, p->buf, n);
+	return ctx_store_any(ctx, at + n, p->buf, n, 0);
 }
 
 /* IP and TCP headers to p->buf for the kernel's cookie functions. */
 static __always_inline int cookie_load(ctx_t *ctx, struct pkt *p, __u32 n)
 {
-	if (n < 20 || n > 60 || ctx_load(ctx, p->l4_off, p->buf + BUF_TCP, n) < 0)
+	if (n < 20 || n > 60 || ctx_load_any(ctx, p->l4_off, p->buf + BUF_TCP, n) < 0)
 		return -1;
-	return ctx_load(ctx, ETH_SIZE, p->buf, p->key.family == 6 ? 40 : 20);
+	return ctx_load_any(ctx, ETH_SIZE, p->buf, p->key.family == 6 ? 40 : 20);
 }
 
 __noinline int cookie_answer(ctx_t *ctx)
@@ -198,43 +198,21 @@ static __always_inline int cookie_valid(ctx_t *ctx, struct pkt *p)
 	return cookie_plain(p) && cookie_load(ctx, p, 20) == 0 && cookie_check(p);
 }
 
-/*
- * The kernel's cookie is a hash plus the index of the client's MSS in a table (net/ipv4/syncookies.c, net/ipv6/syncookies.c).
- * The check does not tell the index, but numbers below the cookie are cookies as well, as many as the index.
- */
-static __always_inline __u16 cookie_mss(ctx_t *ctx, struct pkt *p)
+/* What is counted of the packet's source, if anything is yet. */
+static __always_inline struct source_rec *source_find(struct pkt *p)
 {
-	int v6 = p->key.family == 6;
-	__u16 mss = v6 ? 1220 : 536;
-
-	if (cookie_load(ctx, p, 20) < 0)
-		return mss;
-	for (__u32 i = 1; i < 4; i++) {
-		put32(p->buf + BUF_TCP + 8, p->seg.ack - i);
-		if (!cookie_check(p))
-			break;
-		mss = i == 1 ? (v6 ? 1420 : 1300) : i == 2 ? 1440 : v6 ? 8940 : 1460;
-	}
-	return mss;
+	source_key_of(&p->source, &p->rkey);
+	return bpf_map_lookup_elem(&sources, &p->source);
 }
 
-/* One more connection of the packet's source: -enum drop_reason when it has too many. */
-static __always_inline int source_check(struct pkt *p, struct limit_rec *l, int is_syn)
+/* One more connection of the source `s`: -enum drop_reason when it has too many. */
+static __always_inline int source_check(struct pkt *p, struct limit_rec *l, struct source_rec *s,
+					int is_syn)
 {
 	__u64 second = p->jiffies / (dp_globals.hz | 1);
-	struct source_rec fresh = {}, *s;
 
-	source_key_of(&p->source, &p->rkey);
-	s = bpf_map_lookup_elem(&sources, &p->source);
-	if (!s) {
-		fresh.second = second;
-		fresh.n_new = 1;
-		fresh.count.epoch = p->jiffies / (LIMIT_EPOCH_S * dp_globals.hz + 1);
-		fresh.count.now = is_syn;
-		if (!p->trace)
-			bpf_map_update_elem(&sources, &p->source, &fresh, BPF_ANY);
+	if (!s)
 		return STAGE_NEXT;
-	}
 	if (s->second != second) {
 		s->second = second;
 		s->n_new = 0;
@@ -243,22 +221,55 @@ static __always_inline int source_check(struct pkt *p, struct limit_rec *l, int 
 		return -DROP_SOURCE_RATE;
 	if (is_syn && l->source_half_open && half_open_count(&s->count, p->jiffies) >= l->source_half_open)
 		return -DROP_HALF_OPEN;
-	if (p->trace)
-		return STAGE_NEXT;
+	return STAGE_NEXT;
+}
+
+static __always_inline void source_count(struct pkt *p, struct source_rec *s, int is_syn)
+{
+	struct source_rec fresh = {};
+
+	if (!s) {
+		fresh.second = p->jiffies / (dp_globals.hz | 1);
+		fresh.n_new = 1;
+		fresh.count.epoch = p->jiffies / (LIMIT_EPOCH_S * dp_globals.hz + 1);
+		fresh.count.now = is_syn;
+		bpf_map_update_elem(&sources, &p->source, &fresh, BPF_ANY);
+		return;
+	}
 	__sync_fetch_and_add(&s->n_new, 1);
 	if (is_syn)
 		half_open_add(&s->count, 1);
+}
+
+/* What is within the limits: the tc program counts it, for it is who makes a record. */
+static __always_inline int limit_passes(struct pkt *p, struct source_rec *s, int is_syn)
+{
+#ifdef HOOK_XDP
+	p->act = XDP_PASS;
+	return STAGE_DONE;
+#else
+	if (!p->trace)
+		source_count(p, s, is_syn);
 	return STAGE_NEXT;
+#endif
 }
 
 static __always_inline int limit_syn(ctx_t *ctx, struct pkt *p, struct limit_rec *l)
 {
-	int v = source_check(p, l, 1);
+	struct source_rec *s = source_find(p);
+	int v = source_check(p, l, s, 1), full;
 
 	if (v == -DROP_SOURCE_RATE)
 		return v;
-	if (!v && l->half_open && half_open_count(&l->count, p->jiffies) >= l->half_open)
+	full = l->half_open && half_open_count(&l->count, p->jiffies) >= l->half_open;
+	if (!v && !full) {
+		if (limit_passes(p, s, 1))
+			return STAGE_DONE;
+	} else if (!v) {
 		v = -DROP_HALF_OPEN;
+		if (!p->trace)
+			source_count(p, s, 1);
+	}
 	if (v && !(l->flags & LIMIT_COOKIES))
 		return v;
 	if (p->trace)
@@ -267,10 +278,20 @@ static __always_inline int limit_syn(ctx_t *ctx, struct pkt *p, struct limit_rec
 	if (v) {
 		l->cookie_last = p->jiffies;
 		__sync_fetch_and_add(&l->n_cookies, 1);
+		flood_note(p);
 		return cookie_answer(ctx);
 	}
 	p->counted = 1;
 	return STAGE_NEXT;
+}
+
+/* What is no SYN, and belongs to no connection. */
+static __always_inline int limit_other(struct pkt *p, struct limit_rec *l)
+{
+	struct source_rec *s = source_find(p);
+	int v = source_check(p, l, s, 0);
+
+	return v ? v : limit_passes(p, s, 0);
 }
 
 /* An ACK without a connection, while cookies are out. */
@@ -281,7 +302,7 @@ static __always_inline int limit_ack(ctx_t *ctx, struct pkt *p, struct limit_rec
 	if (!cookie_valid(ctx, p))
 		return half_open_count(&l->count, p->jiffies) >= l->half_open ? -DROP_SYN_COOKIE :
 										STAGE_NEXT;
-	v = source_check(p, l, 0);
+	v = limit_other(p, l);
 	if (v || p->trace)
 		return v;
 	half_open_add(&l->count, -1);
@@ -311,7 +332,29 @@ __noinline int stage_limits(ctx_t *ctx)
 	if (main == TCP_ACK && (l->flags & LIMIT_COOKIES) && l->cookie_last &&
 	    p->jiffies - l->cookie_last < LIMIT_COOKIE_S * dp_globals.hz)
 		return limit_ack(ctx, p, l);
-	return source_check(p, l, 0);
+	return limit_other(p, l);
+}
+
+#ifndef HOOK_XDP
+
+/*
+ * The kernel's cookie is a hash plus the index of the client's MSS in a table (net/ipv4/syncookies.c, net/ipv6/syncookies.c).
+ * The check does not tell the index, but numbers below the cookie are cookies as well, as many as the index.
+ */
+static __always_inline __u16 cookie_mss(ctx_t *ctx, struct pkt *p)
+{
+	int v6 = p->key.family == 6;
+	__u16 mss = v6 ? 1220 : 536;
+
+	if (cookie_load(ctx, p, 20) < 0)
+		return mss;
+	for (__u32 i = 1; i < 4; i++) {
+		put32(p->buf + BUF_TCP + 8, p->seg.ack - i);
+		if (!cookie_check(p))
+			break;
+		mss = i == 1 ? (v6 ? 1420 : 1300) : i == 2 ? 1440 : v6 ? 8940 : 1460;
+	}
+	return mss;
 }
 
 /* The client's ACK becomes the SYN that the server has not had. */
@@ -358,4 +401,5 @@ __noinline int stage_cookie(ctx_t *ctx)
 	return p->cookie == COOKIE_SYN ? cookie_to_server(ctx, p) : cookie_splice(ctx, p);
 }
 
+#endif
 #endif

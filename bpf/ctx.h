@@ -82,6 +82,30 @@ static __always_inline int ctx_store(ctx_t *c, __u32 off, const void *from, __u3
 	return 0;
 }
 
+/* `len` may be any. */
+static __always_inline int ctx_load_any(ctx_t *c, __u32 off, void *to, __u32 len)
+{
+	return (int)bpf_xdp_load_bytes(c, off, to, len);
+}
+
+/* `flags` as for bpf_skb_store_bytes(); here they mean nothing. */
+static __always_inline int ctx_store_any(ctx_t *c, __u32 off, void *from, __u32 len, __u64 flags)
+{
+	return (int)bpf_xdp_store_bytes(c, off, from, len);
+}
+
+/* The frame gets another length. */
+static __always_inline int ctx_resize(ctx_t *c, __u32 len)
+{
+	return (int)bpf_xdp_adjust_tail(c, (int)len - (int)ctx_len(c));
+}
+
+/* It is for the NIC itself. Such frames do not get far enough to be asked about: bpf/xdp_first.h. */
+static __always_inline int ctx_to_host(ctx_t *c)
+{
+	return 0;
+}
+
 /* There is no sum of the whole frame. */
 static __always_inline int ctx_store_unsummed(ctx_t *c, __u32 off, const void *from, __u32 len)
 {
@@ -127,9 +151,29 @@ static __always_inline int ctx_load(ctx_t *c, __u32 off, void *to, __u32 len)
 	return bpf_skb_load_bytes(c, off, to, len);
 }
 
+static __always_inline int ctx_load_any(ctx_t *c, __u32 off, void *to, __u32 len)
+{
+	return bpf_skb_load_bytes(c, off, to, len);
+}
+
 static __always_inline int ctx_store(ctx_t *c, __u32 off, const void *from, __u32 len)
 {
 	return bpf_skb_store_bytes(c, off, from, len, 0);
+}
+
+static __always_inline int ctx_store_any(ctx_t *c, __u32 off, void *from, __u32 len, __u64 flags)
+{
+	return bpf_skb_store_bytes(c, off, from, len, flags);
+}
+
+static __always_inline int ctx_resize(ctx_t *c, __u32 len)
+{
+	return (int)bpf_skb_change_tail(c, len, 0);
+}
+
+static __always_inline int ctx_to_host(ctx_t *c)
+{
+	return c->pkt_type == PACKET_HOST;
 }
 
 /* What no checksum in the packet makes up for: the frame's own sum has to hear of it. */

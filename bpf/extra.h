@@ -25,6 +25,16 @@ static __always_inline void meter_refill(struct meter_rec *m, __u64 now)
 		__sync_fetch_and_add(&m->pkts, m->pkt_burst - had);
 }
 
+/* 1: nothing is left, and one packet more was refused. */
+static __always_inline int meter_empty(struct meter_rec *m, __u64 now)
+{
+	meter_refill(m, now);
+	if ((!m->byte_rate || m->bytes > 0) && (!m->pkt_rate || m->pkts > 0))
+		return 0;
+	__sync_fetch_and_add(&m->n_dropped, 1);
+	return 1;
+}
+
 /* 1: within the rate. */
 static __always_inline int meter_pass(__u32 id, __u32 len, __u64 now)
 {
@@ -32,11 +42,8 @@ static __always_inline int meter_pass(__u32 id, __u32 len, __u64 now)
 
 	if (!m)
 		return 1;
-	meter_refill(m, now);
-	if ((m->byte_rate && m->bytes <= 0) || (m->pkt_rate && m->pkts <= 0)) {
-		__sync_fetch_and_add(&m->n_dropped, 1);
+	if (meter_empty(m, now))
 		return 0;
-	}
 	if (m->byte_rate)
 		__sync_fetch_and_add(&m->bytes, -(__s64)len * METER_UNIT);
 	if (m->pkt_rate)

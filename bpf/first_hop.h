@@ -92,6 +92,8 @@ static __always_inline void binding_return(struct pkt *p)
 	gen_bump();
 }
 
+#ifndef HOOK_XDP
+
 /* ---- DHCP for IPv4: RFC 2131, RFC 2132 ---- */
 
 /* Message type and lease time, from the options. */
@@ -193,6 +195,8 @@ static __always_inline int dhcp6(ctx_t *ctx, struct pkt *p)
 		off = dhcp6_option(ctx, off, type);
 	return STAGE_NEXT;
 }
+
+#endif
 
 /* ---- what comes from a guarded port ---- */
 
@@ -327,7 +331,11 @@ __noinline int stage_guard(ctx_t *ctx)
 	}
 	if (!dhcp)
 		return STAGE_NEXT;
+#ifdef HOOK_XDP
+	return STAGE_DONE; /* the tc program reads it */
+#else
 	return p->key.family == 6 ? dhcp6(ctx, p) : dhcp4(ctx, p);
+#endif
 }
 
 #endif

@@ -261,7 +261,7 @@ static __always_inline int helper_load(ctx_t *ctx, struct pkt *p, struct helper_
 	s->number = s->digits = s->count = s->values = s->address = s->line = s->n_ports = 0;
 	if (n < 4 || n > ABI_HELPER_BYTES)
 		return -1;
-	return ctx_load(ctx, off, s->b, n);
+	return ctx_load_any(ctx, off, s->b, n);
 }
 
 /* A packet of a control connection, parsed into the scratch packet; `net` is the network it is in. */

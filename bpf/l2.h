@@ -145,6 +145,8 @@ __noinline int stage_l2(ctx_t *ctx)
 	return STAGE_NEXT;
 }
 
+#ifndef HOOK_XDP
+
 /*
  * A copy for a tunnel gets its header at the ingress of the NIC, since there is no way to take it off again here. Between tunnels
  * nothing is flooded: each far end has its own tunnels to the others.
@@ -224,21 +226,44 @@ __noinline int flood_one(ctx_t *ctx, __u32 i)
 	return 0;
 }
 
+#endif
+
+/* Under XDP the meter gives nothing: what passes is counted by the tc program. */
 static __always_inline int flood_storm(struct pkt *p)
 {
 	struct port_rec *q = bpf_map_lookup_elem(&ports, &p->in);
+#ifdef HOOK_XDP
+	struct meter_rec *m;
+	__u32 id;
 
+	if (!q || !q->storm)
+		return 0;
+	id = q->storm;
+	m = bpf_map_lookup_elem(&meters, &id);
+	return m && meter_empty(m, p->jiffies);
+#else
 	return q && q->storm && !p->trace && !meter_pass(q->storm, p->len, p->jiffies);
+#endif
 }
 
-static __always_inline int flood_allowed(struct pkt *p)
+/* -enum drop_reason, or STAGE_NEXT: the port may send to many now. */
+static __always_inline int flood_may(struct pkt *p)
 {
 	struct port_chain *pc = bpf_map_lookup_elem(&port_chain, &p->in.ifindex);
 
 	if (pc && pc->transparent)
 		return -DROP_CHAIN_BCAST;
-	if (flood_storm(p))
-		return -DROP_STORM;
+	return flood_storm(p) ? -DROP_STORM : STAGE_NEXT;
+}
+
+#ifndef HOOK_XDP
+
+static __always_inline int flood_allowed(struct pkt *p)
+{
+	int v = flood_may(p);
+
+	if (v)
+		return v;
 	if (p->meters_of[0] && !p->trace && !meter_pass(p->meters_of[0], p->len, p->jiffies))
 		return -DROP_METER;
 	if (p->kind == PKT_IP && !sg_exempt(p) && !sg_port_allows(p->in.ifindex, p->in.vlan, 1))
@@ -277,4 +302,5 @@ __noinline int stage_flood(ctx_t *ctx)
 	return STAGE_DONE;
 }
 
+#endif
 #endif

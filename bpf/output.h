@@ -13,6 +13,21 @@
 #include "maps_def.h"
 #include "vlan.h"
 
+#ifdef HOOK_XDP
+
+/*
+ * A reply made here leaves by where the packet came from. Every driver with XDP knows XDP_TX, but a veth leaves such frames lying until its
+ * peer is woken by something else (veth_xdp_flush()), unless the peer has an XDP program of its own.
+ */
+static __always_inline int send_back(ctx_t *ctx, struct pkt *p)
+{
+	p->act = p->port_flags & PORT_XDP_OUT ? (int)bpf_redirect(p->in.ifindex, 0) : XDP_TX;
+	count_port(p->in.ifindex, 1, p->len, 1, ctx_len(ctx), 0);
+	return STAGE_SENT;
+}
+
+#else
+
 static __always_inline int send_peer(ctx_t *ctx, __u32 ifindex, __u32 type)
 {
 	if (ctx->pkt_type != type)
@@ -103,6 +118,8 @@ static __always_inline int send_back(ctx_t *ctx, struct pkt *p)
 	return v;
 }
 
+#endif
+
 /* Builds p->rec from what the stages decided about a frame with an output port. */
 static __always_inline void record_build(struct pkt *p)
 {
@@ -142,6 +159,8 @@ static __always_inline void record_build(struct pkt *p)
 		r->meters[i] = p->meters[i];
 }
 
+#ifndef HOOK_XDP
+
 /* Frames without a record: non-IP unicast, neighbour discovery, ICMP errors. */
 __noinline int stage_send(ctx_t *ctx)
 {
@@ -165,4 +184,5 @@ __noinline int stage_send(ctx_t *ctx)
 	return STAGE_DONE;
 }
 
+#endif
 #endif

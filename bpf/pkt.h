@@ -122,6 +122,7 @@ struct pkt {
 	__u8 native_firewall;		   /* one is on the way */
 	__u8 cookie;			   /* enum cookie_step */
 	__u8 liberal, strict;		   /* settings of connection tracking */
+	__u8 allowed;			   /* by rules and limits */
 	__u8 midway;			   /* no connection, and not the start of one */
 	__u8 related;			   /* announced by a control connection */
 	__u8 counted;			   /* as half open */
@@ -218,6 +219,7 @@ struct pkt {
 /* A stage returns STAGE_NEXT, STAGE_DONE (p->act is set) or -enum drop_reason. */
 #define STAGE_NEXT 0
 #define STAGE_DONE 1
+#define STAGE_SENT 2 /* under XDP: the frame has become an answer */
 
 static __always_inline __u32 key_words(__u8 family)
 {

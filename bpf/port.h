@@ -53,7 +53,7 @@ __noinline int stage_port(ctx_t *ctx)
 	TRACE3(p, PORT_OK, p->in.ifindex, p->net, p->port_flags);
 	if (port->flags & PORT_ADMIN_DOWN)
 		return -DROP_ADMIN_DOWN;
-	if ((port->flags & PORT_UPLINK) && !p->in.vlan && ctx->pkt_type == PACKET_HOST) {
+	if ((port->flags & PORT_UPLINK) && !p->in.vlan && ctx_to_host(ctx)) {
 		p->act = TC_ACT_OK;
 		TRACE0(p, PORT_HOST);
 		return STAGE_DONE;

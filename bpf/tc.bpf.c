@@ -13,6 +13,7 @@
 #include "ctx.h"
 #include "decap.h"
 #include "fast.h"
+#include "first.h"
 #include "first_hop.h"
 #include "frag.h"
 #include "l2.h"
@@ -56,12 +57,10 @@ __noinline int stage_parse(ctx_t *ctx)
 
 	if (!p)
 		return -DROP_INTERNAL;
-	__builtin_memset(p, 0, __builtin_offsetof(struct pkt, scratch));
-	p->now = bpf_ktime_get_coarse_ns();
-	p->jiffies = bpf_jiffies64();
+	pkt_begin(p, ctx_port(ctx), ctx_vlan(ctx));
 	p->trace = is_trace(ctx);
-	p->key.ifindex = ctx_port(ctx);
-	p->key.vlan = p->trace && ctx->cb[0] ? (__u16)ctx->cb[0] : ctx_vlan(ctx);
+	if (p->trace && ctx->cb[0])
+		p->key.vlan = (__u16)ctx->cb[0];
 	p->len = ctx_len(ctx);
 	if (p->key.vlan == VLAN_DEEP)
 		return -DROP_VLAN_STACK;
@@ -70,12 +69,6 @@ __noinline int stage_parse(ctx_t *ctx)
 		return v;
 	trace_parsed(p);
 	return p->frag ? frag_ports(ctx) : STAGE_NEXT;
-}
-
-static __always_inline int is_policy(__u32 reason)
-{
-	return reason == DROP_SG_EGRESS || reason == DROP_SG_INGRESS || reason == DROP_FIREWALL ||
-	       reason == DROP_ACL || reason == DROP_REJECT;
 }
 
 /* Ends the packet; a verdict of policy on a flow is remembered. p->reject: an answer is due. */
@@ -98,27 +91,11 @@ __noinline int packet_drop(ctx_t *ctx, __u32 reason)
 	drop_told(ctx, reason, p->rule);
 	if (reason == DROP_REJECT_LIMIT) /* what follows may be answered */
 		reason = DROP_REJECT;
-	/* A connection outlives its packets that some rule about TCP flags or DSCP denies. */
-	if (p->flow && p->net && is_policy(reason) && !(p->had && (p->rec_flags & FLOW_VARIES)))
-		record_denied(reason);
-	else
-		count_port(p->key.ifindex, 1, p->len, 0, 0, 1);
+	else if (!p->allowed && reason != DROP_REJECT && reason != DROP_METER)
+		flood_note(p);
+	drop_remember(p, reason);
 	return TC_ACT_SHOT;
 }
-
-#define RUN(stage)                                                                                 \
-	do {                                                                                       \
-		v = stage(ctx);                                                                    \
-		if (v)                                                                             \
-			return v;                                                                  \
-	} while (0)
-
-/* What most packets need not go through. */
-#define RUN_IF(condition, stage)                                                                   \
-	do {                                                                                       \
-		if (condition)                                                                     \
-			RUN(stage);                                                                \
-	} while (0)
 
 /* What is steered and tracked: IP unicast. */
 static __always_inline int run_ip(ctx_t *ctx)
@@ -129,12 +106,7 @@ static __always_inline int run_ip(ctx_t *ctx)
 	if (!p)
 		return -DROP_INTERNAL;
 	RUN_IF(!p->absent, stage_flow);
-	RUN_IF(p->nat_in || p->nat.flags, stage_nat_in);
-	RUN_IF(dp_globals.chained, stage_classify);
-	RUN_IF(dp_globals.chained, stage_chain);
-	RUN_IF(p->nat.flags, stage_nat_route);
-	RUN(stage_l2);
-	return STAGE_NEXT;
+	return run_way(ctx);
 }
 
 static __always_inline int run_record(ctx_t *ctx)
@@ -145,11 +117,10 @@ static __always_inline int run_record(ctx_t *ctx)
 	if (!p)
 		return -DROP_INTERNAL;
 	RUN_IF(p->nat_out || p->nat.flags, stage_nat_out);
-	RUN(stage_conntrack);
-	RUN_IF((p->port_flags & PORT_ACL_FROM) || (p->out_flags & PORT_ACL_TO), stage_acl);
-	RUN_IF(p->n_natives, stage_native);
-	RUN(stage_sg);
-	RUN_IF(p->out_flags & PORT_LIMITED, stage_limits);
+	v = run_rules(ctx);
+	if (v)
+		return v;
+	p->allowed = 1;
 	RUN_IF(p->meters_of[0] || p->meters_of[1] || p->mirrors_of[0] || p->mirrors_of[1] ||
 		       p->marks || (p->rec_flags & FLOW_METER),
 	       stage_qos);

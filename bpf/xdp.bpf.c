@@ -3,7 +3,7 @@
 /*
  * The datapath at XDP: the fast path in front of the tc program of a NIC, over the same records. It serves what is known to be forwarded to
  * another NIC or to be dropped; everything else goes on to the tc program, which decides, and makes the records. So there is one semantics,
- * and a NIC may have this program or not.
+ * and a NIC may have this program or not. In a flood, first packets that the stages refuse end here, too: bpf/xdp_first.h.
  */
 
 #define HOOK_XDP
@@ -12,8 +12,8 @@
 #include "encap.h"
 #include "fast.h"
 #include "telemetry.h"
+#include "xdp_first.h"
 
-#define TAG_SIZE 4
 #define OUTER_PATCHED                                                                              \
 	60 /* bytes that encap_patch() may touch; with the frame inside, all are longer */
 
@@ -399,9 +399,11 @@ int dp_xdp(ctx_t *ctx)
 	if (may_be_tunnel(&k, plain))
 		plain = !xdp_decap(ctx, &k, &m, &o, plain);
 	if (!plain)
-		return XDP_PASS;
+		return xdp_first(ctx);
 	f = flow_find(&k);
-	if (!f || (f->flags & (FLOW_XDP | FLOW_NOT_XDP)) != FLOW_XDP)
+	if (!f)
+		return k.ifindex == ctx_port(ctx) ? xdp_first(ctx) : XDP_PASS; /* not out of tunnels */
+	if ((f->flags & (FLOW_XDP | FLOW_NOT_XDP)) != FLOW_XDP)
 		return XDP_PASS;
 	now = bpf_jiffies64();
 	if (!fast_current(f, &m, now) || is_watched(&k, f))

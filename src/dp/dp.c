@@ -285,7 +285,7 @@ static int load(struct dp *dp, struct err *e)
 	r = pin_prog(dp, dp->prog_fd, "ingress", e);
 	if (!r)
 		r = pin_prog(dp, dp->walk_fd, "walk", e);
-	return r ? r : xdp_open(dp, dp->skel->obj, dp->skel->maps.bss, e);
+	return r;
 }
 
 static bool dp_has_keys(struct dp *dp, enum dp_map m)
@@ -344,7 +344,7 @@ static void xdp_take_over(struct dp *dp, int ifx)
 
 	if (dp_get(dp, M_ATTACHED, &ifx, &a) || !(a.flags & PORT_XDP))
 		return;
-	if (dp->xdp_fd < 0 || xdp_attach(dp, ifx))
+	if (xdp_program(dp) < 0 || xdp_attach(dp, ifx))
 		xdp_detach(dp, ifx);
 }
 

@@ -118,7 +118,8 @@ struct dp {
 	int prog_fd, walk_fd; /* owned by skel */
 	uint32_t prog_id;
 	struct xdp_bpf *xdp;
-	int xdp_fd; /* owned by xdp; -1: the kernel does not take it */
+	bool xdp_asked;
+	int xdp_fd; /* owned by xdp; see xdp_program() */
 	uint32_t xdp_id;
 	struct dp_globals *g;	 /* the pinned map, mapped */
 	union chain_ptr *chains; /* the pinned map, mapped */
@@ -162,8 +163,7 @@ void tc_detach(int ifx);
 WARN_UNUSED int pin_prog(struct dp *dp, int fd, const char *name, struct err *e);
 
 /* The XDP program of NICs; xdp.c. */
-WARN_UNUSED int xdp_open(struct dp *dp, struct bpf_object *tc, struct bpf_map *tc_globals,
-			 struct err *e);
+WARN_UNUSED int xdp_program(struct dp *dp); /* loads it the first time; < 0: the kernel does not take it */
 void xdp_close(struct dp *dp);
 WARN_UNUSED int xdp_attach(const struct dp *dp, int ifx); /* or brings it up to date; -errno */
 void xdp_detach(const struct dp *dp, int ifx);		  /* absent is fine */

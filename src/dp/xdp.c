@@ -20,6 +20,9 @@
 #include "base/str.h"
 #include "dp/internal.h"
 #include "dp/nic.h"
+
+/* Need internal.h. */
+#include "dp.skel.h"
 #include "xdp.skel.h"
 
 #define PIN_PREFIX "xdp_"
@@ -27,47 +30,51 @@
 /* ---- the program ---- */
 
 /* It works on the maps of the tc program; only constants are its own. */
-static int share_maps(struct dp *dp, struct bpf_object *tc, struct bpf_map *tc_globals, struct err *e)
+static int share_maps(struct dp *dp)
 {
 	struct bpf_map *m;
 
 	bpf_object__for_each_map(m, dp->xdp->obj)
 	{
 		const char *name = bpf_map__name(m);
-		struct bpf_map *same =
-			m == dp->xdp->maps.bss ? tc_globals : bpf_object__find_map_by_name(tc, name);
+		struct bpf_map *same = m == dp->xdp->maps.bss ?
+					       dp->skel->maps.bss :
+					       bpf_object__find_map_by_name(dp->skel->obj, name);
 		int r;
 
 		if (strstr(name, ".rodata"))
 			continue;
 		r = same ? bpf_map__reuse_fd(m, bpf_map__fd(same)) : -ENOENT;
 		if (r)
-			return err_errno(e, r, "share map `%s`", name);
+			return r;
 	}
 	return 0;
 }
 
-/* A kernel without it still has the tc program: that is no error. */
-int xdp_open(struct dp *dp, struct bpf_object *tc, struct bpf_map *tc_globals, struct err *e)
+static int load(struct dp *dp)
 {
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
-	int r;
+	struct err e = { 0 };
+	int fd;
 
-	dp->xdp_fd = -1;
 	dp->xdp = xdp_bpf__open();
-	if (!dp->xdp)
-		return err_errno(e, errno, "read the XDP program");
-	r = share_maps(dp, tc, tc_globals, e);
-	if (r)
-		return r;
-	if (xdp_bpf__load(dp->xdp))
-		return 0;
-	dp->xdp_fd = bpf_program__fd(dp->xdp->progs.dp_xdp);
-	if (bpf_obj_get_info_by_fd(dp->xdp_fd, &info, &len))
-		return err_errno(e, errno, "program information");
+	if (!dp->xdp || share_maps(dp) || xdp_bpf__load(dp->xdp))
+		return -1;
+	fd = bpf_program__fd(dp->xdp->progs.dp_xdp);
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) || pin_prog(dp, fd, "xdp", &e))
+		return -1;
 	dp->xdp_id = info.id;
-	return pin_prog(dp, dp->xdp_fd, "xdp", e);
+	return fd;
+}
+
+/* A kernel without it still has the tc program: that is no error. Most nodes have no NIC for it, and it costs the verifier as much as that one. */
+int xdp_program(struct dp *dp)
+{
+	if (!dp->xdp_asked)
+		dp->xdp_fd = load(dp);
+	dp->xdp_asked = true;
+	return dp->xdp_fd;
 }
 
 void xdp_close(struct dp *dp)
@@ -194,12 +201,12 @@ static const char *why_not(struct dp *dp, ifindex nic, enum dp_hook want, const 
 {
 	if (want == DP_HOOK_TC)
 		return "tc was asked for";
-	if (dp->xdp_fd < 0)
-		return "the kernel does not take the XDP program";
 	if (want == DP_HOOK_AUTO && !n->hardware)
 		return "not a device on a bus: XDP would cost it segmentation offload";
 	if (n->known && !(n->xdp_features & DP_NIC_XDP))
 		return "its driver has no XDP";
+	if (xdp_program(dp) < 0)
+		return "the kernel does not take the XDP program";
 	if (!nic_keep_tags(nic))
 		return "it takes VLAN tags out of frames and cannot be told not to (rxvlan)";
 	return NULL;

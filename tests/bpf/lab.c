@@ -22,6 +22,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "dp/internal.h"
+
 struct err lab_err;
 
 static void front_bring(void);
@@ -89,9 +91,27 @@ static void open_dp(struct lab *l)
 	snprintf(path, sizeof(path), "%s/v%d/prog_ingress", l->pin, ABI_VERSION);
 	l->prog = bpf_obj_get(path);
 	assert_true(l->prog >= 0);
-	snprintf(path, sizeof(path), "%s/v%d/prog_xdp", l->pin, ABI_VERSION);
-	l->xdp = bpf_obj_get(path);
-	assert_true(l->xdp >= 0);
+	l->xdp = -1;
+}
+
+int lab_xdp(struct lab *l)
+{
+	char path[128];
+
+	if (l->xdp < 0) {
+		assert_true(xdp_program(l->dp) >= 0);
+		snprintf(path, sizeof(path), "%s/v%d/prog_xdp", l->pin, ABI_VERSION);
+		l->xdp = bpf_obj_get(path);
+		assert_true(l->xdp >= 0);
+	}
+	return l->xdp;
+}
+
+static void close_progs(struct lab *l)
+{
+	close(l->prog);
+	if (l->xdp >= 0)
+		close(l->xdp);
 }
 
 void lab_open(struct lab *l)
@@ -106,8 +126,7 @@ void lab_open(struct lab *l)
 
 void lab_reopen(struct lab *l)
 {
-	close(l->prog);
-	close(l->xdp);
+	close_progs(l);
 	dp_close(l->dp);
 	open_dp(l);
 }
@@ -122,9 +141,9 @@ uint64_t lab_runs(int prog)
 }
 
 /* What the one did is not seen by the other. */
-static void front_told(const struct lab *l)
+static void front_told(struct lab *l)
 {
-	uint64_t first = lab_runs(l->xdp), then = lab_runs(l->prog);
+	uint64_t first = lab_runs(lab_xdp(l)), then = lab_runs(l->prog);
 
 	front.runs += first;
 	print_message("# %llu frames to the XDP program, %llu to the tc program\n",
@@ -136,8 +155,7 @@ void lab_close(struct lab *l)
 	open_lab = NULL;
 	if (front.on)
 		front_told(l);
-	close(l->prog);
-	close(l->xdp);
+	close_progs(l);
 	dp_close(l->dp);
 	OK(dp_remove(l->pin, &lab_err));
 	assert_int_equal(access(l->pin, F_OK), -1);
@@ -249,7 +267,7 @@ static void front_attach(struct lab *l, int ifx)
 
 	if (bpf_xdp_query_id(ifx, XDP_FLAGS_DRV_MODE, &id) || id)
 		return;
-	r = bpf_xdp_attach(ifx, l->xdp, XDP_FLAGS_DRV_MODE, NULL);
+	r = bpf_xdp_attach(ifx, lab_xdp(l), XDP_FLAGS_DRV_MODE, NULL);
 	assert_true(!r || r == -ERANGE); /* its frames are too long */
 }
 
@@ -346,7 +364,7 @@ int lab_run_xdp(struct lab *l, int port, const struct frame *f, struct frame *ou
 		    .data_out = out ? out->b : scratch.b, .data_size_out = FRAME_MAX,
 		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
 
-	assert_int_equal(bpf_prog_test_run_opts(l->xdp, &o), 0);
+	assert_int_equal(bpf_prog_test_run_opts(lab_xdp(l), &o), 0);
 	if (out)
 		out->len = o.data_size_out;
 	return (int)o.retval;

@@ -50,7 +50,9 @@ struct ip_cidr cidr_of(const char *text);
  * drops the frame, or passes it on to the tc program unchanged.
  */
 int lab_run(struct lab *l, int port, const struct frame *f, struct frame *out);
-/* The same of the XDP program of NICs; a VLAN tag is in the frame. */
+/* The XDP program of NICs, loaded when it is first asked for. */
+int lab_xdp(struct lab *l);
+/* lab_run() with that; a VLAN tag is in the frame. */
 int lab_run_xdp(struct lab *l, int port, const struct frame *f, struct frame *out);
 /* How often the kernel has run a program, while it counts (bpf_enable_stats()). */
 uint64_t lab_runs(int prog);

@@ -10,15 +10,15 @@
  */
 #define VERIFIER_SLACK 10 /* percent */
 #define VERIFIER_TABLE(X)                                                                          \
-	X("6.1", "dp_ingress", 361575)                                                             \
+	X("6.1", "dp_ingress", 364909)                                                             \
 	X("6.1", "dp_walk", 2544)                                                                  \
 	X("6.1", "dp_list", 7287)                                                                  \
-	X("6.1", "dp_xdp", 88142)                                                                  \
+	X("6.1", "dp_xdp", 386942)                                                                 \
 	X("6.1", "metadata", 31)                                                                   \
-	X("6.18", "dp_ingress", 285002)                                                            \
+	X("6.18", "dp_ingress", 288960)                                                            \
 	X("6.18", "dp_walk", 4669)                                                                 \
 	X("6.18", "dp_list", 6825)                                                                 \
-	X("6.18", "dp_xdp", 82163)                                                                 \
+	X("6.18", "dp_xdp", 310605)                                                                \
 	X("6.18", "metadata", 31)
 
 #endif

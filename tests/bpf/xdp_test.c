@@ -492,14 +492,56 @@ static void test_live(void **state)
 	ports(0, 0);
 	prime(udp_desc(true), udp_desc(false), false);
 	make(&f, udp_desc(true), true, false);
-	before_xdp = lab_runs(lab.xdp);
+	before_xdp = lab_runs(lab_xdp(&lab));
 	before_tc = lab_runs(lab.prog);
 	for (int i = 0; i < 20; i++) {
 		assert_true(lab_passes(&u, &f, &w, &got));
 		assert_int_equal(got.len, f.len);
 		assert_memory_equal(got.b, f.b, f.len);
 	}
-	assert_in_range(lab_runs(lab.xdp), before_xdp + 20, before_xdp + 30); /* hosts speak IPv6 by themselves */
+	assert_in_range(lab_runs(lab_xdp(&lab)), before_xdp + 20,
+			before_xdp + 30); /* hosts speak IPv6 by themselves */
+	assert_in_range(lab_runs(lab.prog), before_tc, before_tc + 10);
+	close(stats);
+}
+
+/* The answer to a SYN of a flood leaves the NIC by XDP, and the tc program has not seen it. */
+static void test_live_flood(void **state)
+{
+	struct dp_port p = { .ifindex = { W },
+			     .net = 1,
+			     .flags = DP_PORT_UPLINK,
+			     .limits = { .half_open = 1, .syn_cookies = true } };
+	struct desc d = udp_desc(true);
+	struct frame f, got;
+	uint64_t before_xdp = 0, before_tc = 0;
+	int stats = bpf_enable_stats(BPF_STATS_RUN_TIME), n = 0;
+
+	assert_true(stats >= 0);
+	ports(0, 0);
+	OK(dp_port_set(lab.dp, &p, &lab_err));
+	d.proto = 6;
+	d.flags = TCP_SYN;
+	d.payload = 0;
+	for (int i = 0; i < 60; i++) {
+		d.sport = (uint16_t)(2000 + i);
+		make(&f, d, true, false);
+		if (i == 40) { /* by now it is known for a flood */
+			before_xdp = lab_runs(lab_xdp(&lab));
+			before_tc = lab_runs(lab.prog);
+		}
+		tport_send(&u, &f);
+		if (!i)
+			continue; /* the one that may be half open */
+		if (!tport_recv(&u, &got, 1000))
+			fail_msg("no answer to SYN %d", i);
+		n += got.b[47] == (TCP_SYN | TCP_ACK);
+		assert_memory_equal(got.b, f.b + 6, 6);
+		assert_memory_equal(got.b + 26, f.b + 30, 4);
+		assert_true(frame_sums_ok(&got));
+	}
+	assert_int_equal(n, 59);
+	assert_in_range(lab_runs(lab_xdp(&lab)), before_xdp + 20, before_xdp + 30);
 	assert_in_range(lab_runs(lab.prog), before_tc, before_tc + 10);
 	close(stats);
 }
@@ -604,19 +646,13 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		T(test_forward),
-		T(test_tcp),
-		T(test_denied),
-		T(test_metered),
-		T(test_left_to_tc),
-		T(test_live),
-		T(test_take_over),
-		T(test_choice),
-		T(test_output_that_takes_none),
-		T(test_to_function),
-		T(test_detached_with_the_port),
-		T(test_vlan),
-		T(test_other_tags),
+		T(test_forward),     T(test_tcp),
+		T(test_denied),	     T(test_metered),
+		T(test_left_to_tc),  T(test_live),
+		T(test_live_flood),  T(test_take_over),
+		T(test_choice),	     T(test_output_that_takes_none),
+		T(test_to_function), T(test_detached_with_the_port),
+		T(test_vlan),	     T(test_other_tags),
 		T(test_same_as_tc),
 	};
 

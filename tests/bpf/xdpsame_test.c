@@ -22,7 +22,10 @@
 #include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
+#include "ct.h"
 #include "dp/encap.h"
+#include "limit.h"
+#include "meter.h"
 
 #define U 65637
 #define W 65638
@@ -50,6 +53,9 @@ struct scene {
 	enum dp_tunnel_type tunnel;    /* behind W; 0: none */
 	bool outer6;
 	unsigned int xdp_share; /* percent of the packets, at least, that XDP sends by itself; 0: none is */
+	void (*frame)(struct frame *f, unsigned int *seed, bool *x);
+	unsigned int drop_share;   /* percent of the packets, at least, that XDP drops */
+	unsigned int answer_share; /* percent of the cookies, that it gives but for the first ones */
 };
 
 static struct lab lab;
@@ -57,8 +63,42 @@ static struct tport u, w;
 static const struct scene *scene;
 static int n_packets = N_PACKETS;
 static struct encap_rec far_header; /* of the far end of the tunnel */
+static int i_packet;
+
+/* A SYN that got a cookie. */
+struct given {
+	struct desc syn;
+	char src[40];
+	uint32_t cookie;
+};
+#define GIVEN_MAX 16
+static struct given given[GIVEN_MAX], last_syn;
+static unsigned int n_given;
 
 /* ---- the ports ---- */
+
+static int map_open(const char *name)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/v%d/%s", lab.pin, ABI_VERSION, name);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* As a NIC whose driver sends nothing for other NICs' programs. */
+static void sends_none(int index)
+{
+	struct attach_rec a;
+	int fd = map_open("attached");
+
+	assert_int_equal(bpf_map_lookup_elem(fd, &index, &a), 0);
+	a.flags &= ~(uint32_t)PORT_XDP_OUT;
+	assert_int_equal(bpf_map_update_elem(fd, &index, &a, BPF_EXIST), 0);
+	close(fd);
+}
 
 static void open_all(void)
 {
@@ -329,6 +369,125 @@ static void damage(struct frame *f, unsigned int *seed)
 		f->len = least + (unsigned int)rand_r(seed) % (f->len - least);
 }
 
+/* ---- floods ---- */
+
+#define STORM_FROM 100 /* packet from which on the meter is empty */
+
+/* Seconds that last a day: what is counted for each of them does not depend on how fast the test is. */
+static void stop_seconds(void)
+{
+	struct dp_ct c = { .timeout_s = { [CT_ESTABLISHED] = 100, [CT_GENERIC] = 100 } };
+	struct dp_globals g;
+	uint32_t zero = 0;
+	int fd = map_open("globals");
+
+	assert_int_equal(bpf_map_lookup_elem(fd, &zero, &g), 0);
+	g.hz = 1U << 24;
+	assert_int_equal(bpf_map_update_elem(fd, &zero, &g, 0), 0);
+	close(fd);
+	OK(dp_ct_set(lab.dp, &c, &lab_err));
+}
+
+static void flood_port(struct dp_port *d)
+{
+	static const struct dp_acl_rule some = { .id = 3 };
+	struct dp_acl_rule rules[3] = {
+		{ .id = 1, .deny = true, .proto = 6 },
+		{ .id = 2, .deny = true, .proto = 17, .has_dport = true, .dport_min = 53, .dport_max = 53 },
+		some
+	};
+
+	rules[0].src = cidr_of("10.1.192.0/18");
+	d->vlan = (vlan_id){ (uint16_t)scene->vlan_w };
+	d->acl_to[0] = LIST;
+	OK(dp_acl_set(lab.dp, LIST, rules, ARRAY_LEN(rules), &lab_err));
+}
+
+static void flood_ports(struct dp_limits l)
+{
+	struct dp_port a = uplink(U), b = uplink(W);
+
+	stop_seconds();
+	flood_port(&b);
+	a.vlan = (vlan_id){ (uint16_t)scene->vlan_u };
+	b.limits = l;
+	set(a);
+	set(b);
+}
+
+static void cookies(void)
+{
+	flood_ports((struct dp_limits){ .half_open = 20, .syn_cookies = true });
+}
+
+static void cookies_of_sources(void)
+{
+	flood_ports((struct dp_limits){
+		.half_open = 60, .source_half_open = 2, .source_rate = 40, .syn_cookies = true });
+}
+
+static void no_cookies(void)
+{
+	flood_ports((struct dp_limits){ .half_open = 60, .source_half_open = 2, .source_rate = 5 });
+}
+
+static void cookies_translated(void)
+{
+	struct dp_port a = uplink(U);
+
+	cookies();
+	dest_rules(LIST + 1);
+	a.nat = LIST + 1;
+	set(a);
+}
+
+/* A server's port: port security, groups, cookies. The NIC takes no frames from XDP programs of others. */
+static void cookies_secured(void)
+{
+	static const struct dp_sg_rule rules[] = {
+		{ .family = IP_V4, .proto = 6, .has_ports = true, .port_min = 80, .port_max = 80 },
+		{ .family = IP_V6, .proto = 6, .has_ports = true, .port_min = 80, .port_max = 80 },
+		{ .egress = true, .family = IP_V4 },
+		{ .egress = true, .family = IP_V6 },
+	};
+	struct dp_port b = { .ifindex = { W },
+			     .net = 1,
+			     .flags = DP_PORT_SECURITY,
+			     .mac = mac_of(mac_y),
+			     .n_addrs = 2,
+			     .n_sgs = 1,
+			     .sgs = { 41 } };
+
+	sends_none(U); /* answers leave by XDP_TX */
+	cookies();
+	OK(dp_sg_set(lab.dp, 41, rules, ARRAY_LEN(rules), NULL, 0, &lab_err));
+	b.addrs[0] = (struct dp_addr){ cidr_of("10.0.0.2/24"), b.mac, true };
+	b.addrs[1] = (struct dp_addr){ cidr_of("fd00::2/64"), b.mac, true };
+	b.limits = (struct dp_limits){ .half_open = 20, .syn_cookies = true };
+	flood_port(&b);
+	set(b);
+}
+
+/* Hosts of a LAN: strangers' addresses, and more broadcast than is allowed. */
+static void guarded(void)
+{
+	struct dp_meter m = { .id = 3, .rate_pps = 10000000, .burst_pkts = 10000000 };
+	struct dp_port a = uplink(U);
+
+	stop_seconds();
+	OK(dp_meter_set(lab.dp, &m, &lab_err));
+	a.vlan = (vlan_id){ (uint16_t)scene->vlan_u };
+	a.guards = DP_GUARD_SOURCE | DP_GUARD_RA | DP_GUARD_DHCP;
+	a.storm_meter = 3;
+	a.n_addrs = 2;
+	a.addrs[0] = (struct dp_addr){ cidr_of("10.0.0.1/32"), mac_of(mac_x), false };
+	a.addrs[1] = (struct dp_addr){ cidr_of("fd00::1/128"), mac_of(mac_x), false };
+	set(a);
+	set(uplink(W));
+}
+
+/* ---- frames of tunnels ---- */
+
 /* What the far end makes of a frame. Nobody looks at the outer checksum. */
 static void wrap(struct frame *f, unsigned int *seed)
 {
@@ -485,6 +644,157 @@ static void any_frame(struct frame *f, unsigned int *seed, bool *x)
 		retag(f, *x ? scene->outer_u : scene->outer_w, seed);
 }
 
+/* From somewhere to the server. `few`: of so many hosts. */
+static void from_anywhere(struct desc *d, char src[40], unsigned int *seed, bool v6, int few)
+{
+	unsigned int who = (unsigned int)(rand_r(seed) % (few ? few : 65536));
+
+	*d = (struct desc){ .proto = 6, .flags = TCP_SYN, .tcp_win = 5000 };
+	ends(d, true, v6, (uint16_t)(1024 + rand_r(seed) % 60000));
+	snprintf(src, 40, v6 ? "fd01:%x::9" : "10.1.%u.%u", v6 ? who : who >> 8, who & 255);
+	d->src = src;
+	d->tcp_seq = (uint32_t)rand_r(seed);
+}
+
+/* Options as they should be, and as they should not. */
+static void syn_options(struct desc *d, unsigned int *seed)
+{
+	static const uint8_t all[] = { 2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7 },
+			     small[] = { 2, 4, 2, 24 }, cut[] = { 1, 1, 1, 2 },
+			     none[] = { 2, 0, 5, 180 }, far[] = { 3, 3, 7, 2, 200, 5, 180, 0 },
+			     end[] = { 0, 2, 4, 5 };
+	static const struct {
+		const uint8_t *b;
+		size_t n;
+	} of[] = { { all, 20 }, { all, 8 }, { small, 4 }, { cut, 4 },
+		   { none, 4 }, { far, 8 }, { end, 4 },	  { NULL, 0 } };
+	unsigned int i = (unsigned int)rand_r(seed) % (2 * ARRAY_LEN(of));
+
+	i = i < ARRAY_LEN(of) ? i : 0;
+	d->opts = of[i].b;
+	d->n_opts = of[i].n;
+}
+
+/* What a cookie that was given brings back, and what it should not. */
+static bool bring_back(struct desc *d, unsigned int *seed)
+{
+	struct given *g = &given[(unsigned int)rand_r(seed) % GIVEN_MAX];
+	int wrong = rand_r(seed) % 8;
+
+	if (!g->cookie)
+		return false;
+	*d = g->syn;
+	d->flags = wrong == 7 ? TCP_ACK | TCP_PSH : TCP_ACK;
+	d->tcp_seq = g->syn.tcp_seq + 1 + (uint32_t)(wrong == 1);
+	d->tcp_ack = g->cookie + 1 + (uint32_t)(wrong == 2 ? 1U << 24 : wrong == 3 ? 9 : 0);
+	d->dport = (uint16_t)(d->dport + (wrong == 4));
+	d->payload = wrong == 5 ? 12 : 0;
+	d->n_opts = 0;
+	return true;
+}
+
+static void ip_options(struct frame *f, const struct desc *d)
+{
+	size_t l3 = d->vlan ? 18 : 14;
+
+	if (f->b[l3] != 0x45)
+		return;
+	memmove(f->b + l3 + 24, f->b + l3 + 20, f->len - l3 - 20);
+	memset(f->b + l3 + 20, 1, 4);
+	f->b[l3] = 0x46;
+	f->b[l3 + 3] = (uint8_t)(f->b[l3 + 3] + 4);
+	f->len += 4;
+}
+
+static void syn_frame(struct frame *f, unsigned int *seed, bool *x)
+{
+	unsigned int kind = (unsigned int)rand_r(seed) % 16;
+	bool v6 = rand_r(seed) & 1;
+	struct desc d;
+
+	memset(&last_syn, 0, sizeof(last_syn));
+	if (kind >= 13) {
+		any_frame(f, seed, x);
+		return;
+	}
+	*x = true;
+	from_anywhere(&d, last_syn.src, seed, v6, kind < 2 ? 3 : 0);
+	syn_options(&d, seed);
+	if (kind == 3)
+		d.flags = (uint8_t)(rand_r(seed) & 0x3f);
+	if (kind == 4)
+		d.payload = 20;
+	if (kind == 5)
+		d.flags = TCP_ACK;
+	if (kind == 6) {
+		d.proto = 17;
+		d.dport = 53;
+		d.opts = NULL;
+	}
+	if (kind == 7 && scene->vlan_u)
+		d.vlan = (int)scene->vlan_u | 0x2000; /* a priority is kept */
+	if (kind >= 10 && bring_back(&d, seed)) {
+		frame_build(f, &d);
+		return;
+	}
+	frame_build(f, &d);
+	last_syn.syn = d;
+	if (kind == 8)
+		ip_options(f, &d);
+	if (kind == 9)
+		odd(f, &d, seed);
+}
+
+static void stranger_frame(struct frame *f, unsigned int *seed, bool *x)
+{
+	static const uint8_t all[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
+			     group[6] = { 1, 0, 0x5e, 1, 2, 3 };
+	unsigned int kind = (unsigned int)rand_r(seed) % 12;
+	bool v6 = rand_r(seed) & 1;
+	char src[40];
+	struct desc d;
+
+	if (kind >= 8) {
+		any_frame(f, seed, x);
+		return;
+	}
+	*x = true;
+	from_anywhere(&d, src, seed, v6, 0);
+	d.proto = kind & 1 ? 6 : 17;
+	if (kind == 4 || kind == 5) {
+		d.src = v6 ? "fd00::1" : "10.0.0.1";
+		d.proto = 17;
+		d.dmac = kind == 4 ? all : group;
+	}
+	if (kind == 3) {
+		d.proto = 17;
+		d.sport = v6 ? 547 : 67;
+	}
+	frame_build(f, &d);
+	if (kind == 6) {
+		frame_arp(f, mac_x, all, 1, mac_x, "10.0.0.1", "10.0.0.2");
+		if (scene->vlan_u)
+			frame_tag(f, 0x8100, scene->vlan_u);
+	}
+}
+
+/* From STORM_FROM on the storm meter holds nothing, and will not for years. */
+static void storm_begins(void)
+{
+	uint32_t id = 3;
+	struct meter_rec m;
+	int fd;
+
+	if (scene->ports != guarded || i_packet != STORM_FROM)
+		return;
+	fd = map_open("meters");
+	assert_int_equal(bpf_map_lookup_elem(fd, &id, &m), 0);
+	m.pkts = -(1LL << 60);
+	m.pkt_rate = 1;
+	assert_int_equal(bpf_map_update_elem(fd, &id, &m, 0), 0);
+	close(fd);
+}
+
 /* ---- both ways ---- */
 
 struct outcome {
@@ -498,8 +808,14 @@ struct result {
 	struct flow_key keys[RECORDS_MAX];
 	struct flow_rec recs[RECORDS_MAX];
 	size_t n;
-	unsigned int n_sent, n_known; /* by XDP; packets that were forwarded */
-	unsigned int n_from[2];	      /* by XDP, from W, from U */
+	unsigned int n_sent, n_known;	    /* by XDP; packets that were forwarded */
+	unsigned int n_from[2];		    /* by XDP, from W, from U */
+	unsigned int n_dropped, n_answered; /* by XDP */
+	struct port_count ports[2];
+	struct limit_rec limit;
+	struct meter_rec meter;
+	uint64_t sources, source_new;
+	int64_t source_open;
 };
 
 static void tagged_as(const struct frame *f, unsigned int outer, unsigned int vlan)
@@ -511,7 +827,7 @@ static void tagged_as(const struct frame *f, unsigned int outer, unsigned int vl
 		assert_int_equal(f->b[14] << 8 | f->b[15], outer);
 	assert_int_equal(f->b[at] == 0x81 && !f->b[at + 1], vlan != 0);
 	if (vlan)
-		assert_int_equal(f->b[at + 2] << 8 | f->b[at + 3], vlan);
+		assert_int_equal((f->b[at + 2] & 0xf) << 8 | f->b[at + 3], vlan);
 }
 
 /* As the kernel does it: what XDP passes, tc gets. */
@@ -520,8 +836,14 @@ static void through(int port, const struct frame *f, bool xdp, struct result *r,
 	struct outcome *o = &r->o[i];
 	int v = xdp ? lab_run_xdp(&lab, port, f, &o->f) : XDP_PASS;
 
-	assert_true(v == XDP_PASS || v == XDP_DROP || v == XDP_REDIRECT);
-	if (v == XDP_REDIRECT) {
+	assert_true(v == XDP_PASS || v == XDP_DROP || v == XDP_REDIRECT || v == XDP_TX);
+	r->n_dropped += v == XDP_DROP;
+	if (v == XDP_TX || (v == XDP_REDIRECT && !memcmp(o->f.b, f->b + 6, 6))) {
+		r->n_answered++;
+		assert_int_equal(v == XDP_TX, scene->ports == cookies_secured);
+		tagged_as(&o->f, 0, port == U ? scene->vlan_u : scene->vlan_w);
+		o->verdict = TC_ACT_REDIRECT;
+	} else if (v == XDP_REDIRECT) {
 		r->n_sent++;
 		r->n_from[port == U]++;
 		tagged_as(&o->f, port == U ? scene->outer_w : scene->outer_u,
@@ -546,13 +868,9 @@ static int by_key(const void *a, const void *b)
 
 static void records_in(struct result *r, const char *map)
 {
-	char path[128];
 	size_t first = r->n;
-	int fd;
+	int fd = map_open(map);
 
-	snprintf(path, sizeof(path), "%s/v%d/%s", lab.pin, ABI_VERSION, map);
-	fd = bpf_obj_get(path);
-	assert_true(fd >= 0);
 	while (!bpf_map_get_next_key(fd, r->n > first ? &r->keys[r->n - 1] : NULL, &r->keys[r->n]))
 		assert_true(++r->n < RECORDS_MAX);
 	memset((uint8_t *)&r->keys[r->n], 0, sizeof(r->keys[0]));
@@ -567,6 +885,8 @@ static void timeless(struct flow_rec *f)
 {
 	f->created_ns = f->done = 0;
 	f->last = f->rtt_us = f->gen = f->ack_max = 0;
+	if (f->tcp_bits & TCPW_COOKIE)
+		f->seq_add = 0;
 }
 
 static int icmp_type(const struct frame *f, size_t l3)
@@ -583,20 +903,107 @@ static void untag(struct frame *f)
 	}
 }
 
+/* 1: a SYN-ACK of ours, whose number is a cookie: nobody else's window is 0. */
+static bool is_cookie(const struct frame *f)
+{
+	size_t l4 = f->b[12] == 0x86 ? 54 : 34;
+
+	return f->len == l4 + 24 && f->b[l4 + 13] == (TCP_SYN | TCP_ACK) && !f->b[l4 + 14] &&
+	       !f->b[l4 + 15] && icmp_type(f, 14) == 6;
+}
+
+/* The kernel's cookies of two runs differ by the minute. */
+static void keep_cookie(const struct frame *out)
+{
+	struct frame f = *out;
+	size_t l4 = f.b[12] == 0x86 ? 54 : 34;
+	struct given *g = &given[n_given % GIVEN_MAX];
+
+	untag(&f);
+	l4 = f.b[12] == 0x86 ? 54 : 34;
+	if (!is_cookie(&f) || !last_syn.syn.src)
+		return;
+	*g = last_syn;
+	g->syn.src = g->src;
+	g->cookie = (uint32_t)f.b[l4 + 4] << 24 | (uint32_t)f.b[l4 + 5] << 16 |
+		    (uint32_t)f.b[l4 + 6] << 8 | f.b[l4 + 7];
+	n_given++;
+}
+
+static void uncookie(struct frame *f)
+{
+	size_t l4 = f->b[12] == 0x86 ? 54 : 34;
+
+	if (!is_cookie(f))
+		return;
+	memset(f->b + l4 + 4, 0, 4);
+	memset(f->b + l4 + 16, 0, 2);
+}
+
+/* Of both ports, of what is limited, and of the meter; not when. */
+static void counted(struct result *r)
+{
+	struct port_key limited = { .ifindex = W, .vlan = (uint16_t)scene->vlan_w };
+	struct port_count per_cpu[256];
+	uint32_t ifx[] = { U, W }, id = 3;
+	struct source_key at, *key = NULL;
+	int fd = map_open("port_counts"), n = libbpf_num_possible_cpus();
+
+	assert_in_range(n, 1, 256);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(bpf_map_lookup_elem(fd, &ifx[i], per_cpu), 0);
+		for (int c = 0; c < n; c++) {
+			r->ports[i].rx_pkts += per_cpu[c].rx_pkts;
+			r->ports[i].rx_bytes += per_cpu[c].rx_bytes;
+			r->ports[i].tx_pkts += per_cpu[c].tx_pkts;
+			r->ports[i].tx_bytes += per_cpu[c].tx_bytes;
+			r->ports[i].drop_pkts += per_cpu[c].drop_pkts;
+		}
+	}
+	close(fd);
+	fd = map_open("limits");
+	(void)bpf_map_lookup_elem(fd, &limited, &r->limit);
+	r->limit.count.epoch = r->limit.cookie_last = 0;
+	close(fd);
+	fd = map_open("meters");
+	assert_int_equal(bpf_map_lookup_elem(fd, &id, &r->meter), 0);
+	r->meter.last = 0;
+	r->meter.pkts = r->meter.bytes = 0; /* of some jiffies more or less */
+	close(fd);
+	fd = map_open("sources");
+	while (!bpf_map_get_next_key(fd, key, &at)) {
+		struct source_rec s;
+
+		key = &at;
+		assert_int_equal(bpf_map_lookup_elem(fd, &at, &s), 0);
+		r->sources++;
+		r->source_new += s.n_new;
+		r->source_open += s.count.now + s.count.before;
+	}
+	close(fd);
+}
+
 static void run_scene(bool xdp, struct result *r)
 {
 	unsigned int seed = 11;
 
 	memset(r, 0, sizeof(*r));
+	memset(given, 0, sizeof(given));
+	n_given = 0;
 	open_all();
-	for (int i = 0; i < n_packets; i++) {
+	for (i_packet = 0; i_packet < n_packets; i_packet++) {
+		struct outcome *o = &r->o[i_packet];
 		struct frame f;
 		bool x;
 
-		any_frame(&f, &seed, &x);
-		through(x ? U : W, &f, xdp, r, i);
+		storm_begins();
+		(scene->frame ? scene->frame : any_frame)(&f, &seed, &x);
+		through(x ? U : W, &f, xdp, r, i_packet);
+		if (scene->frame == syn_frame && o->verdict == TC_ACT_REDIRECT)
+			keep_cookie(&o->f);
 	}
 	OK(dp_drop_totals(lab.dp, r->drops, DROP_N, &lab_err));
+	counted(r);
 	records_in(r, "flow4");
 	records_in(r, "flow6");
 	close_all();
@@ -611,6 +1018,11 @@ static void same_frames(struct outcome *tc, struct outcome *xdp, int i)
 		return;
 	untag(&tc->f);
 	untag(&xdp->f);
+	if (is_cookie(&tc->f) && is_cookie(&xdp->f)) {
+		assert_int_equal(frame_sums_ok(&tc->f), frame_sums_ok(&xdp->f)); /* a wrong one stays wrong */
+		uncookie(&tc->f);
+		uncookie(&xdp->f);
+	}
 	if (scene->tunnel) {
 		unlabel(&tc->f);
 		unlabel(&xdp->f);
@@ -659,7 +1071,20 @@ static void compare(const struct scene *s)
 		timeless(&xdp->recs[i]);
 		assert_memory_equal(&tc->recs[i], &xdp->recs[i], sizeof(tc->recs[i]));
 	}
-	print_message("# %s: %u forwarded, %u of them by XDP\n", s->name, xdp->n_known, xdp->n_sent);
+	assert_memory_equal(tc->ports, xdp->ports, sizeof(tc->ports));
+	assert_memory_equal(&tc->limit, &xdp->limit, sizeof(tc->limit));
+	assert_memory_equal(&tc->meter, &xdp->meter, sizeof(tc->meter));
+	assert_int_equal(tc->sources, xdp->sources);
+	assert_int_equal(tc->source_new, xdp->source_new);
+	assert_int_equal(tc->source_open, xdp->source_open);
+	print_message("# %s: %u forwarded, %u of them by XDP, which dropped %u and answered %u; %u cookies, %u came back\n",
+		      s->name, xdp->n_known, xdp->n_sent, xdp->n_dropped, xdp->n_answered,
+		      (unsigned int)xdp->limit.n_cookies, (unsigned int)xdp->limit.n_opened);
+	assert_true(xdp->n_dropped * 100 >= s->drop_share * (unsigned int)n_packets);
+	/* The tc program gives FLOOD_FROM for each of the first ones. */
+	assert_true((xdp->n_answered + 32) * 100 >= s->answer_share * xdp->limit.n_cookies);
+	if (n_packets == N_PACKETS && s->answer_share)
+		assert_true(xdp->limit.n_opened > 0);
 	assert_true(xdp->n_known > (unsigned int)n_packets / 4);
 	assert_true(xdp->n_sent * 100 >=
 		    s->xdp_share * xdp->n_known * (unsigned int)n_packets / N_PACKETS);
@@ -747,10 +1172,40 @@ static const struct scene scenes[] = {
 	{ "VLANs, translated and marked", tagged_nat, X_HIDDEN, Y_SELF, 7, 9, .xdp_share = 45 },
 };
 
+static const struct scene floods[] = {
+	{ "SYN cookies", cookies, X_SELF, Y_SELF, .frame = syn_frame, .xdp_share = 1,
+	  .drop_share = 20, .answer_share = 80 },
+	{ "SYN cookies in a VLAN", cookies, X_SELF, Y_SELF, 7, 9, .frame = syn_frame,
+	  .xdp_share = 1, .drop_share = 20, .answer_share = 80 },
+	{ "SYN cookies of sources", cookies_of_sources, X_SELF, Y_SELF, .frame = syn_frame,
+	  .xdp_share = 1, .drop_share = 15, .answer_share = 80 },
+	{ "limits without cookies", no_cookies, X_SELF, Y_SELF, .frame = syn_frame, .xdp_share = 1,
+	  .drop_share = 40 },
+	{ "SYN cookies, translated", cookies_translated, X_SELF, Y_HIDDEN, .frame = syn_frame,
+	  .xdp_share = 1, .drop_share = 20, .answer_share = 80 },
+	{ "SYN cookies of a secured port", cookies_secured, X_SELF, Y_SELF, .frame = syn_frame,
+	  .drop_share = 20, .answer_share = 80 },
+	{ "strangers and storms", guarded, X_SELF, Y_SELF, .frame = stranger_frame, .xdp_share = 1,
+	  .drop_share = 20 },
+	{ "strangers and storms in a VLAN", guarded, X_SELF, Y_SELF, 7, 0, .frame = stranger_frame,
+	  .xdp_share = 1, .drop_share = 20 },
+};
+
 static void test_scenes(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(scenes); i += n_packets < N_PACKETS ? 6 : 1)
 		compare(&scenes[i]);
+}
+
+/* What is refused in great number ends under XDP, and is the same. */
+static void test_floods(void **state)
+{
+	bool slow = n_packets < N_PACKETS;
+
+	n_packets = slow ? N_PACKETS / 5 : N_PACKETS / 2;
+	for (size_t i = 0; i < ARRAY_LEN(floods); i += slow ? ARRAY_LEN(floods) : 1)
+		compare(&floods[i]);
+	n_packets = slow ? N_PACKETS / 10 : N_PACKETS;
 }
 
 /* What does not fit is answered by the tc program, and counted once. */
@@ -786,6 +1241,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_scenes),
+		cmocka_unit_test(test_floods),
 		cmocka_unit_test(test_too_big_for_the_tunnel),
 	};
 
