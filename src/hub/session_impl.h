@@ -8,7 +8,7 @@
  *
  *   fronts          WebSocket events, frames in and out, heartbeats       session.c, session_frames.c
  *   hello thread    reads the row of each node that says hello            session_hello.c
- *   store thread    other hellos, reports, acks, last seen: in batches     session_store.c, session_report.c
+ *   store thread    other hellos, reports, acks, last seen: in batches     session_store.c, session_wait.c, session_report.c
  *   reader thread   deltas and snapshots of intent                        session_intent.c
  *   bulk thread     chunks of image files, when it is their turn          session_chunk.c, chunk_queue.c
  *   cert thread     certificates of nodes                                 session_cert.c
