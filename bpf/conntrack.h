@@ -17,6 +17,7 @@
 #include "partner.h"
 #include "table.h"
 #include "tcp.h"
+#include "wire.h"
 
 static const __u32 ct_timeout[CT_SLOTS] = {
 #define X(name, text, seconds) [CT_##name] = seconds,
@@ -601,10 +602,10 @@ static __always_inline void record_overwrite(struct flow_rec *f, const struct fl
 	__sync_lock_test_and_set(&f->gen, r->gen);
 }
 
-static __always_inline void flow_counted(struct flow_rec *f, __u32 len)
+static __always_inline void flow_counted(struct flow_rec *f, __u64 wire)
 {
-	__sync_fetch_and_add(&f->pkts, 1);
-	__sync_fetch_and_add(&f->bytes, len);
+	__sync_fetch_and_add(&f->pkts, wire_pkts(wire));
+	__sync_fetch_and_add(&f->bytes, wire_bytes(wire));
 }
 
 /* The record will stand for another connection: what it counts goes on. */
@@ -624,13 +625,13 @@ static __always_inline void record_put(struct pkt *p)
 	if (p->seen)
 		f = flow_find(&p->key);
 	if (!f) {
-		p->rec.pkts = 1;
-		p->rec.bytes = p->len;
+		p->rec.pkts = wire_pkts(p->wire);
+		p->rec.bytes = wire_bytes(p->wire);
 		if (!flow_insert(&p->key, &p->rec, BPF_NOEXIST))
 			return;
 		f = flow_find(&p->key); /* made by another CPU since, from a packet of the same flow: that one stands */
 		if (f)
-			flow_counted(f, p->len);
+			flow_counted(f, p->wire);
 		return;
 	}
 	__sync_lock_test_and_set(&f->gen, 0); /* before anything of it changes */
@@ -639,7 +640,7 @@ static __always_inline void record_put(struct pkt *p)
 	if (!p->known || !p->had)
 		record_restart(f, &p->rec);
 	record_overwrite(f, &p->rec);
-	flow_counted(f, p->len);
+	flow_counted(f, p->wire);
 }
 
 /*

@@ -6,6 +6,7 @@
 
 #include "maps_def.h"
 #include "nat_rewrite.h"
+#include "wire.h"
 
 /* One CPU refills for each jiffy; the others see `last` moved on. */
 static __always_inline void meter_refill(struct meter_rec *m, __u64 now)
@@ -25,38 +26,38 @@ static __always_inline void meter_refill(struct meter_rec *m, __u64 now)
 		__sync_fetch_and_add(&m->pkts, m->pkt_burst - had);
 }
 
-/* 1: nothing is left, and one packet more was refused. */
-static __always_inline int meter_empty(struct meter_rec *m, __u64 now)
+/* 1: nothing is left, and what came was refused. */
+static __always_inline int meter_empty(struct meter_rec *m, __u64 wire, __u64 now)
 {
 	meter_refill(m, now);
 	if ((!m->byte_rate || m->bytes > 0) && (!m->pkt_rate || m->pkts > 0))
 		return 0;
-	__sync_fetch_and_add(&m->n_dropped, 1);
+	__sync_fetch_and_add(&m->n_dropped, wire_pkts(wire));
 	return 1;
 }
 
 /* 1: within the rate. */
-static __always_inline int meter_pass(__u32 id, __u32 len, __u64 now)
+static __always_inline int meter_pass(__u32 id, __u64 wire, __u64 now)
 {
 	struct meter_rec *m = bpf_map_lookup_elem(&meters, &id);
 
 	if (!m)
 		return 1;
-	if (meter_empty(m, now))
+	if (meter_empty(m, wire, now))
 		return 0;
 	if (m->byte_rate)
-		__sync_fetch_and_add(&m->bytes, -(__s64)len * METER_UNIT);
+		__sync_fetch_and_add(&m->bytes, -(__s64)wire_bytes(wire) * METER_UNIT);
 	if (m->pkt_rate)
-		__sync_fetch_and_add(&m->pkts, -METER_UNIT);
+		__sync_fetch_and_add(&m->pkts, -(__s64)wire_pkts(wire) * METER_UNIT);
 	return 1;
 }
 
-static __always_inline int meters_pass(const __u16 *ids, __u32 len, __u64 now)
+static __always_inline int meters_pass(const __u16 *ids, __u64 wire, __u64 now)
 {
 	for (int i = 0; i < FLOW_METERS; i++) {
 		if (!ids[i])
 			return 1;
-		if (!meter_pass(ids[i], len, now))
+		if (!meter_pass(ids[i], wire, now))
 			return 0;
 	}
 	return 1;

@@ -16,6 +16,7 @@
 #include "conntrack.h"
 #include "output.h"
 #include "reject.h"
+#include "wire.h"
 #endif
 
 /* What the slow path need not do again. */
@@ -248,24 +249,26 @@ static __always_inline void fast_help(ctx_t *ctx, struct flow_rec *f, int plain)
 }
 
 /* Over the rate, or invalid: seen at the port, but no packet of the flow. */
-static __always_inline int fast_drop(ctx_t *ctx, __u32 reason)
+static __always_inline int fast_drop(ctx_t *ctx, __u32 reason, __u64 wire)
 {
-	count_drop(reason);
+	count_drops(reason, wire_pkts(wire));
 	drop_told(ctx, reason, 0);
-	count_port(ctx_port(ctx), 1, ctx->len, 0, 0, 1);
+	count_port(ctx_port(ctx), wire_pkts(wire), wire_bytes(wire), 0, 0, wire_pkts(wire));
 	return TC_ACT_SHOT;
 }
 
 static __always_inline int fast_go(ctx_t *ctx, struct flow_rec *f, __u64 now, int parsed)
 {
-	if ((f->flags & FLOW_METER) && !meters_pass(f->meters, ctx->len, now))
-		return fast_drop(ctx, DROP_METER);
-	__sync_fetch_and_add(&f->pkts, 1);
-	__sync_fetch_and_add(&f->bytes, ctx->len);
+	__u64 wire = wire_of(ctx, parsed);
+
+	if ((f->flags & FLOW_METER) && !meters_pass(f->meters, wire, now))
+		return fast_drop(ctx, DROP_METER, wire);
+	__sync_fetch_and_add(&f->pkts, wire_pkts(wire));
+	__sync_fetch_and_add(&f->bytes, wire_bytes(wire));
 	if (f->flags & FLOW_DROP) { /* not touched: it expires a second after it was made */
 		if (f->reason == DROP_REJECT)
 			return reject_again(ctx, f->rule, (__u32)parsed);
-		count_drop(f->reason);
+		count_drops(f->reason, wire_pkts(wire));
 		drop_told(ctx, f->reason, f->rule);
 		return TC_ACT_SHOT;
 	}

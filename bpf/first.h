@@ -56,7 +56,8 @@ static __always_inline void drop_remember(struct pkt *p, __u32 reason)
 	if (p->flow && p->net && is_policy(reason) && !(p->had && (p->rec_flags & FLOW_VARIES)))
 		record_denied(reason);
 	else
-		count_port(p->key.ifindex, 1, p->len, 0, 0, 1);
+		count_port(p->key.ifindex, wire_pkts(p->wire), wire_bytes(p->wire), 0, 0,
+			   wire_pkts(p->wire));
 }
 
 /* Where does it go? Of what is steered and tracked: IP unicast. */

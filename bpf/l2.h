@@ -156,9 +156,10 @@ static __always_inline int flood_tunnel(ctx_t *ctx, __u32 port)
 	struct port_key k = { .ifindex = port };
 	struct port_rec *q = bpf_map_lookup_elem(&ports, &k);
 	struct encap_rec *e;
+	struct pkt *p = pkt_get();
 	__u32 slot, mark = ctx->mark;
 
-	if (!q)
+	if (!q || !p)
 		return 0;
 	slot = q->encap;
 	e = bpf_map_lookup_elem(&encaps, &slot);
@@ -166,7 +167,7 @@ static __always_inline int flood_tunnel(ctx_t *ctx, __u32 port)
 		return 0;
 	ctx->mark = ENCAP_MARK | slot;
 	if (!bpf_clone_redirect(ctx, e->ifindex, BPF_F_INGRESS))
-		count_port(port, 0, 0, 1, ctx->len, 0);
+		count_port(port, 0, 0, wire_pkts(p->wire), wire_bytes(p->wire), 0);
 	ctx->mark = mark;
 	return 0;
 }
@@ -177,7 +178,7 @@ static __always_inline int flood_within(struct pkt *p, const struct member *m)
 	struct port_key k = { .ifindex = m->ifindex, .vlan = m->vlan };
 	struct port_rec *q = bpf_map_lookup_elem(&ports, &k);
 
-	return !q || !q->meter_to || meter_pass(q->meter_to, p->len, p->jiffies);
+	return !q || !q->meter_to || meter_pass(q->meter_to, p->wire, p->jiffies);
 }
 
 /* One copy to member i of the network. Returns 1 past the last member. */
@@ -220,7 +221,7 @@ __noinline int flood_one(ctx_t *ctx, __u32 i)
 		return 0;
 	capture(ctx, m.ifindex, PACKET_TO_PORT);
 	if (!bpf_clone_redirect(ctx, m.ifindex, 0))
-		count_port(m.ifindex, 0, 0, 1, p->len, 0);
+		count_port(m.ifindex, 0, 0, wire_pkts(p->wire), wire_bytes(p->wire), 0);
 	if (m.vlan)
 		vlan_take(ctx, m.vlan);
 	return 0;
@@ -240,9 +241,9 @@ static __always_inline int flood_storm(struct pkt *p)
 		return 0;
 	id = q->storm;
 	m = bpf_map_lookup_elem(&meters, &id);
-	return m && meter_empty(m, p->jiffies);
+	return m && meter_empty(m, p->wire, p->jiffies);
 #else
-	return q && q->storm && !p->trace && !meter_pass(q->storm, p->len, p->jiffies);
+	return q && q->storm && !p->trace && !meter_pass(q->storm, p->wire, p->jiffies);
 #endif
 }
 
@@ -264,7 +265,7 @@ static __always_inline int flood_allowed(struct pkt *p)
 
 	if (v)
 		return v;
-	if (p->meters_of[0] && !p->trace && !meter_pass(p->meters_of[0], p->len, p->jiffies))
+	if (p->meters_of[0] && !p->trace && !meter_pass(p->meters_of[0], p->wire, p->jiffies))
 		return -DROP_METER;
 	if (p->kind == PKT_IP && !sg_exempt(p) && !sg_port_allows(p->in.ifindex, p->in.vlan, 1))
 		return -DROP_SG_EGRESS;
@@ -287,7 +288,7 @@ __noinline int stage_flood(ctx_t *ctx)
 		return v;
 	in_vlan = p->in.vlan;
 	if (!p->trace) {
-		count_port(p->in.ifindex, 1, p->len, 0, 0, 0);
+		count_port(p->in.ifindex, wire_pkts(p->wire), wire_bytes(p->wire), 0, 0, 0);
 		if (ctx->vlan_present)
 			bpf_skb_vlan_pop(ctx);
 	}

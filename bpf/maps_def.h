@@ -126,12 +126,17 @@ static __always_inline void count_port(__u32 ifindex, __u64 rx_pkts, __u64 rx_by
 	n->drop_pkts += drop_pkts;
 }
 
-static __always_inline void count_drop(__u32 reason)
+static __always_inline void count_drops(__u32 reason, __u32 pkts)
 {
 	__u64 *n = bpf_map_lookup_elem(&drop_counts, &reason);
 
 	if (n)
-		(*n)++;
+		*n += pkts;
+}
+
+static __always_inline void count_drop(__u32 reason)
+{
+	count_drops(reason, 1);
 }
 
 /* Signed, because another CPU may have a newer jiffy than the one read here. */

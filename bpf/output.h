@@ -175,8 +175,8 @@ __noinline int stage_send(ctx_t *ctx)
 	if (p->trace)
 		return STAGE_DONE;
 	if (!p->stored) {
-		count_port(p->in.ifindex, 1, p->len, 0, 0, 0);
-		count_port(p->out, 0, 0, 1, p->len, 0);
+		count_port(p->in.ifindex, wire_pkts(p->wire), wire_bytes(p->wire), 0, 0, 0);
+		count_port(p->out, 0, 0, wire_pkts(p->wire), wire_bytes(p->wire), 0);
 	}
 	if (p->icmp == ICMP_ERROR && p->nat.flags && nat_error(ctx) < 0)
 		return -DROP_REDIRECT;

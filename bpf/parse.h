@@ -337,6 +337,7 @@ static __always_inline int parse_packet(ctx_t *c, struct pkt *p)
 	int v;
 
 	p->len = ctx_len(c);
+	p->wire = WIRE_ONE | p->len;
 	if (ctx_load(c, 0, b, sizeof(b)) < 0)
 		return -DROP_MALFORMED;
 	mac_copy(p->dmac, b);

@@ -15,6 +15,7 @@
 #include "tunnel.h"
 
 #define ETH_SIZE 14
+#define WIRE_ONE (1ULL << 32) /* one packet: wire.h */
 #define ETHERTYPE_IPV4 0x0800
 #define ETHERTYPE_ARP 0x0806
 #define ETHERTYPE_IPV6 0x86dd
@@ -88,7 +89,8 @@ struct nat_to {
 struct pkt {
 	struct flow_key key; /* as received */
 	__u8 dmac[6], smac[6];
-	__u32 len;
+	__u32 len;  /* of the frame as it is here */
+	__u64 wire; /* what is counted: wire.h */
 	__u16 ethertype;
 	__u8 kind;	/* enum pkt_kind */
 	__u8 multicast; /* or broadcast */

@@ -48,7 +48,7 @@ __noinline int stage_qos(ctx_t *ctx)
 	}
 	meter_add(p, p->meters_of[1]);
 	mirror_add(p, p->mirrors_of[1]);
-	if ((p->rec_flags & FLOW_METER) && !p->trace && !meters_pass(p->meters, p->len, p->jiffies))
+	if ((p->rec_flags & FLOW_METER) && !p->trace && !meters_pass(p->meters, p->wire, p->jiffies))
 		return -DROP_METER;
 	return STAGE_NEXT;
 }

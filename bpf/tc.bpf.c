@@ -62,11 +62,13 @@ __noinline int stage_parse(ctx_t *ctx)
 	if (p->trace && ctx->cb[0])
 		p->key.vlan = (__u16)ctx->cb[0];
 	p->len = ctx_len(ctx);
+	p->wire = WIRE_ONE | p->len;
 	if (p->key.vlan == VLAN_DEEP)
 		return -DROP_VLAN_STACK;
 	v = parse_packet(ctx, p);
 	if (v)
 		return v;
+	p->wire = wire_of_parsed(ctx, p);
 	trace_parsed(p);
 	return p->frag ? frag_ports(ctx) : STAGE_NEXT;
 }
@@ -87,7 +89,7 @@ __noinline int packet_drop(ctx_t *ctx, __u32 reason)
 	TRACE1(p, OUT_DROP, reason);
 	if (p->trace)
 		return TC_ACT_SHOT;
-	count_drop(reason);
+	count_drops(reason, wire_pkts(p->wire));
 	drop_told(ctx, reason, p->rule);
 	if (reason == DROP_REJECT_LIMIT) /* what follows may be answered */
 		reason = DROP_REJECT;
@@ -271,7 +273,7 @@ int dp_ingress(ctx_t *ctx)
 	if (dp_globals.n_tunnels && ctx->pkt_type == PACKET_HOST) {
 		v = decap(ctx);
 		if (v < 0)
-			return fast_drop(ctx, (__u32)-v);
+			return fast_drop(ctx, (__u32)-v, WIRE_ONE | ctx->len);
 		if (v)
 			ctx->cb[1] = (__u32)v;
 	}
@@ -296,7 +298,7 @@ int dp_ingress(ctx_t *ctx)
 		if (v > 0)
 			return slow_path(ctx, m.parsed);
 		if (v < 0)
-			return fast_drop(ctx, (__u32)-v);
+			return fast_drop(ctx, (__u32)-v, wire_of(ctx, m.parsed));
 	}
 	if (f->flags & FLOW_HELPER) {
 		if (plain)

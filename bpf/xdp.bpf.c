@@ -369,7 +369,7 @@ static __always_inline int xdp_serve(ctx_t *ctx, struct flow_rec *f, const struc
 		return XDP_PASS;
 	if ((f->flags & FLOW_TCP) && tcp_plain(f, &m->seg))
 		return grow > 0 && bpf_xdp_adjust_head(ctx, grow) < 0 ? XDP_ABORTED : XDP_PASS;
-	if ((f->flags & FLOW_METER) && !meters_pass(f->meters, len, now)) {
+	if ((f->flags & FLOW_METER) && !meters_pass(f->meters, WIRE_ONE | len, now)) {
 		count_drop(DROP_METER);
 		count_port(k->ifindex, 1, len, 0, 0, 1);
 		return XDP_DROP;
