@@ -14,9 +14,9 @@ enum guard_flag {
 	GUARD_SOURCE = 1 << 2, /* only addresses given by DHCP, or claimed first by DAD: RFC 7513, RFC 6620 */
 };
 
-/* Key: struct addr_key. */
 enum binding_flag { BINDING_CLAIMED = 1 << 0 /* by its user (RFC 6620), not leased */ };
 
+/* Key: struct addr_key. */
 struct binding {
 	__u32 ifindex;
 	__u16 vlan;

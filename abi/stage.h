@@ -6,40 +6,40 @@
  * The stages a packet passes, in order. Row: constant, name as `demarc trace` prints it, files in bpf/, what it decides.
  * docs/DATAPATH.md shows the table.
  */
-#define STAGE_TABLE(X)                                                                                                                                    \
-	X(PARSE, "parse", "parse.h, frag.h",                                                                                                              \
-	  "headers, IPv6 extension headers (8 at most), ports of later fragments, the packet inside an ICMP error")                                       \
-	X(PORT, "port", "port.h", "the port's network; frames to the NIC's own MAC go to the host")                                                       \
-	X(SPOOF, "anti-spoof", "spoof.h",                                                                                                                 \
-	  "MAC, IPv4, IPv6, ARP, ND; no DHCP answers, no router advertisements or redirects from functions")                                              \
-	X(GUARD, "first-hop guard", "first_hop.h",                                                                                                        \
-	  "ports with foreign hosts behind them: RA guard, DHCP snooping, source guard")                                                                  \
-	X(LEARN, "learn", "port.h",                                                                                                                       \
-	  "who is behind uplinks and unsecured ports; a loop through a bridging function ends here")                                                      \
-	X(ARP, "arp", "arp.h", "requests for a fixed IP of a port are answered on the spot")                                                              \
-	X(ND, "nd", "nd.h", "solicitations for a fixed IP of a port are answered on the spot")                                                            \
-	X(FLOOD, "flood", "l2.h",                                                                                                                         \
-	  "broadcast and multicast: every member of the network, in it only; group rules and limits of rate apply per receiver, the sender's limit once") \
-	X(FLOW, "flow", "conntrack.h", "the record there was: its path, output, state")                                                                   \
-	X(NAT, "nat", "nat_stage.h",                                                                                                                      \
-	  "the destination, by rules of the port it came from, and after l2 the source, by those of the port it goes to")                                 \
-	X(CLASSIFY, "classify", "chain.h",                                                                                                                \
-	  "the first classifier of the port that matches: chain and direction")                                                                           \
-	X(CHAIN, "chain", "chain.h", "path, next hop, port pair")                                                                                         \
-	X(L2, "l2", "l2.h",                                                                                                                               \
-	  "not steered: by destination MAC; unknown: its connection's way, the only way out, or flooding")                                                \
-	X(CONNTRACK, "conntrack", "conntrack.h", "new, established or reply; next TCP state")                                                             \
-	X(ACL, "acl", "acl.h, classify.h",                                                                                                                \
-	  "lists of rules of both ports, each packet's direction by itself")                                                                              \
-	X(NATIVE, "native function", "police.h",                                                                                                          \
-	  "functions of the chain that are stages of the datapath: ACL, firewall, policer, mirror")                                                       \
-	X(SG, "security group", "sg.h, classify.h",                                                                                                       \
-	  "rules of the direction that opened the connection, on both ports")                                                                             \
-	X(LIMIT, "connection limit", "half_open.h, cookie.h",                                                                                             \
-	  "half-open connections to a port, and new ones of a source: dropped, or answered with a SYN cookie")                                            \
-	X(QOS, "qos", "police.h", "limits, marks and mirrors of both ports")                                                                              \
-	X(STORE, "store", "conntrack.h, table.h, lone.h",                                                                                                 \
-	  "the record, and the partner's where it cannot wait; room for them")                                                                            \
+#define STAGE_TABLE(X)                                                                                                    \
+	X(PARSE, "parse", "parse.h, frag.h",                                                                              \
+	  "headers, IPv6 extension headers (8 at most), ports of later fragments, the packet inside an ICMP error")       \
+	X(PORT, "port", "port.h", "the port's network; frames to the NIC's own MAC go to the host")                       \
+	X(SPOOF, "anti-spoof", "spoof.h",                                                                                 \
+	  "MAC, IPv4, IPv6, ARP, ND; no DHCP answers, no router advertisements or redirects from functions")              \
+	X(GUARD, "first-hop guard", "first_hop.h",                                                                        \
+	  "ports with foreign hosts behind them: RA guard, DHCP snooping, source guard")                                  \
+	X(LEARN, "learn", "port.h",                                                                                       \
+	  "who is behind uplinks and unsecured ports; a loop through a bridging function ends here")                      \
+	X(ARP, "arp", "arp.h", "requests for a fixed IP of a port are answered on the spot")                              \
+	X(ND, "nd", "nd.h", "solicitations for a fixed IP of a port are answered on the spot")                            \
+	X(FLOOD, "flood", "l2.h",                                                                                         \
+	  "broadcast and multicast: every member of the network; rules and limits per receiver, the sender's limit once") \
+	X(FLOW, "flow", "conntrack.h", "the record there was: its path, output, state")                                   \
+	X(NAT, "nat", "nat_stage.h",                                                                                      \
+	  "the destination, by rules of the port it came from, and after l2 the source, by those of the port it goes to") \
+	X(CLASSIFY, "classify", "chain.h",                                                                                \
+	  "the first classifier of the port that matches: chain and direction")                                           \
+	X(CHAIN, "chain", "chain.h", "path, next hop, port pair")                                                         \
+	X(L2, "l2", "l2.h",                                                                                               \
+	  "not steered: by destination MAC; unknown: its connection's way, the only way out, or flooding")                \
+	X(CONNTRACK, "conntrack", "conntrack.h", "new, established or reply; next TCP state")                             \
+	X(ACL, "acl", "acl.h, classify.h",                                                                                \
+	  "lists of rules of both ports, each packet's direction by itself")                                              \
+	X(NATIVE, "native function", "police.h",                                                                          \
+	  "functions of the chain that are stages of the datapath: ACL, firewall, policer, mirror")                       \
+	X(SG, "security group", "sg.h, classify.h",                                                                       \
+	  "rules of the direction that opened the connection, on both ports")                                             \
+	X(LIMIT, "connection limit", "half_open.h, cookie.h",                                                             \
+	  "half-open connections to a port, and new ones of a source: dropped, or answered with a SYN cookie")            \
+	X(QOS, "qos", "police.h", "limits, marks and mirrors of both ports")                                              \
+	X(STORE, "store", "conntrack.h, table.h, lone.h",                                                                 \
+	  "the record, and the partner's where it cannot wait; room for them")                                            \
 	X(OUTPUT, "output", "output.h", "packet type, MAC rewrite, VLAN, redirect")
 
 enum stage {

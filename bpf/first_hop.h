@@ -16,7 +16,7 @@
 #define DHCP_OPTIONS_MAX 32
 #define DHCP6_OPTIONS_MAX 24
 #define FCFS_HOLD_NS                                                                               \
-	7200000000000ULL /* 2 h since the last use: hosts repeat DAD rarely (RFC 6620 DEFAULT_LT) */
+	7200000000000ULL /* 2 h since the last use: nobody is probed, as RFC 6620 would after DEFAULT_LT */
 #define FCFS_RENEW_NS 60000000000ULL /* not written for every packet */
 
 enum dhcp_message {
