@@ -118,8 +118,9 @@ struct dp {
 	int prog_fd, walk_fd; /* owned by skel */
 	uint32_t prog_id;
 	struct xdp_bpf *xdp;
-	bool xdp_asked;
-	int xdp_fd; /* owned by xdp; see xdp_program() */
+	unsigned xdp_loads;
+	int xdp_fd;	  /* owned by xdp; see xdp_program() */
+	char xdp_why[96]; /* the last load failed */
 	uint32_t xdp_id;
 	struct dp_globals *g;	 /* the pinned map, mapped */
 	union chain_ptr *chains; /* the pinned map, mapped */
@@ -163,7 +164,7 @@ void tc_detach(int ifx);
 WARN_UNUSED int pin_prog(struct dp *dp, int fd, const char *name, struct err *e);
 
 /* The XDP program of NICs; xdp.c. */
-WARN_UNUSED int xdp_program(struct dp *dp); /* loads it the first time; < 0: the kernel does not take it */
+WARN_UNUSED int xdp_program(struct dp *dp); /* loads it when there is none; < 0: not now, xdp_why says why */
 void xdp_close(struct dp *dp);
 WARN_UNUSED int xdp_attach(const struct dp *dp, int ifx); /* or brings it up to date; -errno */
 void xdp_detach(const struct dp *dp, int ifx);		  /* absent is fine */

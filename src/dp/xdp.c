@@ -56,24 +56,42 @@ static int load(struct dp *dp)
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
 	struct err e = { 0 };
-	int fd;
+	int r, fd;
 
 	dp->xdp = xdp_bpf__open();
-	if (!dp->xdp || share_maps(dp) || xdp_bpf__load(dp->xdp))
-		return -1;
+	if (!dp->xdp)
+		return -ENOMEM;
+	r = share_maps(dp);
+	if (!r)
+		r = xdp_bpf__load(dp->xdp);
+	if (r)
+		return r;
 	fd = bpf_program__fd(dp->xdp->progs.dp_xdp);
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) || pin_prog(dp, fd, "xdp", &e))
-		return -1;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len))
+		return -errno;
+	r = pin_prog(dp, fd, "xdp", &e);
+	if (r)
+		return r;
 	dp->xdp_id = info.id;
 	return fd;
 }
 
+#define LOADS_MAX                                                                                  \
+	3 /* a kernel that has no memory now may have it later; one that refuses costs this much of the verifier */
+
 /* A kernel without it still has the tc program: that is no error. Most nodes have no NIC for it, and it costs the verifier as much as that one. */
 int xdp_program(struct dp *dp)
 {
-	if (!dp->xdp_asked)
-		dp->xdp_fd = load(dp);
-	dp->xdp_asked = true;
+	if (dp->xdp || dp->xdp_loads >= LOADS_MAX)
+		return dp->xdp_fd;
+	dp->xdp_loads++;
+	dp->xdp_fd = load(dp);
+	if (dp->xdp_fd >= 0)
+		return dp->xdp_fd;
+	(void)snprintf(dp->xdp_why, sizeof(dp->xdp_why),
+		       "the kernel does not take the XDP program: %s", strerror(-dp->xdp_fd));
+	xdp_bpf__destroy(dp->xdp);
+	dp->xdp = NULL;
 	return dp->xdp_fd;
 }
 
@@ -206,7 +224,7 @@ static const char *why_not(struct dp *dp, ifindex nic, enum dp_hook want, const 
 	if (n->known && !(n->xdp_features & DP_NIC_XDP))
 		return "its driver has no XDP";
 	if (xdp_program(dp) < 0)
-		return "the kernel does not take the XDP program";
+		return dp->xdp_why;
 	if (!nic_keep_tags(nic))
 		return "it takes VLAN tags out of frames and cannot be told not to (rxvlan)";
 	return NULL;

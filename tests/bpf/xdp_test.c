@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -585,6 +586,25 @@ static void test_choice(void **state)
 	assert_int_equal(dp_nic_hook(lab.dp, (ifindex){ 99999 }, DP_HOOK_AUTO, &nic, &lab_err), -ENODEV);
 }
 
+/* A program that could not be loaded is loaded later; until then the NIC is the tc program's, and why is told. */
+static void test_loaded_later(void **state)
+{
+	char path[128];
+
+	hook(&u, DP_HOOK_TC);
+	hook(&w, DP_HOOK_TC);
+	lab_reopen(&lab);
+	(void)snprintf(path, sizeof(path), "%s/v%d/new_xdp", lab.pin, ABI_VERSION);
+	assert_int_equal(mkdir(path, 0700), 0); /* in the place of its pin */
+	hook(&u, DP_HOOK_XDP);
+	assert_false(nic.xdp || attached(U));
+	assert_non_null(strstr(nic.reason, "File exists"));
+	assert_int_equal(rmdir(path), 0);
+	hook(&u, DP_HOOK_XDP);
+	assert_true(nic.xdp && attached(U));
+	assert_string_equal(nic.reason, "");
+}
+
 /* Without GRO at the other end a veth takes no XDP frames, and says so. */
 static void test_output_that_takes_none(void **state)
 {
@@ -646,13 +666,21 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		T(test_forward),     T(test_tcp),
-		T(test_denied),	     T(test_metered),
-		T(test_left_to_tc),  T(test_live),
-		T(test_live_flood),  T(test_take_over),
-		T(test_choice),	     T(test_output_that_takes_none),
-		T(test_to_function), T(test_detached_with_the_port),
-		T(test_vlan),	     T(test_other_tags),
+		T(test_forward),
+		T(test_tcp),
+		T(test_denied),
+		T(test_metered),
+		T(test_left_to_tc),
+		T(test_live),
+		T(test_live_flood),
+		T(test_take_over),
+		T(test_choice),
+		T(test_output_that_takes_none),
+		T(test_loaded_later),
+		T(test_to_function),
+		T(test_detached_with_the_port),
+		T(test_vlan),
+		T(test_other_tags),
 		T(test_same_as_tc),
 	};
 
