@@ -897,8 +897,7 @@ static void end(void)
 		w.on_async(&s->fronts[i].async); /* for those that are gone */
 		session_front_ends(&w.hub, i);
 		FUZZ_CHECK(!s->fronts[i].all && !s->fronts[i].seen && !s->fronts[i].post_head);
-		strbuf_done(&s->fronts[i].gone);
-		s->fronts[i].gone = (struct strbuf){ 0 };
+		FUZZ_CHECK(!s->fronts[i].gone[0].len && !s->fronts[i].gone[1].len);
 	}
 	FUZZ_CHECK(!s->calls && atomic_load(&s->n_up) == 0);
 	FUZZ_CHECK(!s->bulk.queue.turns.first && !s->bulk.queue.later.first && !s->bulk.queue.sent.first);

@@ -325,7 +325,7 @@ static void on_close(void *ctx, struct http_ws *ws, void *user)
 	if (table_remove(s, x))
 		log_limited(LOG_INFO_, "node_disconnected", "node=%s peer=%s", x->node_id, x->peer);
 	if (x->state != SESSION_NEW)
-		strbuf_addf(&x->front->gone, "%s\n", x->node_id);
+		strbuf_addf(&x->front->gone[0], "%s\n", x->node_id);
 	session_calls_lost(s, x->serial);
 	streams_lost(s->hub, x->serial);
 	session_chunk_leave(x);
@@ -509,17 +509,46 @@ static void push_seen(struct sessions *s, struct strbuf *list, size_t min_bytes)
 	strbuf_done(list);
 }
 
-static void flush_seen(struct session_front *f)
+static void add_seen(struct sessions *s, struct strbuf *list, const char *node_id)
+{
+	strbuf_addf(list, "%s\n", node_id);
+	push_seen(s, list, SEEN_LIST_BYTES);
+}
+
+/* Not those whose last report said it. */
+static void flush_seen(struct session_front *f, int64_t now)
 {
 	struct strbuf list = { 0 };
 
 	while (f->seen) {
-		strbuf_addf(&list, "%s\n", f->seen->node_id);
-		seen_remove(f->seen);
-		push_seen(f->sessions, &list, SEEN_LIST_BYTES);
+		struct session *x = f->seen;
+
+		if (!x->report_ns || now - x->report_ns >= SESSION_SEEN_MS * NS_PER_MS)
+			add_seen(f->sessions, &list, x->node_id);
+		seen_remove(x);
 	}
 	push_seen(f->sessions, &list, 0);
 	strbuf_done(&list);
+}
+
+/* Those of the older list that are not back: after an outage that is hardly one. */
+static void flush_gone(struct session_front *f)
+{
+	struct strbuf list = { 0 }, older = f->gone[1];
+	struct str rest = str_of(strbuf_cstr(&older));
+
+	f->gone[1] = f->gone[0];
+	f->gone[0] = (struct strbuf){ 0 };
+	while (rest.len) {
+		char id[40];
+
+		if (str_copy(id, sizeof(id), str_cut(rest, '\n', &rest)) == 0 &&
+		    !session_serial_of(f->sessions, id))
+			add_seen(f->sessions, &list, id);
+	}
+	push_seen(f->sessions, &list, 0);
+	strbuf_done(&list);
+	strbuf_done(&older);
 }
 
 static bool is_due(int64_t now, unsigned every_ms, int64_t *last)
@@ -538,9 +567,9 @@ static void on_tick(uv_timer_t *timer)
 
 	wheel_turn(&f->wheel, ms_of(now), on_silence, f);
 	if (is_due(now, SESSION_GONE_MS, &f->last_gone_ns))
-		push_seen(s, &f->gone, 0);
+		flush_gone(f);
 	if (is_due(now, SESSION_SEEN_MS, &f->last_seen_ns))
-		flush_seen(f);
+		flush_seen(f, now);
 	if (f->index == 0 && is_due(now, SESSION_SWEEP_MS, &s->last_sweep_ns)) {
 		job_thread_push(&s->reader, job_new(JOB_SWEEP, 0, ""));
 		job_thread_push(&s->cert, job_new(JOB_CERT_SWEEP, 0, ""));
@@ -576,7 +605,8 @@ void session_front_ends(void *ctx, unsigned front)
 	pthread_mutex_lock(&f->lock);
 	f->open = false;
 	pthread_mutex_unlock(&f->lock);
-	push_seen(f->sessions, &f->gone, 0);
+	flush_gone(f);
+	flush_gone(f);
 	uv_close((uv_handle_t *)&f->async, NULL);
 	uv_close((uv_handle_t *)&f->tick, NULL);
 }
@@ -587,7 +617,8 @@ static void front_done(struct session_front *f)
 		next = p->next;
 		post_free(p);
 	}
-	strbuf_done(&f->gone);
+	strbuf_done(&f->gone[0]);
+	strbuf_done(&f->gone[1]);
 	pthread_mutex_destroy(&f->lock);
 }
 
@@ -614,15 +645,17 @@ int sessions_new(struct hub *h, struct sessions **ret, struct err *e)
 	pthread_mutex_init(&s->lock, NULL);
 	for (unsigned i = 0; i < HTTP_FRONTS_MAX; i++)
 		front_init(s, i);
-	rc = job_thread_start(&s->hello, s, 64, session_hello_run, e);
+	rc = job_thread_start(&s->hello, s, "nodes-hello", 64, session_hello_run, e);
 	if (rc >= 0)
-		rc = job_thread_start(&s->store, s, 256, session_store_run, e);
+		rc = job_thread_start(&s->store, s, "nodes-store", 256, session_store_run, e);
+	if (rc >= 0) /* the nodes' rows, of which each report changes one */
+		rc = db_exec(s->store.db, e, "PRAGMA cache_size = -8192", "");
 	if (rc >= 0)
-		rc = job_thread_start(&s->reader, s, 64, session_reader_run, e);
+		rc = job_thread_start(&s->reader, s, "nodes-intent", 64, session_reader_run, e);
 	if (rc >= 0)
 		rc = bulk_start(&s->bulk, s, e);
 	if (rc >= 0)
-		rc = job_thread_start(&s->cert, s, 64, session_cert_run, e);
+		rc = job_thread_start(&s->cert, s, "nodes-cert", 64, session_cert_run, e);
 	if (rc < 0) {
 		sessions_free(s);
 		return rc;

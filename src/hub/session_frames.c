@@ -128,6 +128,7 @@ static void take_report(struct sessions *s, struct session *x, Demarc__V1__Frame
 	j = job_of_frame(JOB_REPORT, x, f);
 	if (j) {
 		j->n_bytes = size;
+		x->report_ns = clock_mono_ns();
 		x->n_reports++;
 		x->report_bytes += size;
 	}

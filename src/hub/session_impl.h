@@ -41,7 +41,8 @@
 #define SESSION_GRACE_MS 10000u /* silence beyond the interval after which a session is closed */
 #define SESSION_HELLO_MS 10000u /* from the handshake to NodeHello */
 #define SESSION_SEEN_MS 60000u	/* last_seen of connected nodes is written at this interval */
-#define SESSION_GONE_MS 10000u	/* of those that left */
+#define SESSION_GONE_MS                                                                            \
+	10000u /* of those that left, after one to two of these, unless they are back */
 #define SESSION_TICK_MS 250u
 #define SESSION_SWEEP_MS 5000u /* lost wake-ups are looked for at this interval */
 #define SESSION_REPORTS_MAX 64 /* reports of one node that wait for the store */
@@ -105,14 +106,17 @@ struct job_thread {
 	pthread_cond_t cond;
 	struct job *head, **tail;
 	unsigned batch_max;
+	int64_t due_ns; /* its own; run() is called then at the latest, with NULL when there is nothing; 0: never */
 	bool stop, running;
 	struct sessions *sessions;
 	struct db *db;
 	/* Does the jobs of the list; owns them. */
 	void (*run)(struct job_thread *t, struct job *list);
 };
-WARN_UNUSED int job_thread_start(struct job_thread *t, struct sessions *s, unsigned batch_max,
-				 void (*run)(struct job_thread *, struct job *), struct err *e);
+/* name: as the system shows it, 15 bytes at most */
+WARN_UNUSED int job_thread_start(struct job_thread *t, struct sessions *s, const char *name,
+				 unsigned batch_max, void (*run)(struct job_thread *, struct job *),
+				 struct err *e);
 void job_thread_push(struct job_thread *t, struct job *take);
 void job_thread_stop(struct job_thread *t); /* waits for what runs, frees what waits */
 
@@ -188,6 +192,7 @@ struct session {
 	char peer[64];
 	enum session_state state;
 	int64_t opened_ns, last_rx_ns;
+	int64_t report_ns; /* the last one was given to the store, which writes last_seen with it; 0: none */
 	uint32_t heartbeat_ms; /* what it was told */
 	unsigned n_reports;    /* with the store thread */
 	size_t report_bytes;   /* of them */
@@ -227,7 +232,7 @@ struct session_front {
 	struct wheel wheel; /* of silence */
 	struct session *all;
 	struct session *seen; /* heard of since last_seen was written */
-	struct strbuf gone;   /* ids of those that left since, a line each */
+	struct strbuf gone[2]; /* ids of those that left, a line each; since the last look, and before it */
 	struct session *by_serial[SESSION_BUCKETS];
 	uint64_t n_serials;
 	int64_t last_seen_ns, last_gone_ns;
@@ -236,13 +241,13 @@ struct session_front {
 	struct post *post_head, **post_tail;
 };
 
-/* Jobs of the store thread, which is the only one to touch them, that wait for space on the disk. session_wait.c */
+/* Jobs of the store thread, which is the only one to touch them, that wait: for space on the disk, or for each other. session_wait.c */
 #define WAIT_BUCKETS 4096
 struct store_waiting {
 	struct job *head, *last;
 	unsigned n, n_max;
 	size_t bytes, bytes_max;
-	int64_t retry_ns;
+	int64_t retry_ns;		  /* when they are to be tried */
 	struct job *newest[WAIT_BUCKETS]; /* reports, by session, the newest first */
 };
 enum wait_what {
@@ -255,10 +260,14 @@ enum wait_what {
 enum wait_what store_wait(struct store_waiting *w, struct job *j);
 /* All of them, in their order; none waits any more. */
 struct job *store_wait_take(struct store_waiting *w);
+/* A report of the session waits. */
+bool store_wait_has(struct store_waiting *w, uint64_t serial);
+/* A report that says only what the node counts and measures: the next one says it again. */
+bool job_figures_only(const struct job *j);
 
 struct sessions {
 	struct hub *hub;
-	struct store_waiting waiting;
+	struct store_waiting waiting, lingering;
 	struct session_front fronts[HTTP_FRONTS_MAX];
 	int64_t last_sweep_ns; /* first front's */
 	struct job_thread hello, store, reader, cert;

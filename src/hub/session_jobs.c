@@ -33,15 +33,37 @@ void job_free(struct job *j)
 	free(j);
 }
 
-/* Everything that waits, at most batch_max. Blocks; NULL at the end. */
-static struct job *take_batch(struct job_thread *t)
+static void time_after(int64_t ns, struct timespec *ret)
+{
+	clock_gettime(CLOCK_MONOTONIC, ret);
+	ns = MAX_OF(ns, 0) + ret->tv_nsec;
+	ret->tv_sec += ns / NS_PER_S;
+	ret->tv_nsec = ns % NS_PER_S;
+}
+
+/* Until there is something, the thread's time has come, or the end. Under the lock. */
+static void wait_for_work(struct job_thread *t)
+{
+	struct timespec due;
+	int rc = 0;
+
+	if (t->due_ns)
+		time_after(t->due_ns - clock_mono_ns(), &due);
+	while (!t->head && !t->stop && rc != ETIMEDOUT)
+		rc = t->due_ns ? pthread_cond_timedwait(&t->cond, &t->lock, &due) :
+				 pthread_cond_wait(&t->cond, &t->lock);
+}
+
+/* Everything that waits, at most batch_max; NULL: nothing, but the time has come. Blocks. False at the end. */
+static bool take_batch(struct job_thread *t, struct job **ret)
 {
 	struct job *list, *last;
 	unsigned n = 1;
+	bool go_on;
 
 	pthread_mutex_lock(&t->lock);
-	while (!t->head && !t->stop)
-		pthread_cond_wait(&t->cond, &t->lock);
+	wait_for_work(t);
+	go_on = !t->stop;
 	list = last = t->stop ? NULL : t->head;
 	if (list) {
 		for (; last->next && n < t->batch_max; n++)
@@ -52,7 +74,8 @@ static struct job *take_batch(struct job_thread *t)
 			t->tail = &t->head;
 	}
 	pthread_mutex_unlock(&t->lock);
-	return list;
+	*ret = list;
+	return go_on;
 }
 
 static void *thread_main(void *arg)
@@ -60,12 +83,22 @@ static void *thread_main(void *arg)
 	struct job_thread *t = arg;
 	struct job *list;
 
-	while ((list = take_batch(t)))
+	while (take_batch(t, &list))
 		t->run(t, list);
 	return NULL;
 }
 
-int job_thread_start(struct job_thread *t, struct sessions *s, unsigned batch_max,
+static void cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+int job_thread_start(struct job_thread *t, struct sessions *s, const char *name, unsigned batch_max,
 		     void (*run)(struct job_thread *, struct job *), struct err *e)
 {
 	int rc;
@@ -75,13 +108,14 @@ int job_thread_start(struct job_thread *t, struct sessions *s, unsigned batch_ma
 	t->sessions = s;
 	t->run = run;
 	pthread_mutex_init(&t->lock, NULL);
-	pthread_cond_init(&t->cond, NULL);
+	cond_init(&t->cond);
 	rc = db_open(s->hub->store, &t->db, e);
 	if (rc < 0)
 		return rc;
 	rc = pthread_create(&t->thread, NULL, thread_main, t);
 	if (rc)
 		return err_errno(e, rc, "cannot start a thread for node sessions");
+	(void)pthread_setname_np(t->thread, name);
 	t->running = true;
 	return 0;
 }

@@ -181,15 +181,14 @@ static json_t *status_json(const Demarc__V1__NodeStatus *n)
 	return o;
 }
 
-static int seq_store(struct db *db, const char *node_id, const Demarc__V1__Report *r, struct err *e)
+static int seq_store(struct db *db, const struct job *j, struct err *e)
 {
+	const Demarc__V1__Report *r = j->frame->report;
 	CLEANUP(json_freep) json_t *status = r->node ? status_json(r->node) : NULL;
 
-	if (status)
-		return db_exec(db, e, "UPDATE node SET report_seq = ?, status = ? WHERE id = ?",
-			       "ijs", (int64_t)r->seq, status, node_id);
-	return db_exec(db, e, "UPDATE node SET report_seq = ? WHERE id = ?", "is", (int64_t)r->seq,
-		       node_id);
+	return db_exec(db, e,
+		       "UPDATE node SET report_seq = ?, last_seen_us = ?, status = COALESCE(?, status) WHERE id = ?",
+		       "iijs", (int64_t)r->seq, j->now_us, status, j->node_id);
 }
 
 /* ---- all of it ---- */
@@ -224,6 +223,6 @@ int session_report_apply(struct db *db, const struct job *j, struct err *e)
 	rc = parts_apply(db, j->node_id, r, e);
 	if (rc < 0)
 		return rc;
-	rc = seq_store(db, j->node_id, r, e);
+	rc = seq_store(db, j, e);
 	return rc < 0 ? rc : 0;
 }

@@ -79,9 +79,9 @@ static bool may_wait(const struct job *j)
 }
 
 /* Takes it over, or says false: there is no room. */
-static bool wait_for_space(struct sessions *s, struct job *j)
+static bool keep(struct sessions *s, struct store_waiting *w, struct job *j)
 {
-	switch (store_wait(&s->waiting, j)) {
+	switch (store_wait(w, j)) {
 	case WAIT_KEPT:
 		return true;
 	case WAIT_MERGED:
@@ -112,11 +112,63 @@ static struct job *with_waiting(struct sessions *s, struct job *list)
 	for (struct job *next; list; list = next) {
 		next = list->next;
 		list->next = NULL;
-		if (may_wait(list) && wait_for_space(s, list))
+		if (may_wait(list) && keep(s, w, list))
 			continue;
 		*tail = list;
 		tail = &list->next;
 	}
+	return now;
+}
+
+/* ---- figures ---- */
+
+/*
+ * In quiet times nearly all that nodes say is what they count and measure, each once a minute. A transaction for each costs much more than its
+ * row does, so they wait a second for each other. What the same session says after them is stored after them; so is every hello, because it may start
+ * the numbers of its node's reports again.
+ */
+#define LINGER_NS NS_PER_S
+#define LINGER_JOBS_MAX 256u
+#define LINGER_BYTES_MAX (4u << 20)
+
+static void linger_flush(struct store_waiting *w, struct job ***tail)
+{
+	**tail = store_wait_take(w);
+	while (**tail)
+		*tail = &(**tail)->next;
+}
+
+static bool linger(struct sessions *s, struct job *j, struct job ***tail)
+{
+	struct store_waiting *w = &s->lingering;
+
+	if (!job_figures_only(j))
+		return false;
+	if (w->n >= w->n_max || w->bytes + j->n_bytes > w->bytes_max)
+		linger_flush(w, tail);
+	if (!w->head)
+		w->retry_ns = clock_mono_ns() + LINGER_NS;
+	return keep(s, w, j);
+}
+
+/* Of the list and of what lingers, what is to be stored now. */
+static struct job *without_figures(struct sessions *s, struct job *list)
+{
+	struct store_waiting *w = &s->lingering;
+	struct job *now = NULL, **tail = &now;
+
+	for (struct job *next; list; list = next) {
+		next = list->next;
+		list->next = NULL;
+		if (linger(s, list, &tail))
+			continue;
+		if (list->kind == JOB_HELLO || store_wait_has(w, list->serial))
+			linger_flush(w, &tail);
+		*tail = list;
+		tail = &list->next;
+	}
+	if (w->head && clock_mono_ns() >= w->retry_ns)
+		linger_flush(w, &tail);
 	return now;
 }
 
@@ -131,14 +183,22 @@ void session_store_init(struct sessions *s)
 {
 	s->waiting.n_max = WAIT_JOBS_MAX;
 	s->waiting.bytes_max = WAIT_BYTES_MAX;
+	s->lingering.n_max = LINGER_JOBS_MAX;
+	s->lingering.bytes_max = LINGER_BYTES_MAX;
+}
+
+static void free_waiting(struct store_waiting *w)
+{
+	for (struct job *j = store_wait_take(w), *next; j; j = next) {
+		next = j->next;
+		job_free(j);
+	}
 }
 
 void session_store_done(struct sessions *s)
 {
-	for (struct job *j = store_wait_take(&s->waiting), *next; j; j = next) {
-		next = j->next;
-		job_free(j);
-	}
+	free_waiting(&s->lingering);
+	free_waiting(&s->waiting);
 }
 
 /* ---- batch ---- */
@@ -215,7 +275,7 @@ static void finish(struct job_thread *t, struct job *j)
 			log_limited(LOG_WARN_, "reports_wait", "reason=%s", LOGQ(j->err.msg));
 			w->retry_ns = clock_mono_ns() + WAIT_RETRY_NS;
 		}
-		if (wait_for_space(t->sessions, j))
+		if (keep(t->sessions, w, j))
 			return;
 	}
 	if (no_space && j->kind == JOB_HELLO)
@@ -226,10 +286,14 @@ static void finish(struct job_thread *t, struct job *j)
 
 void session_store_run(struct job_thread *t, struct job *list)
 {
+	struct sessions *s = t->sessions;
 	struct err e = { 0 };
 	int rc = 0;
 
-	list = with_waiting(t->sessions, list);
+	list = without_figures(s, list);
+	t->due_ns = s->lingering.head ? s->lingering.retry_ns : 0;
+	if (list)
+		list = with_waiting(s, list);
 	if (!list)
 		return;
 	/* What nodes say belongs to changes that were acknowledged: it may use the reserve. */

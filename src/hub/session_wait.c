@@ -4,16 +4,16 @@
 #include <string.h>
 
 /*
- * A full disk. What nodes report and acknowledge waits for space, in its order, instead of ending their connections: each would come
+ * Jobs that wait, in their order: for space on a full disk, and figures for others (session_store.c). What nodes report and acknowledge waits for space, in its order, instead of ending their connections: each would come
  * back, report all it has, and be sent away again. A node's figures are said again and again: of those only the newest wait, and they are the first that
  * are given up. A report is acknowledged with all before it, so what is passed over is acknowledged with what waits before it.
  */
 
-static bool figures_only(const struct job *j)
+bool job_figures_only(const struct job *j)
 {
-	const Demarc__V1__Report *r = j->frame->report;
+	const Demarc__V1__Report *r = j->kind == JOB_REPORT ? j->frame->report : NULL;
 
-	return r->n_servers + r->n_ports + r->n_chains + r->n_events == 0;
+	return r && r->n_servers + r->n_ports + r->n_chains + r->n_events == 0;
 }
 
 static struct job **bucket_of(struct store_waiting *w, uint64_t serial)
@@ -70,14 +70,15 @@ enum wait_what store_wait(struct store_waiting *w, struct job *j)
 	bool full = w->n >= w->n_max || w->bytes + j->n_bytes > w->bytes_max;
 	struct job *before;
 
-	if (j->kind != JOB_REPORT || !figures_only(j)) {
+	if (!job_figures_only(j)) {
 		if (full)
 			return WAIT_REFUSED;
 		append(w, j);
 		return WAIT_KEPT;
 	}
 	before = newest_of(w, j->serial);
-	if (before && figures_only(before) && w->bytes + j->n_bytes - before->n_bytes <= w->bytes_max) {
+	if (before && job_figures_only(before) &&
+	    w->bytes + j->n_bytes - before->n_bytes <= w->bytes_max) {
 		replace_figures(w, before, j);
 		return WAIT_MERGED;
 	}
@@ -89,6 +90,11 @@ enum wait_what store_wait(struct store_waiting *w, struct job *j)
 		return WAIT_PASSED;
 	before->ack_seq = j->frame->report->seq;
 	return WAIT_MERGED;
+}
+
+bool store_wait_has(struct store_waiting *w, uint64_t serial)
+{
+	return newest_of(w, serial) != NULL;
 }
 
 struct job *store_wait_take(struct store_waiting *w)

@@ -361,10 +361,14 @@ static int do_ramp(struct sim *s, struct outcome *o, struct err *e)
 static int do_steady(struct sim *s, struct outcome *o, struct err *e)
 {
 	int rc = crew_connect_all(s, o, e);
-	double hub0 = process_cost(crew_hub_pid(s)).cpu_s, sim0 = crew_cpu();
+	double hub0, sim0;
 
 	if (rc < 0)
 		return rc;
+	until_tickets(s, o); /* what follows a ramp is not steady */
+	crew_stay(s, o, 2);
+	hub0 = process_cost(crew_hub_pid(s)).cpu_s;
+	sim0 = crew_cpu();
 	crew.probe = load_probe(s);
 	crew.churn = load_churn(s, s->o.churn);
 	crew_stay(s, o, s->o.seconds);

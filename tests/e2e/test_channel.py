@@ -280,6 +280,50 @@ def test_hello_and_reports(shared_hub, identity, start):
     assert '"nics":["lan","wan"]' in row[3]
 
 
+def test_figures_wait_for_each_other(hub, tmp_path, raw):
+    """A node's figures wait a second for others', in one transaction; what it says after them is stored after them."""
+    nodes = [Identity(str(tmp_path), hub.file("ca"), add_node(hub)) for _ in range(6)]
+    peers = [raw(who, hub=hub) for who in nodes]
+    for who, peer in zip(nodes, peers):
+        peer.send(node_hello(who.node_id))
+        assert peer.recv()[1][0] == 0x5A  # field 11, hub_hello
+
+    def report(seq, *parts):
+        return field(22, field(1, seq) + b"".join(parts))
+
+    def figures(mb):
+        return field(7, field(1, mb))
+
+    def acked(peer):
+        message = peer.recv()[1]
+        assert message[:2] == b"\xba\x01", message  # field 23, report_ack
+        return message[4]
+
+    def said(who):
+        seq, seen, status = sql(hub, "SELECT report_seq, last_seen_us, status FROM node WHERE id = ?", who.node_id)[0]
+        return seq, seen is not None, json.loads(status)["memory_used_mb"]
+
+    with contextlib.closing(sqlite3.connect(hub.file("hub.db"), timeout=30)) as db:
+        before = db.execute("PRAGMA data_version").fetchone()[0]
+        for i, peer in enumerate(peers[1:]):
+            peer.send(report(1, figures(10 + i)))
+        peers[1].send(report(2, figures(77)))  # the newest is what is stored
+        assert [acked(peer) for peer in peers[1:]] == [2, 1, 1, 1, 1]
+        assert db.execute("PRAGMA data_version").fetchone()[0] != before
+    assert [said(who) for who in nodes[1:]] == [(2, True, 77)] + [(1, True, 10 + i) for i in range(1, 5)]
+    event = str(uuid.uuid4())
+    peers[0].send(report(1, figures(5)))
+    peers[0].send(report(2, field(6, field(1, event) + field(2, 1) + field(3, "k") + field(4, "info") + field(6, "after"))))
+    while acked(peers[0]) != 2:
+        pass
+    assert said(nodes[0]) == (2, True, 5) and sql(hub, "SELECT text FROM event WHERE id = ?", event) == [("after",)]
+    peers[0].send(report(3, figures(6)))
+    peers[0].send(node_hello(nodes[0].node_id))  # one that was set up anew: its numbers start again, after what was on its way
+    while peers[0].recv()[1][0] != 0x5A:
+        pass
+    assert said(nodes[0]) == (0, True, 6)
+
+
 def test_equal_revision_costs_one_small_message(identity, shared_hub, raw):
     digest = "ab" * 32
     sql(shared_hub, "UPDATE node SET intent_revision = 0, acked_revision = 0 WHERE id = ?", identity.node_id)
@@ -334,7 +378,7 @@ def test_a_node_that_returns_as_it_left_writes_nothing(hub, tmp_path, raw):
         assert comes(), "the first time, what it is goes into its row"
         known = row()
         assert known["hello_digest"] and known["digest_revision"] == 2
-        # The node's leaving is written each ten seconds: once at most in this time.
+        # The node's leaving is written after ten seconds at the earliest: once at most in this time.
         assert [comes() for _ in range(8)].count(True) <= 1
         assert row() == known
         # What differs is written.
