@@ -648,8 +648,6 @@ int sessions_new(struct hub *h, struct sessions **ret, struct err *e)
 	rc = job_thread_start(&s->hello, s, "nodes-hello", 64, session_hello_run, e);
 	if (rc >= 0)
 		rc = job_thread_start(&s->store, s, "nodes-store", 256, session_store_run, e);
-	if (rc >= 0) /* the nodes' rows, of which each report changes one */
-		rc = db_exec(s->store.db, e, "PRAGMA cache_size = -8192", "");
 	if (rc >= 0)
 		rc = job_thread_start(&s->reader, s, "nodes-intent", 64, session_reader_run, e);
 	if (rc >= 0)

@@ -105,7 +105,8 @@ struct job_thread {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	struct job *head, **tail;
-	unsigned batch_max;
+	unsigned batch_max,
+		cache_kib; /* cache_kib: of the store's pages; 0: as usual. Set before the start */
 	int64_t due_ns; /* its own; run() is called then at the latest, with NULL when there is nothing; 0: never */
 	bool stop, running;
 	struct sessions *sessions;

@@ -112,6 +112,8 @@ int job_thread_start(struct job_thread *t, struct sessions *s, const char *name,
 	rc = db_open(s->hub->store, &t->db, e);
 	if (rc < 0)
 		return rc;
+	if (t->cache_kib)
+		db_set_cache(t->db, t->cache_kib);
 	rc = pthread_create(&t->thread, NULL, thread_main, t);
 	if (rc)
 		return err_errno(e, rc, "cannot start a thread for node sessions");

@@ -181,6 +181,7 @@ static void read_hello(struct db *db, struct job *j)
 
 void session_store_init(struct sessions *s)
 {
+	s->store.cache_kib = 8192; /* the nodes' rows, of which each report changes one */
 	s->waiting.n_max = WAIT_JOBS_MAX;
 	s->waiting.bytes_max = WAIT_BYTES_MAX;
 	s->lingering.n_max = LINGER_JOBS_MAX;

@@ -2,6 +2,7 @@
 #include "store/impl.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* A connection and its transactions. */
@@ -20,6 +21,14 @@ int db_open(struct store *s, struct db **ret, struct err *e)
 	}
 	*ret = db;
 	return 0;
+}
+
+void db_set_cache(struct db *db, unsigned kib)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "PRAGMA cache_size = -%u", kib);
+	(void)sqlite3_exec(db->sql, text, NULL, NULL, NULL); /* what fails costs time only */
 }
 
 void db_close(struct db *db)

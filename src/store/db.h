@@ -32,6 +32,8 @@ void store_set_space_probe(struct store *s, uint64_t (*free_bytes)(void *ctx), v
 
 WARN_UNUSED int db_open(struct store *s, struct db **ret, struct err *e);
 void db_close(struct db *db);
+/* Pages that the connection keeps in memory, at most; of a new one 512 KiB. Not in a transaction. */
+void db_set_cache(struct db *db, unsigned kib);
 void db_closep(struct db **db);
 
 /* DB_WRITE_ANYWAY: the free-space reserve is for this; only the engine's own word that the disk is full refuses it. */
