@@ -198,9 +198,17 @@ static __always_inline int cookie_valid(ctx_t *ctx, struct pkt *p)
 	return cookie_plain(p) && cookie_load(ctx, p, 20) == 0 && cookie_check(p);
 }
 
-/* What is counted of the packet's source, if anything is yet. */
-static __always_inline struct source_rec *source_find(struct pkt *p)
+/* A flood from forged sources must not cost a record of each where nobody asks for it. */
+static __always_inline int limits_sources(const struct limit_rec *l)
 {
+	return l->source_rate || l->source_half_open;
+}
+
+/* What is counted of the packet's source, if anything is yet. */
+static __always_inline struct source_rec *source_find(struct pkt *p, struct limit_rec *l)
+{
+	if (!limits_sources(l))
+		return 0;
 	source_key_of(&p->source, &p->rkey);
 	return bpf_map_lookup_elem(&sources, &p->source);
 }
@@ -224,10 +232,13 @@ static __always_inline int source_check(struct pkt *p, struct limit_rec *l, stru
 	return STAGE_NEXT;
 }
 
-static __always_inline void source_count(struct pkt *p, struct source_rec *s, int is_syn)
+static __always_inline void source_count(struct pkt *p, struct limit_rec *l, struct source_rec *s,
+					 int is_syn)
 {
 	struct source_rec fresh = {};
 
+	if (!limits_sources(l))
+		return;
 	if (!s) {
 		fresh.second = p->jiffies / (dp_globals.hz | 1);
 		fresh.n_new = 1;
@@ -242,33 +253,34 @@ static __always_inline void source_count(struct pkt *p, struct source_rec *s, in
 }
 
 /* What is within the limits: the tc program counts it, for it is who makes a record. */
-static __always_inline int limit_passes(struct pkt *p, struct source_rec *s, int is_syn)
+static __always_inline int limit_passes(struct pkt *p, struct limit_rec *l, struct source_rec *s,
+					int is_syn)
 {
 #ifdef HOOK_XDP
 	p->act = XDP_PASS;
 	return STAGE_DONE;
 #else
 	if (!p->trace)
-		source_count(p, s, is_syn);
+		source_count(p, l, s, is_syn);
 	return STAGE_NEXT;
 #endif
 }
 
 static __always_inline int limit_syn(ctx_t *ctx, struct pkt *p, struct limit_rec *l)
 {
-	struct source_rec *s = source_find(p);
+	struct source_rec *s = source_find(p, l);
 	int v = source_check(p, l, s, 1), full;
 
 	if (v == -DROP_SOURCE_RATE)
 		return v;
 	full = l->half_open && half_open_count(&l->count, p->jiffies) >= l->half_open;
 	if (!v && !full) {
-		if (limit_passes(p, s, 1))
+		if (limit_passes(p, l, s, 1))
 			return STAGE_DONE;
 	} else if (!v) {
 		v = -DROP_HALF_OPEN;
 		if (!p->trace)
-			source_count(p, s, 1);
+			source_count(p, l, s, 1);
 	}
 	if (v && !(l->flags & LIMIT_COOKIES))
 		return v;
@@ -288,10 +300,10 @@ static __always_inline int limit_syn(ctx_t *ctx, struct pkt *p, struct limit_rec
 /* What is no SYN, and belongs to no connection. */
 static __always_inline int limit_other(struct pkt *p, struct limit_rec *l)
 {
-	struct source_rec *s = source_find(p);
+	struct source_rec *s = source_find(p, l);
 	int v = source_check(p, l, s, 0);
 
-	return v ? v : limit_passes(p, s, 0);
+	return v ? v : limit_passes(p, l, s, 0);
 }
 
 /* An ACK without a connection, while cookies are out. */
