@@ -17,6 +17,7 @@
 #include "source.h"
 
 #define PAUSE_NS 20000000 /* longer than this between two packets was the kernel's set-up */
+#define TCP_SYN 0x02
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -115,6 +116,8 @@ int send(struct xdp_md *ctx)
 	udp = (void *)(ip + 1);
 	tcp = (void *)(ip + 1);
 	size = (__u16)(end - data - sizeof(*eth));
+	if (c->proto == IPPROTO_TCP && (c->tcp_flags & TCP_SYN)) /* a SYN carries nothing: the rest pads the frame */
+		size = sizeof(*ip) + sizeof(*tcp);
 	if ((void *)(tcp + 1) > end)
 		return XDP_ABORTED;
 	i = next_flow(c);

@@ -97,6 +97,18 @@ class Nft(Flood, Lab):
         if flooded:
             self.flood_host(MAC_P2)
         self.inside("s", "nft", "-f", "-", text=self.ruleset(rules, named_set))
+        if flooded == "synproxy":
+            self.ip("s", "addr add 10.0.9.1/24 dev p2", f"neigh replace 10.0.9.2 lladdr {MAC_C} dev p2 nud permanent", "route add 11.0.0.0/8 via 10.0.9.2")
+            self.inside("s", "nft", "-f", "-", text=self.SYNPROXY)
+
+    # What answers every SYN from p2 by a cookie; the others' rules as they are.
+    SYNPROXY = """table inet cookies {
+chain untracked { type filter hook prerouting priority raw; iifname "p2" tcp flags syn notrack
+}
+chain answer { type filter hook forward priority -10; iifname "p2" ct state { invalid, untracked } synproxy mss 1460 wscale 7 timestamp sack-perm
+}
+}
+"""
 
     @staticmethod
     def net(i, prefix_len=32):
@@ -222,8 +234,11 @@ class Demarc(Flood, Lab):
         self.ports()
         if flooded:
             self.flood_host(MAC_B)
-            self.say(f"port {P2} net=1 uplink")
-            if flooded == "cookies":
+            self.say(f"port {P2} net=1 uplink {'xdp' if flooded == 'xdp' else ''}")
+            if flooded == "xdp":  # what XDP answers is an XDP frame
+                self.inside("c", "tc", "qdisc", "del", "dev", "h2", "clsact")
+                self.attach("c", "h2", "xdp_sink")
+            if flooded in ("cookies", "xdp"):
                 self.say(f"port {P1} net=1 mac={MAC_B} {self.policy} addr={IP_B}/32 half_open=1000")
 
     def ports(self):
