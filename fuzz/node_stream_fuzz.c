@@ -440,7 +440,11 @@ char *__wrap_policy_rule_id(struct node *n, uint32_t number, char ret[static UUI
 const char *__wrap_overlay_remote_at(struct node *n, ifindex port)
 {
 	(void)n;
-	return port.num == 8 ? "192.0.2.8" : NULL;
+	/* Longer than any address: what a step says has names in it that are as long. */
+	static char name[2001];
+
+	memset(name, '8', sizeof(name) - 1);
+	return port.num == 8 ? name : NULL;
 }
 
 const char *__wrap_chains_pair_partner(const struct node *n, const char *port_id)
@@ -460,9 +464,11 @@ int __wrap_dp_trace(struct dp *dp, ifindex in, vlan_id vlan, const void *frame, 
 	if (vlan.id == 9)
 		return err_set(e, FAULT_NOT_FOUND, NULL, "no such port");
 	for (size_t i = 0; i < n; i++)
-		ret[i] = (struct dp_trace_step){ .stage = "output",
-						 .text = "out",
-						 .out = { 6 + (uint32_t)i % 3 } };
+		ret[i] = (struct dp_trace_step){
+			.stage = "output",
+			.text = "a rule with the name of the port that it is for, the group that it is of and all that it counts",
+			.out = { 6 + (uint32_t)i % 3 }
+		};
 	return (int)n;
 }
 

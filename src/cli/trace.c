@@ -60,6 +60,13 @@ static void print_steps(const json_t *steps)
 	}
 }
 
+static void print_answer(const json_t *answer)
+{
+	print_steps(json_object_get(answer, "steps"));
+	if (json_bool(answer, "truncated", false))
+		puts("  ... the answer ends here: the rest did not fit");
+}
+
 static int trace(struct cli *c, struct err *e)
 {
 	struct strbuf url CLEANUP(strbuf_done) = { 0 };
@@ -86,7 +93,7 @@ static int trace(struct cli *c, struct err *e)
 	if (c->json)
 		print_json(answer);
 	else
-		print_steps(json_object_get(answer, "steps"));
+		print_answer(answer);
 	return 0;
 }
 

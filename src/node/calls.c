@@ -18,6 +18,8 @@
 #define CONSOLE_MAX (512u << 10) /* bytes: with its frame it stays well below LINK_FRAME_MAX */
 #define TRACE_STEPS_MAX 64	 /* of one segment */
 #define TRACE_SEGMENTS_MAX 32
+#define TRACE_BYTES_MAX (512u << 10) /* of all steps, encoded: names are long */
+#define STEP_HEAD 6		     /* what encodes a step's kind and size */
 #define FRAME_MIN 14
 #define FRAME_MAX 9216
 #define COUNTERS_MAX 128
@@ -74,7 +76,8 @@ static void console_log(struct node *n, uint64_t request, const Demarc__V1__Cons
 /* ---- trace ---- */
 
 struct trace {
-	size_t n, cap;
+	size_t n, cap, bytes;
+	bool truncated;
 	Demarc__V1__TraceStep **steps; /* owned */
 };
 
@@ -110,22 +113,12 @@ static char *step_text(struct node *n, const struct dp_trace_step *s)
 	return strbuf_take(&b);
 }
 
-static void trace_add(struct node *n, struct trace *t, const struct dp_trace_step *s, const char *at)
+static Demarc__V1__TraceStep *step_new(struct node *n, const struct dp_trace_step *s, const char *at)
 {
-	Demarc__V1__TraceStep *step;
+	Demarc__V1__TraceStep *step = malloc(sizeof(*step));
 
-	if (t->n == t->cap) {
-		size_t cap = t->cap ? 2 * t->cap : 32;
-		Demarc__V1__TraceStep **p = realloc(t->steps, cap * sizeof(*p));
-
-		if (!p)
-			return;
-		t->steps = p;
-		t->cap = cap;
-	}
-	step = malloc(sizeof(*step));
 	if (!step)
-		return;
+		return NULL;
 	demarc__v1__trace_step__init(step);
 	step->stage = strdup(s->stage);
 	step->text = step_text(n, s);
@@ -133,6 +126,29 @@ static void trace_add(struct node *n, struct trace *t, const struct dp_trace_ste
 	step->at_port_id = strdup(at);
 	step->out_port_id =
 		strdup(s->out.num && fabric_port_at(n, s->out) ? fabric_port_at(n, s->out) : "");
+	return step;
+}
+
+/* Whole steps from the first on; what does not fit is left out, and so is all that follows it. */
+static void trace_add(struct node *n, struct trace *t, const struct dp_trace_step *s, const char *at)
+{
+	Demarc__V1__TraceStep *step = t->truncated ? NULL : step_new(n, s, at);
+	size_t size = step ? demarc__v1__trace_step__get_packed_size(step) + STEP_HEAD : 0;
+
+	if (step && t->n == t->cap && t->bytes + size <= TRACE_BYTES_MAX) {
+		size_t cap = t->cap ? 2 * t->cap : 32;
+		Demarc__V1__TraceStep **p = realloc(t->steps, cap * sizeof(*p));
+
+		t->steps = p ? p : t->steps;
+		t->cap = p ? cap : t->cap;
+	}
+	if (!step || t->n == t->cap || t->bytes + size > TRACE_BYTES_MAX) {
+		t->truncated = true;
+		if (step)
+			demarc__v1__trace_step__free_unpacked(step, NULL);
+		return;
+	}
+	t->bytes += size;
 	t->steps[t->n++] = step;
 }
 
@@ -172,7 +188,7 @@ static void trace(struct node *n, uint64_t request, const Demarc__V1__TraceCall 
 		(void)!err_set(&e, FAULT_BAD_REQUEST, "frame", "not an Ethernet frame");
 		at = NULL;
 	}
-	for (int i = 0; at && i < TRACE_SEGMENTS_MAX; i++) {
+	for (int i = 0; at && !t.truncated && i < TRACE_SEGMENTS_MAX; i++) {
 		const char *out = trace_segment(
 			n, &t, at, (vlan_id){ i == 0 ? (uint16_t)c->vlan : (uint16_t)0 }, c, &e);
 
@@ -183,6 +199,7 @@ static void trace(struct node *n, uint64_t request, const Demarc__V1__TraceCall 
 		return;
 	}
 	result.n_steps = t.n;
+	result.truncated = t.truncated || at; /* at: the chain goes on */
 	result.steps = t.steps;
 	r.body_case = DEMARC__V1__CALL_RESULT__BODY_TRACE;
 	r.trace = &result;

@@ -290,7 +290,7 @@ static int trace_reply(struct req *r, const Demarc__V1__TraceResult *t, struct e
 
 	for (size_t i = 0; t && i < t->n_steps; i++)
 		(void)json_array_append_new(steps, step_json(r, t->steps[i], e));
-	req_reply(r, json_pack("{s:o}", "steps", steps));
+	req_reply(r, json_pack("{s:o, s:b}", "steps", steps, "truncated", t && t->truncated));
 	return 0;
 }
 
