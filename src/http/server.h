@@ -102,6 +102,7 @@ double http_ws_strain(const struct http_ws *ws);
 unsigned http_ws_front(const struct http_ws *ws); /* 0..n_fronts-1; valid in open() */
 /* Of the client's certificate, in hex. Valid in open(). */
 WARN_UNUSED bool http_ws_client_serial(const struct http_ws *ws, char *ret, size_t size);
+bool http_ws_resumed(const struct http_ws *ws); /* its TLS began with a ticket; until it is closed */
 
 #define HTTP_FRONTS_MAX 16u
 

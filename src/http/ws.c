@@ -221,6 +221,11 @@ bool http_ws_client_serial(const struct http_ws *ws, char *ret, size_t size)
 	return tls_client_serial(ws->conn->ssl, ret, size);
 }
 
+bool http_ws_resumed(const struct http_ws *ws)
+{
+	return SSL_session_reused(ws->conn->ssl) == 1;
+}
+
 void http_ws_close(struct http_ws *ws, uint16_t code, const char *reason)
 {
 	if (!ws->conn)

@@ -380,8 +380,9 @@ void session_hello_done(struct sessions *s, struct session *x, const struct hell
 	if (old) /* on another front, perhaps */
 		sessions_post(s, post_new(POST_REPLACED, old));
 	if (x->state == SESSION_NEW)
-		log_info("node_connected", "node=%s peer=%s revision=%llu resync=%d", x->node_id,
-			 x->peer, (unsigned long long)r->node_revision, r->resync);
+		log_info("node_connected", "node=%s peer=%s revision=%llu resync=%d resumed=%d",
+			 x->node_id, x->peer, (unsigned long long)r->node_revision, r->resync,
+			 http_ws_resumed(x->ws));
 	x->state = SESSION_UP;
 	send_hub_hello(s, x, r);
 	/* An intent may have changed after the node's row was read and before the node was in the table: then nobody woke it. */

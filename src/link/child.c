@@ -81,6 +81,19 @@ static void tell_wrote(struct child *c, size_t bulk_bytes)
 	tell(c, PIPE_WROTE, (struct str){ text, (size_t)n });
 }
 
+/* The agent keeps it for the child after this one. */
+static void tell_ticket(struct child *c)
+{
+	CLEANUP(strbuf_done) struct strbuf b = { 0 };
+	const char how = dial_resumed(c->tls) ? PIPE_RESUMED : PIPE_SHAKEN;
+
+	strbuf_add(&b, &how, 1);
+	if (dial_ticket_take(c->tls, &b) == 1 && b.len <= 1 + LINK_TICKET_MAX)
+		tell(c, PIPE_TICKET, (struct str){ b.ptr, b.len });
+	if (b.ptr)
+		explicit_bzero(b.ptr, b.len);
+}
+
 static void close_wire(struct child *c)
 {
 	wire_close(&c->wire);
@@ -195,6 +208,9 @@ static void take(struct child *c, const struct pipe_head *h, struct str payload)
 		if (h->gen == c->gen)
 			down(c, "closed");
 		break;
+	case PIPE_TICKET:
+		(void)!dial_ticket_set(c->tls, payload); /* of no use: a full handshake, then */
+		break;
 	case PIPE_CONFIG:
 	case PIPE_UP:
 	case PIPE_DOWN:
@@ -275,6 +291,7 @@ static void serve_socket(struct child *c)
 
 	while (rc > 0 && c->pipe_out.len < PIPE_OUT_MAX)
 		rc = wire_read(&c->wire);
+	tell_ticket(c);
 	if (rc >= 0)
 		add_bulk(c);
 	if (rc >= 0)

@@ -298,6 +298,10 @@ void client_take(struct link_client *l, const struct pipe_head *h, struct str pa
 	case PIPE_WROTE:
 		take_wrote(l, payload);
 		break;
+	case PIPE_TICKET:
+		if (client_ticket_take(l, payload) < 0)
+			hang_up(l, "the network process does not follow the protocol");
+		break;
 	case PIPE_FRAME:
 		if (l->state != LINK_UP)
 			break;
@@ -425,6 +429,7 @@ static int config_text(struct link_client *l, const struct link_client_config *c
 		json_object_set_new(o, "user", json_string(c->user));
 	if (c->proxy)
 		json_object_set_new(o, "proxy", json_string(c->proxy));
+	client_bind(l, o);
 	l->config = json_text(o);
 	return l->config ? 0 : err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the channel");
 }
@@ -483,6 +488,7 @@ int link_client_reload(struct link_client *l, const struct link_client_config *c
 	l->n_hubs = fresh.n_hubs;
 	l->hub = fresh.hub;
 	l->config = fresh.config;
+	memcpy(l->binding, fresh.binding, sizeof(l->binding));
 	if (l->state == LINK_WAITING)
 		l->carrier->kill(l);
 	else
@@ -507,6 +513,7 @@ static void client_free(struct link_client *l)
 	free_hubs(l->hubs, l->n_hubs);
 	l->carrier->free(l);
 	wipe(l->config);
+	client_ticket_clear(l);
 	strbuf_done(&l->in);
 	intent_parts_clear(&l->parts);
 	close_fdp(&l->netlink_fd);
@@ -542,6 +549,8 @@ int link_client_start(uv_loop_t *loop, const struct link_client_config *c,
 	rc = copy_hubs(l, c, e);
 	if (rc == 0)
 		rc = c->here ? client_here_new(l, c->here, e) : config_text(l, c, e);
+	if (rc == 0 && c->ticket && client_ticket_keep(l, c->ticket) < 0)
+		rc = err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the channel");
 	if (rc < 0) {
 		client_free(l);
 		return rc;

@@ -192,7 +192,7 @@ static int start(struct link_client *l)
 	rc = uv_read_start((uv_stream_t *)&l->pipe, on_alloc, on_read);
 	if (rc == 0)
 		rc = tell(l, PIPE_CONFIG, str_of(l->config));
-	return rc;
+	return rc < 0 ? rc : client_child_started(l);
 }
 
 static void nothing(struct link_client *l)

@@ -11,6 +11,7 @@
  *      +---------------------+------------------+
  */
 
+#include <jansson.h>
 #include <uv.h>
 
 #include "link/backoff.h"
@@ -60,6 +61,9 @@ struct link_client {
 	size_t n_hubs, hub, n_tried;
 	char *config;	   /* JSON for the child, with the key */
 	bool config_stale; /* the child that runs has another one: it goes with its connection */
+	uint8_t binding[LINK_BINDING_SIZE];	  /* of config and hubs */
+	uint8_t child_binding[LINK_BINDING_SIZE]; /* of what the child that runs was started with */
+	struct link_ticket ticket;		  /* the newest; session.ptr is owned, NULL: none */
 
 	enum link_state state;
 	uint32_t gen;
@@ -91,6 +95,14 @@ void client_lost(struct link_client *l, const char *reason);
 void client_hint(struct link_client *l);
 void client_rearm(struct link_client *l);
 void client_handle_closed(struct link_client *l);
+
+/* client_ticket.c */
+void client_bind(struct link_client *l, const json_t *config); /* and the hubs */
+/* A child was started with l->config: what it says belongs to that. Gives it the ticket, when it is of use. */
+WARN_UNUSED int client_child_started(struct link_client *l);
+WARN_UNUSED int client_ticket_take(struct link_client *l, struct str payload); /* PIPE_TICKET. -EPROTO */
+WARN_UNUSED int client_ticket_keep(struct link_client *l, const struct link_ticket *t); /* a copy. -ENOMEM */
+void client_ticket_clear(struct link_client *l);
 
 /* client_here.c */
 WARN_UNUSED int client_here_new(struct link_client *l, const struct link_here *h, struct err *e);

@@ -21,7 +21,7 @@ static struct {
 	uv_loop_t loop;
 	struct link_client l;
 	char *hubs[2];
-	char told[256]; /* "D F B1 H": a dial, a frame, data of stream 1 (c1: its end), a hang-up */
+	char told[256]; /* "D F B1 H": a dial, a frame, data of stream 1 (c1: its end), a hang-up; "T": a ticket */
 } world;
 
 static int play_start(struct link_client *l)
@@ -59,7 +59,11 @@ static int play_tell(struct link_client *l, enum pipe_kind kind, struct str payl
 	if (kind == PIPE_BULK)
 		note_bulk(payload);
 	else
-		note(kind == PIPE_DIAL ? 'D' : kind == PIPE_HANGUP ? 'H' : 'F', 0);
+		note(kind == PIPE_DIAL	 ? 'D' :
+		     kind == PIPE_HANGUP ? 'H' :
+		     kind == PIPE_TICKET ? 'T' :
+					   'F',
+		     0);
 	return 0;
 }
 
@@ -338,6 +342,69 @@ static void a_hub_that_takes_what_is_written_is_alive(void **state)
 	expect_told("H");
 }
 
+/* ---- tickets ---- */
+
+static struct {
+	unsigned n;
+	struct link_ticket last; /* its session is the client's */
+} kept;
+
+static void on_ticket(void *ctx, const struct link_ticket *t)
+{
+	kept.n++;
+	kept.last = *t;
+}
+
+static void a_ticket_is_of_what_its_child_was_started_with(void **state)
+{
+	struct link_client *l = *state;
+
+	kept.n = 0;
+	l->ops.ticket = on_ticket;
+	memset(l->binding, 1, sizeof(l->binding));
+	assert_int_equal(client_child_started(l), 0);
+	expect_told(""); /* there is none yet */
+	up(l);
+	memset(l->binding, 2, sizeof(l->binding)); /* link_client_reload() while it is connected */
+	hear(l, PIPE_TICKET, STR("fsession"));
+	assert_true(kept.n == 1 && !kept.last.resumed && str_eq_c(kept.last.session, "session"));
+	assert_memory_equal(kept.last.binding, l->child_binding, LINK_BINDING_SIZE);
+	assert_true(!link_client_has_ticket(l) && link_client_ticket(l));
+	assert_int_equal(client_child_started(l), 0);
+	expect_told("");
+	/* Back to the certificate before, which is the one that the hub takes. */
+	memset(l->binding, 1, sizeof(l->binding));
+	assert_true(link_client_has_ticket(l));
+	assert_int_equal(client_child_started(l), 0);
+	expect_told("T");
+	hear(l, PIPE_TICKET, STR("ranother"));
+	assert_true(kept.n == 2 && kept.last.resumed && str_eq_c(kept.last.session, "another"));
+	client_ticket_clear(l);
+}
+
+static void a_child_that_tells_no_tickets_is_hung_up(void **state)
+{
+	static char large[LINK_TICKET_MAX + 2] = { PIPE_RESUMED };
+	const struct str bad[] = { STR(""), STR("r"), STR("x session"), { large, sizeof(large) } };
+	struct link_client *l = *state;
+
+	kept.n = 0;
+	l->ops.ticket = on_ticket;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		up(l);
+		hear(l, PIPE_TICKET, bad[i]);
+		expect_told("H");
+		assert_int_equal(l->state, LINK_WAITING);
+	}
+	dialling(l);
+	hear(l, PIPE_TICKET, STR("rearly"));
+	assert_true(kept.n == 0 && !link_client_ticket(l));
+	up(l);
+	hear(l, PIPE_TICKET, (struct str){ large, LINK_TICKET_MAX + 1 });
+	assert_true(kept.n == 1 && kept.last.session.len == LINK_TICKET_MAX);
+	client_ticket_clear(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -351,6 +418,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_waits_of_streams_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_hub_that_takes_what_is_written_is_alive, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(a_ticket_is_of_what_its_child_was_started_with,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_child_that_tells_no_tickets_is_hung_up, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("link-client", tests, NULL, NULL);

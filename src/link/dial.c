@@ -200,6 +200,8 @@ static int tls_step(struct dial *d, const struct url *u, struct err *e)
 		dial_tls_shaken(d->tls, d->ssl);
 		return 1;
 	}
+	if (why == SSL_ERROR_SSL)
+		dial_tls_refused(d->tls);
 	if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
 		return dial_tls_fail(d->ssl, u, e);
 	d->wants = why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;

@@ -38,6 +38,10 @@ uint32_t dial_retry_ms(const struct dial_tls *t);
 /* The last handshake that was finished was a resumption: no certificate went over the line. */
 bool dial_resumed(const struct dial_tls *t);
 bool dial_has_ticket(const struct dial_tls *t); /* the next connection may be resumed */
+/* Adds the newest session with its ticket, DER with its secret. 1; 0: none came since the last call; -ENOMEM. */
+WARN_UNUSED int dial_ticket_take(struct dial_tls *t, struct strbuf *b);
+/* One that dial_ticket_take() gave, in this process or another. The peer says whether it takes it. -EINVAL: it is none, or too old. */
+WARN_UNUSED int dial_ticket_set(struct dial_tls *t, struct str der);
 
 /* proxy may be NULL. cancel_fd: gives up when it has an error or its other end was closed; -1: none.
  * Faults: UNAVAILABLE (no address, no connection), TIMEOUT, FORBIDDEN (certificate), PROTOCOL (proxy, TLS). */

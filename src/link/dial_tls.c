@@ -18,7 +18,7 @@ struct dial_tls {
 	SSL_SESSION *session; /* newest ticket: a reconnect then costs no certificate (RFC 8446 section 2.2) */
 	X509 *cert; /* of dial_tls_like(): the context belongs to all that are alike */
 	EVP_PKEY *key;
-	bool tickets, resumed;
+	bool tickets, resumed, is_new; /* the session was not taken yet */
 	char pin[65];
 	X509 *pinned;
 	uint32_t retry_ms;
@@ -47,6 +47,55 @@ bool dial_has_ticket(const struct dial_tls *t)
 void dial_tls_shaken(struct dial_tls *t, SSL *ssl)
 {
 	t->resumed = SSL_session_reused(ssl) == 1;
+}
+
+void dial_tls_refused(struct dial_tls *t)
+{
+	SSL_SESSION_free(MOVE_PTR(t->session));
+	t->is_new = false;
+}
+
+int dial_ticket_take(struct dial_tls *t, struct strbuf *b)
+{
+	unsigned char *der = NULL;
+	int n = t->is_new ? i2d_SSL_SESSION(t->session, &der) : 0;
+
+	t->is_new = false;
+	if (n <= 0)
+		return n == 0 ? 0 : -ENOMEM;
+	strbuf_add(b, der, (size_t)n);
+	OPENSSL_clear_free(der, (size_t)n);
+	return b->error ? -ENOMEM : 1;
+}
+
+/* OpenSSL offers none that is older than its peer allows, and none of the future. On a machine that started in the past every ticket is of the
+ * future: what the peer sealed into it says how old it is. */
+static bool is_of_use(SSL_SESSION *s)
+{
+	int64_t now = clock_wall_us() / 1000000, made = SSL_SESSION_get_time(s);
+	int64_t life = (int64_t)MIN_OF(SSL_SESSION_get_ticket_lifetime_hint(s),
+				       (unsigned long)LINK_TICKET_LIFE_S);
+
+	if (SSL_SESSION_get_protocol_version(s) != TLS1_3_VERSION || !SSL_SESSION_is_resumable(s) ||
+	    now - made >= life)
+		return false;
+	return made <= now || SSL_SESSION_set_time(s, (long)now) != 0;
+}
+
+int dial_ticket_set(struct dial_tls *t, struct str der)
+{
+	const unsigned char *at = (const unsigned char *)der.ptr;
+	SSL_SESSION *s = der.len <= LINK_TICKET_MAX ? d2i_SSL_SESSION(NULL, &at, (long)der.len) : NULL;
+
+	ERR_clear_error();
+	if (!s || (const char *)at != der.ptr + der.len || !is_of_use(s)) {
+		SSL_SESSION_free(s);
+		return -EINVAL;
+	}
+	SSL_SESSION_free(t->session);
+	t->session = s;
+	t->is_new = false;
+	return 0;
 }
 
 static int ssl_err(struct err *e, const char *what)
@@ -216,6 +265,7 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 		return 0;
 	SSL_SESSION_free(t->session);
 	t->session = session; /* the reference is ours: returning 1 says so */
+	t->is_new = true;
 	return 1;
 }
 

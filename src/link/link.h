@@ -21,12 +21,26 @@
 #include <uv.h>
 
 #include "base/err.h"
+#include "base/str.h"
 #include "demarc.pb-c.h"
 
 #define LINK_FRAME_MAX (1u << 20) /* bytes of one encoded Frame */
 #define LINK_CHUNK_MAX (256u << 10)
 #define LINK_PATH "/demarc/v1/channel"
 #define LINK_PROTOCOL "demarc-node"
+
+/*
+ * The newest session of TLS with its ticket: the next connection needs no certificates (RFC 8446 section 2.2). Who has it is this node to
+ * the hub, and the hub to this node, so it is kept as the key is.
+ */
+#define LINK_TICKET_MAX 16384u	       /* bytes of a session */
+#define LINK_TICKET_LIFE_S (24 * 3600) /* the hub opens none that is older (http/tickets.h) */
+#define LINK_BINDING_SIZE 32
+struct link_ticket {
+	uint8_t binding[LINK_BINDING_SIZE]; /* SHA-256 of the CA, certificate, key and hubs that it came with: of use with no others */
+	struct str session; /* as OpenSSL writes it; only the child looks inside */
+	bool resumed; /* the connection that it came over was resumed itself: the one before is as good for now */
+};
 
 struct link_client;
 
@@ -53,8 +67,9 @@ struct link_client_config {
 	size_t n_hub_urls;
 	const char *ca_file, *cert_file, *key_file; /* PEM */
 	const char *user;			    /* user the child becomes; NULL: "nobody" */
-	const char *proxy;	      /* "host:port" of an HTTP CONNECT proxy; NULL: none */
-	const struct link_here *here; /* NULL: a child process, with the files above */
+	const char *proxy;		  /* "host:port" of an HTTP CONNECT proxy; NULL: none */
+	const struct link_here *here;	  /* NULL: a child process, with the files above */
+	const struct link_ticket *ticket; /* of an earlier process; copied. NULL: none */
 };
 
 struct link_client_ops {
@@ -64,6 +79,8 @@ struct link_client_ops {
 	 * parts of a split Intent come as one. */
 	void (*frame)(void *ctx, const Demarc__V1__Frame *f);
 	void (*down)(void *ctx, const char *reason);
+	/* A ticket came; borrowed for the call. As often as an owned child likes. NULL: not kept. */
+	void (*ticket)(void *ctx, const struct link_ticket *t);
 };
 
 WARN_UNUSED int link_client_start(uv_loop_t *loop, const struct link_client_config *c,
@@ -82,6 +99,9 @@ void link_client_paced(struct link_client *l);
 /* The hub that is dialled or connected. */
 const char *link_client_hub(const struct link_client *l);
 bool link_client_is_up(const struct link_client *l);
+/* The next connection is offered as a resumption: the client has a ticket, which came with what it uses now. */
+bool link_client_has_ticket(const struct link_client *l);
+const struct link_ticket *link_client_ticket(const struct link_client *l); /* the newest; borrowed, NULL: none */
 uint32_t link_client_heartbeat_ms(const struct link_client *l); /* as the hub said last */
 void link_client_stop(struct link_client *l);			/* ends the child, by pid; frees */
 

@@ -23,6 +23,9 @@ enum pipe_kind {
 	PIPE_RETRY, /* from the child, before PIPE_DOWN: decimal milliseconds after which the hub wants to be asked again */
 	PIPE_BULK,  /* to the child: one encoded Frame that lets others pass */
 	PIPE_WROTE, /* from the child: the hub takes what is written; decimal bytes of PIPE_BULK that wait no more */
+	/* A session of TLS with its ticket, DER. To the child, before the first dial: one of an earlier child. From the child: a new one, behind
+	 * PIPE_RESUMED or PIPE_SHAKEN, which says how the connection began that it came over. */
+	PIPE_TICKET,
 };
 
 struct pipe_head {
@@ -30,6 +33,8 @@ struct pipe_head {
 	uint32_t gen;  /* which connection: answers of an earlier one are dropped */
 	uint32_t kind;
 };
+#define PIPE_RESUMED 'r'
+#define PIPE_SHAKEN 'f' /* a full handshake */
 #define PIPE_SIZE_MAX (LINK_FRAME_MAX + 65536u)
 
 void pipe_msg_add(struct strbuf *out, enum pipe_kind kind, uint32_t gen, struct str payload);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
@@ -219,17 +220,33 @@ static struct link_client_config settings(const struct node *n, const char *urls
 	return c;
 }
 
-const struct link_client_ops channel_ops = { on_up, on_frame, on_down };
+static void on_ticket(void *ctx, const struct link_ticket *t)
+{
+	ticket_came(ctx, t);
+}
+
+const struct link_client_ops channel_ops = { on_up, on_frame, on_down, on_ticket };
 
 int channel_start(struct node *n, struct link_identity *id, struct err *e)
 {
 	struct link_client_config c;
+	struct link_ticket ticket;
+	char *text = NULL;
 	const char *urls[8];
+	int rc;
 
 	n->identity = id;
 	n->on_next = id->next_file != NULL;
 	c = settings(n, urls);
-	return link_client_start(&n->loop, &c, &channel_ops, n, &n->link, e);
+	if (ticket_read(n, &text, &ticket))
+		c.ticket = &ticket;
+	rc = link_client_start(&n->loop, &c, &channel_ops, n, &n->link, e);
+	if (rc == 0 && c.ticket && !link_client_has_ticket(n->link))
+		log_debug("ticket_dropped", "reason=\"it came with another certificate, CA or hub\"");
+	if (c.ticket)
+		explicit_bzero(text, (size_t)(ticket.session.ptr - text) + ticket.session.len);
+	free(text);
+	return rc;
 }
 
 int channel_reload(struct node *n, struct err *e)

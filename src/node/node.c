@@ -128,6 +128,7 @@ static void on_tick(uv_timer_t *t)
 	overlay_tick(n);
 	images_tick(n->images);
 	servers_rotate_consoles(n);
+	ticket_tick(n);
 	if (++n_ticks % FULL_PASS_TICKS == 0)
 		node_kick_fabric(n);
 	else

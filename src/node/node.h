@@ -24,6 +24,7 @@
 #include "node/local.h"
 #include "node/nl.h"
 #include "node/runtime.h"
+#include "node/ticket.h"
 
 struct chains;
 struct exports;
@@ -67,6 +68,7 @@ struct node {
 	bool said_hello;   /* the hub, on this connection */
 	unsigned n_failed; /* attempts in a row without that */
 	uint64_t next_request;
+	struct ticket_file ticket;
 
 	uv_timer_t pass_timer, tick_timer;
 	uv_signal_t sigterm, sigint;

@@ -258,6 +258,85 @@ def test_expired_node_comes_back(hub, enrolled, tmp_path):
     up(hub, a.start())
 
 
+# ---- tickets ----
+
+
+def returned(hub, a, resumed, ticket=None):
+    """The agent is killed, and comes back so, with that content of its ticket's file. What its next process said of tickets that it dropped."""
+    a.process.kill()
+    a.process.wait(30)
+    if ticket is not None:
+        write(a.file("ticket"), ticket)
+    seen, told = len(hub.log()), len(a.logged())
+    a.start("--debug")
+    wait_for(lambda: "node_connected" in hub.log()[seen:], "the node is back")
+    line = next(line for line in hub.log()[seen:].splitlines() if "node_connected" in line)
+    assert f"resumed={resumed:d}" in line, line + a.logged()[told:]
+    return " ".join(line for line in a.logged()[told:].splitlines() if "ticket_dropped" in line)
+
+
+def has_ticket(a, other_than=b""):
+    """The hub gives it when nobody has waited for a handshake for two seconds."""
+    wait_for(lambda: os.path.exists(a.file("ticket")) and read(a.file("ticket")) != other_than, "the node has stored its ticket")
+    assert os.stat(a.file("ticket")).st_mode & 0o777 == 0o600
+    return read(a.file("ticket"))
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def write(path, content):
+    with open(path, "wb") as f:
+        f.write(content)
+
+
+def test_a_killed_agent_is_resumed(hub, enrolled):
+    a = enrolled
+    first = has_ticket(a)
+    assert returned(hub, a, True) == ""
+    hub.restart()
+    assert returned(hub, a, True) == "" and read(a.file("ticket")) == first, "what is as good as the stored one is not stored"
+    # Damaged at any place: a full handshake, and another one is stored.
+    assert "damaged" in returned(hub, a, False, first[:40] + b"x" + first[41:])
+    assert "damaged" in returned(hub, a, False, first[:-30] + bytes([first[-30] ^ 1]) + first[-29:])
+    has_ticket(a, other_than=first[:-30] + bytes([first[-30] ^ 1]) + first[-29:])
+    assert returned(hub, a, True) == ""
+    # The hub's keys have gone: it says so in the handshake, and nothing is wrong with the file.
+    hub.stop()
+    os.remove(hub.file("tls-tickets"))
+    hub.start()
+    assert returned(hub, a, False, first) == ""
+    has_ticket(a, other_than=first)
+    assert returned(hub, a, True) == ""
+
+
+def test_a_ticket_is_of_a_certificate_a_ca_and_hubs(hub, enrolled):
+    a = enrolled
+    first = has_ticket(a)
+    # A new certificate is shown once: the hub must see it. From then on its own ticket is good.
+    serial = node_of(hub, a)["certificate_serial"]
+    due(hub, a)
+    wait_for(lambda: node_of(hub, a)["certificate_serial"] != serial, "a new certificate is used")
+    assert "resumed=0" in [line for line in hub.log().splitlines() if "node_connected" in line][-1]
+    wait_for(lambda: "certificate_renewed" in a.logged(), "the node keeps it")
+    assert "another certificate, CA or hub" in returned(hub, a, False, first), "as a power cut may leave it"
+    second = has_ticket(a, other_than=first)
+    assert returned(hub, a, True) == ""
+    # One more CA that is trusted; another hub.
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=other",
+                    "-keyout", "/dev/null", "-out", a.file("other.crt")], check=True, capture_output=True)
+    identity, ca = read(a.file("identity.json")), read(a.file("ca.pem"))
+    write(a.file("ca.pem"), ca + read(a.file("other.crt")))
+    assert "another certificate, CA or hub" in returned(hub, a, False, second)
+    write(a.file("ca.pem"), ca)
+    write(a.file("identity.json"), json.dumps({**json.loads(identity), "hub_urls": [*a.identity["hub_urls"], "https://127.0.0.1:1"]}).encode())
+    assert "another certificate, CA or hub" in returned(hub, a, False, second)
+    write(a.file("identity.json"), identity)
+    assert returned(hub, a, True, second) == ""
+
+
 # ---- revocation ----
 
 
