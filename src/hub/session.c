@@ -475,20 +475,35 @@ static void on_async(uv_async_t *async)
 
 /* ---- time ---- */
 
+/* When the session ends, unless something happens before, in ms. */
+static uint64_t silence_until(const struct session *x)
+{
+	if (x->state == SESSION_UP)
+		return ms_of(x->last_rx_ns) + x->heartbeat_ms + SESSION_GRACE_MS;
+	return ms_of(x->opened_ns) + (x->hello_pending ? SESSION_ANSWER_MS : SESSION_HELLO_MS);
+}
+
+/* The store is slower than nodes wait: before it gives up, the node is told when to come, and those that come together are not told the same. */
+static void send_away_late(struct session_front *f, struct session *x)
+{
+	log_limited(LOG_WARN_, "session_hello_late", "node=%s peer=%s", x->node_id, x->peer);
+	session_goodbye(f->sessions, x, "the hub's store is too slow to answer now",
+			SESSION_LATE_RETRY_MS + f->n_late++ % SESSION_LATE_SLOTS * SESSION_LATE_SLOT_MS);
+}
+
 /* The end of a silence, unless something was heard meanwhile. */
 static void on_silence(struct wheel_node *n, void *ctx)
 {
 	struct session_front *f = ctx;
 	struct session *x = CONTAINER_OF(n, struct session, silence);
-	int64_t from = x->state == SESSION_UP ? x->last_rx_ns : x->opened_ns;
-	uint64_t until = ms_of(from) + (x->state == SESSION_UP ? x->heartbeat_ms + SESSION_GRACE_MS :
-								 SESSION_HELLO_MS);
-	uint64_t now = ms_of(clock_mono_ns());
+	uint64_t until = silence_until(x);
 
-	if (x->state == SESSION_NEW && x->hello_pending) /* the wait is ours */
-		until = now + SESSION_HELLO_MS;
-	if (until > now) {
+	if (until > ms_of(clock_mono_ns())) {
 		wheel_set(&f->wheel, n, until);
+		return;
+	}
+	if (x->state == SESSION_NEW && x->hello_pending) {
+		send_away_late(f, x);
 		return;
 	}
 	log_limited(LOG_WARN_, "session_silent", "node=%s peer=%s", x->node_id, x->peer);

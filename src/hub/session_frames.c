@@ -51,6 +51,8 @@ static bool may_say_again(struct session *x)
 /* A hello on a connection that is up says what the node holds after it had to refuse an intent: it is told from there on. */
 static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
 {
+	struct job *j;
+
 	if (x->hello_pending) {
 		refuse(s, x, "a second hello before the first was answered");
 		return;
@@ -64,13 +66,16 @@ static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame 
 		return;
 	}
 	session_cert_hello(s, x, (*f)->node_hello);
+	j = job_of_frame(JOB_HELLO, x, f);
+	if (j && x->state == SESSION_NEW)
+		j->until_ns = x->opened_ns + SESSION_ANSWER_MS * NS_PER_MS;
 	x->hello_pending = true;
 	x->acked = 0;
 	pthread_mutex_lock(&s->lock);
 	x->wakes = session_wakes(s, x->node_id, false);
 	pthread_mutex_unlock(&s->lock);
 	/* Reports may be on their way behind a later hello: both to the same thread, in their order. */
-	job_thread_push(x->state == SESSION_UP ? &s->store : &s->hello, job_of_frame(JOB_HELLO, x, f));
+	job_thread_push(x->state == SESSION_UP ? &s->store : &s->hello, j);
 }
 
 static void take_ping(struct sessions *s, struct session *x, Demarc__V1__Frame **f)

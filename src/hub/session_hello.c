@@ -301,7 +301,7 @@ void session_hello_run(struct job_thread *t, struct job *list)
 	struct err e;
 	int rc = db_begin(t->db, DB_READ, &e);
 
-	for (struct job *j = list, *next; j; j = next) {
+	for (struct job *j = jobs_drop_late(list), *next; j; j = next) {
 		next = j->next;
 		if (rc == 0 && session_hello_try(t->db, j->node_id, j->address,
 						 j->frame->node_hello, &j->hello)) {

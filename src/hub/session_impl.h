@@ -40,7 +40,12 @@
 #define SESSION_HEARTBEATS_PER_S 500u /* of all nodes together, where that allows it */
 #define SESSION_GRACE_MS 10000u /* silence beyond the interval after which a session is closed */
 #define SESSION_HELLO_MS 10000u /* from the handshake to NodeHello */
-#define SESSION_SEEN_MS 60000u	/* last_seen of connected nodes is written at this interval */
+/* From there to the answer: the node gives up after 15 s (link/client_impl.h), and would only say it all again. */
+#define SESSION_ANSWER_MS 12000u
+#define SESSION_LATE_RETRY_MS 10000u /* then it comes back after so long, */
+#define SESSION_LATE_SLOT_MS 100u    /* the next one so much later, */
+#define SESSION_LATE_SLOTS 200u	     /* and so on */
+#define SESSION_SEEN_MS 60000u	     /* last_seen of connected nodes is written at this interval */
 #define SESSION_GONE_MS                                                                            \
 	10000u /* of those that left, after one to two of these, unless they are back */
 #define SESSION_TICK_MS 250u
@@ -88,16 +93,19 @@ struct job {
 	uint64_t revision;	   /* ACK: acknowledged; INTENT: what the node holds */
 	bool full;		   /* INTENT: send everything */
 	struct hello_result hello; /* HELLO: result */
-	int64_t now_us;		   /* wall clock when the frame came */
-	size_t n_bytes;		   /* REPORT: as it came */
-	struct job *wait_next;	   /* REPORT that waits for space: an older one of the bucket */
-	uint64_t ack_seq;	   /* the same: to acknowledge with it; 0: its own number */
+	int64_t until_ns;      /* HELLO: when the node is sent away if it has no answer; 0: never */
+	int64_t now_us;	       /* wall clock when the frame came */
+	size_t n_bytes;	       /* REPORT: as it came */
+	struct job *wait_next; /* REPORT that waits for space: an older one of the bucket */
+	uint64_t ack_seq;      /* the same: to acknowledge with it; 0: its own number */
 	char *seen; /* owned. SEEN: node ids, a line each; CERT_USED: serial number; AUDIT: text */
 	struct err err; /* result of a store job */
 	int rc;
 };
 struct job *job_new(enum job_kind kind, uint64_t serial, const char *node_id);
 void job_free(struct job *j);
+/* Without the hellos that nobody waits for any more; they are freed. */
+struct job *jobs_drop_late(struct job *take_list);
 
 /* A thread with its store connection that takes everything that waits at once. */
 struct job_thread {
@@ -234,6 +242,7 @@ struct session_front {
 	struct session *all;
 	struct session *seen; /* heard of since last_seen was written */
 	struct strbuf gone[2]; /* ids of those that left, a line each; since the last look, and before it */
+	unsigned n_late; /* whom the store had no time for */
 	struct session *by_serial[SESSION_BUCKETS];
 	uint64_t n_serials;
 	int64_t last_seen_ns, last_gone_ns;

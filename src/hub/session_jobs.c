@@ -33,6 +33,24 @@ void job_free(struct job *j)
 	free(j);
 }
 
+struct job *jobs_drop_late(struct job *list)
+{
+	int64_t now = clock_mono_ns();
+	struct job *kept = NULL, **tail = &kept;
+
+	for (struct job *j = list, *next; j; j = next) {
+		next = j->next;
+		if (j->kind == JOB_HELLO && j->until_ns && now >= j->until_ns) {
+			job_free(j);
+			continue;
+		}
+		*tail = j;
+		tail = &j->next;
+	}
+	*tail = NULL;
+	return kept;
+}
+
 static void time_after(int64_t ns, struct timespec *ret)
 {
 	clock_gettime(CLOCK_MONOTONIC, ret);

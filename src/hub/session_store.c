@@ -291,7 +291,7 @@ void session_store_run(struct job_thread *t, struct job *list)
 	struct err e = { 0 };
 	int rc = 0;
 
-	list = without_figures(s, list);
+	list = without_figures(s, jobs_drop_late(list));
 	t->due_ns = s->lingering.head ? s->lingering.retry_ns : 0;
 	if (list)
 		list = with_waiting(s, list);

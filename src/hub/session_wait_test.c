@@ -154,6 +154,38 @@ static void acknowledgements_wait_among_them(void **state)
 	expect_order(w, "1:2 1:0");
 }
 
+static struct job *hello(uint64_t session, int64_t until_ns)
+{
+	struct job *j = job_new(JOB_HELLO, session, "node");
+
+	assert_non_null(j);
+	j->until_ns = until_ns;
+	return j;
+}
+
+/* A node that was sent away says hello again: what it said before costs the store nothing. */
+static void hellos_that_nobody_waits_for_are_dropped(void **state)
+{
+	struct job *rows[] = { hello(1, 100), report(2, 1, true, 10), hello(3, 101), hello(4, 0),
+			       hello(5, 1) };
+	struct job *j = rows[0];
+
+	clock_freeze(100, 0);
+	for (size_t i = 0; i + 1 < ARRAY_LEN(rows); i++)
+		rows[i]->next = rows[i + 1];
+	j = jobs_drop_late(j);
+	assert_ptr_equal(j, rows[1]);
+	assert_ptr_equal(j->next, rows[2]);
+	assert_ptr_equal(j->next->next, rows[3]);
+	assert_null(j->next->next->next);
+	for (struct job *next; j; j = next) {
+		next = j->next;
+		job_free(j);
+	}
+	assert_null(jobs_drop_late(NULL));
+	assert_null(jobs_drop_late(hello(6, 99)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,6 +194,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(figures_are_given_up_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(bytes_are_bounded_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(acknowledgements_wait_among_them, setup, teardown),
+		cmocka_unit_test(hellos_that_nobody_waits_for_are_dropped),
 	};
 
 	return cmocka_run_group_tests_name("hub-session-wait", tests, NULL, NULL);
