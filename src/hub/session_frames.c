@@ -53,7 +53,7 @@ static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame 
 {
 	struct job *j;
 
-	if (x->hello_pending) {
+	if (x->hello_pending && x->state != SESSION_UP) {
 		refuse(s, x, "a second hello before the first was answered");
 		return;
 	}
@@ -65,6 +65,8 @@ static void take_hello(struct sessions *s, struct session *x, Demarc__V1__Frame 
 		refuse(s, x, "too many hellos on one connection");
 		return;
 	}
+	if (x->hello_pending) /* earlier releases say one for each change that they refuse: the first one's answer is good for all */
+		return;
 	session_cert_hello(s, x, (*f)->node_hello);
 	j = job_of_frame(JOB_HELLO, x, f);
 	if (j && x->state == SESSION_NEW)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "node/calls.h"
 #include "node/cert.h"
@@ -54,7 +55,8 @@ static void inventory(struct node *n, Demarc__V1__Inventory *ret, struct machine
 	ret->nics = m->nics;
 }
 
-static void send_hello(struct node *n)
+/* whole: as if nothing were held, so that the hub sends everything. */
+static void send_hello(struct node *n, bool whole)
 {
 	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
 	Demarc__V1__NodeHello h = DEMARC__V1__NODE_HELLO__INIT;
@@ -70,7 +72,7 @@ static void send_hello(struct node *n)
 	h.features = (char **)(uintptr_t)features;
 	h.boot_id = n->boot_id;
 	h.run_id = n->run_id;
-	h.intent_revision = n->frozen ? 0 : intent_revision(n->intent);
+	h.intent_revision = n->frozen || whole ? 0 : intent_revision(n->intent);
 	h.intent_digest = digest;
 	h.inventory = &inv;
 	h.last_report_seq = reports_last_seq(n);
@@ -79,6 +81,8 @@ static void send_hello(struct node *n)
 	f.node_hello = &h;
 	if (link_client_send(n->link, &f) < 0)
 		log_limited(LOG_WARN_, "hello_unsent", "node=%s", n->id);
+	else
+		resync_said(&n->resync, clock_mono_ns());
 }
 
 static void send_ack(struct node *n, uint64_t request, uint64_t revision, const char *error)
@@ -94,6 +98,32 @@ static void send_ack(struct node *n, uint64_t request, uint64_t revision, const 
 	(void)!link_client_send(n->link, &f); /* a lost one is repaired by the next hello */
 }
 
+static void ask(struct node *n, enum resync_ask what)
+{
+	if (what != RESYNC_NOTHING)
+		send_hello(n, what == RESYNC_WHOLE);
+}
+
+static void tell(struct node *n, const char *kind, const char *severity, const char *text)
+{
+	char resource[sizeof("node/") + UUID_STR_SIZE];
+
+	(void)snprintf(resource, sizeof(resource), "node/%s", n->id);
+	reports_event(n, kind, severity, resource, text);
+}
+
+static void on_refused(struct node *n, uint64_t revision, const struct err *e, const char *error)
+{
+	bool alarm;
+	enum resync_ask what = resync_refused(&n->resync, e->fault, clock_mono_ns(), &alarm);
+
+	log_limited(LOG_WARN_, "intent_refused", "revision=%llu error=\"%s\"",
+		    (unsigned long long)revision, error);
+	ask(n, what);
+	if (alarm)
+		tell(n, "intent_refused", "error", error);
+}
+
 static void on_intent(struct node *n, uint64_t request, const Demarc__V1__Intent *m)
 {
 	char error[ERR_FIELD_SIZE + ERR_MSG_SIZE + 2];
@@ -102,14 +132,19 @@ static void on_intent(struct node *n, uint64_t request, const Demarc__V1__Intent
 
 	if (r == 0) {
 		send_ack(n, request, intent_revision(n->intent), "");
+		if (resync_accepted(&n->resync))
+			tell(n, "intent_accepted", "info", "the node does again what the hub says");
 		return;
 	}
 	(void)snprintf(error, sizeof(error), "%s%s%s", e.field, *e.field ? ": " : "", e.msg);
-	log_limited(LOG_WARN_, "intent_refused", "revision=%llu error=\"%s\"",
-		    (unsigned long long)m->revision, error);
 	send_ack(n, request, intent_revision(n->intent), error);
-	if (e.fault == FAULT_PRECONDITION)
-		send_hello(n); /* says what is held: the hub sends what is missing, or all */
+	on_refused(n, m->revision, &e, error);
+}
+
+void channel_tick(struct node *n)
+{
+	if (n->link && link_client_is_up(n->link))
+		ask(n, resync_tick(&n->resync, clock_mono_ns()));
 }
 
 int channel_ask_chunk(struct node *n, const char *image_id, uint64_t offset, uint32_t size)
@@ -131,7 +166,10 @@ int channel_ask_chunk(struct node *n, const char *image_id, uint64_t offset, uin
 
 static void on_up(void *ctx)
 {
-	send_hello(ctx);
+	struct node *n = ctx;
+
+	resync_connected(&n->resync);
+	send_hello(n, false);
 }
 
 static void on_down(void *ctx, const char *reason)
@@ -146,6 +184,7 @@ static void on_hub_hello(struct node *n, const Demarc__V1__HubHello *h)
 	log_info("link_up", "hub_release=%.32s hub_revision=%llu own_revision=%llu resync=%d",
 		 h->release, (unsigned long long)h->intent_revision,
 		 (unsigned long long)intent_revision(n->intent), h->resync);
+	resync_answered(&n->resync);
 	reports_link_up(n, h->report_seq);
 	images_link_up(n->images);
 	cert_link_up(n);

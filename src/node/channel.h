@@ -13,6 +13,8 @@ extern const struct link_client_ops channel_ops;
 /* The next connection uses what the identity says now. */
 WARN_UNUSED int channel_reload(struct node *n, struct err *e);
 void channel_stop(struct node *n);
+/* Once a second: what was refused is asked for again when it is time. */
+void channel_tick(struct node *n);
 /* Sends a ChunkRequest. -ENOTCONN: no link. */
 WARN_UNUSED int channel_ask_chunk(struct node *n, const char *image_id, uint64_t offset, uint32_t size);
 

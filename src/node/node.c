@@ -129,6 +129,7 @@ static void on_tick(uv_timer_t *t)
 	images_tick(n->images);
 	servers_rotate_consoles(n);
 	ticket_tick(n);
+	channel_tick(n);
 	if (++n_ticks % FULL_PASS_TICKS == 0)
 		node_kick_fabric(n);
 	else

@@ -23,6 +23,7 @@
 #include "node/intent.h"
 #include "node/local.h"
 #include "node/nl.h"
+#include "node/resync.h"
 #include "node/runtime.h"
 #include "node/ticket.h"
 
@@ -69,6 +70,7 @@ struct node {
 	unsigned n_failed; /* attempts in a row without that */
 	uint64_t next_request;
 	struct ticket_file ticket;
+	struct resync resync; /* of the intent */
 
 	uv_timer_t pass_timer, tick_timer;
 	uv_signal_t sigterm, sigint;
