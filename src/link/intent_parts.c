@@ -9,6 +9,7 @@ void intent_parts_clear(struct intent_parts *p)
 {
 	frame_free(p->whole);
 	p->whole = NULL;
+	p->n_bytes = 0;
 }
 
 /* Moves the objects of `from` behind those of `to`. */
@@ -40,6 +41,10 @@ int intent_parts_add(struct intent_parts *p, Demarc__V1__Frame **f, Demarc__V1__
 	if (first->revision != part->intent->revision || first->full != part->intent->full ||
 	    first->base_revision != part->intent->base_revision)
 		rc = -EPROTO;
+	if (more || p->whole)
+		p->n_bytes += demarc__v1__frame__get_packed_size(part);
+	if (p->n_bytes > INTENT_PARTS_BYTES_MAX)
+		rc = -EMSGSIZE;
 	if (rc == 0 && p->whole)
 		rc = append(p->whole->intent, part->intent);
 	else if (rc == 0)
@@ -50,6 +55,7 @@ int intent_parts_add(struct intent_parts *p, Demarc__V1__Frame **f, Demarc__V1__
 	}
 	if (more)
 		return 0;
+	p->n_bytes = 0;
 	p->whole->intent->more = false;
 	*ret = MOVE_PTR(p->whole);
 	return 1;

@@ -8,9 +8,12 @@
 #include "link/frame.h"
 
 #define INTENT_PARTS_OBJECTS_MAX 100000u /* objects of one intent */
+/* Of them, encoded: twice what a node stores, so that it refuses by itself what is a little too much. */
+#define INTENT_PARTS_BYTES_MAX (64u << 20)
 
 struct intent_parts {
 	Demarc__V1__Frame *whole; /* what was gathered; NULL: nothing */
+	size_t n_bytes;		  /* of its parts, encoded */
 };
 
 /* Takes *f over. 1: *ret is the whole intent, the caller's; 0: more to come; < 0: the parts contradict each other

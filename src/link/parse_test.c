@@ -186,6 +186,32 @@ static void parts_that_contradict(void **state)
 	assert_null(whole);
 }
 
+static void parts_without_end(void **state)
+{
+	static char id[900000];
+	struct intent_parts p = { 0 };
+	Demarc__V1__Frame *whole = NULL, *f;
+	size_t n = 0;
+	int rc;
+
+	(void)state;
+	memset(id, 'a', sizeof(id) - 1);
+	do {
+		f = part(5, true, id);
+		rc = intent_parts_add(&p, &f, &whole);
+		n++;
+	} while (rc == 0 && n < 1000);
+	assert_int_equal(rc, -EMSGSIZE);
+	assert_int_equal(n, INTENT_PARTS_BYTES_MAX / sizeof(id) + 1);
+	assert_true(!p.whole && !whole && p.n_bytes == 0);
+	/* What went before does not count for the next one. */
+	f = part(6, true, "b");
+	assert_int_equal(intent_parts_add(&p, &f, &whole), 0);
+	f = part(6, false, "c");
+	assert_int_equal(intent_parts_add(&p, &f, &whole), 1);
+	frame_free(whole);
+}
+
 static void answers_to_an_enrolment(void **state)
 {
 	static const struct {
@@ -243,6 +269,7 @@ int main(void)
 		cmocka_unit_test(pipe_messages),
 		cmocka_unit_test(parts_become_one),
 		cmocka_unit_test(parts_that_contradict),
+		cmocka_unit_test(parts_without_end),
 		cmocka_unit_test(answers_to_an_enrolment),
 		cmocka_unit_test(hubs_of_an_enrolment),
 	};

@@ -74,7 +74,8 @@ static int take_event(struct wire *w, enum wsc_event ev, struct str payload)
 		w->ops->message(w->ctx, payload);
 		return 0;
 	case WSC_EV_PING:
-		wsc_frame_add(&w->out, WSC_PONG, payload.ptr, payload.len);
+		if (w->out.len < WIRE_PONGS_MAX)
+			wsc_frame_add(&w->out, WSC_PONG, payload.ptr, payload.len);
 		return 0;
 	case WSC_EV_CLOSE:
 		return fail(w, "the hub closed the channel");

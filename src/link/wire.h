@@ -10,6 +10,9 @@
 #include "link/dial.h"
 #include "link/wsc.h"
 
+#define WIRE_PONGS_MAX                                                                             \
+	(64u << 10) /* past it pings are not answered: the hub hears from us by what waits (RFC 6455 section 5.5.3) */
+
 struct wire_ops {
 	void (*up)(void *ctx);
 	void (*message)(void *ctx, struct str bytes); /* one encoded Frame, not yet looked at */
