@@ -106,10 +106,7 @@ static void ask(struct node *n, enum resync_ask what)
 
 static void tell(struct node *n, const char *kind, const char *severity, const char *text)
 {
-	char resource[sizeof("node/") + UUID_STR_SIZE];
-
-	(void)snprintf(resource, sizeof(resource), "node/%s", n->id);
-	reports_event(n, kind, severity, resource, text);
+	reports_event(n, kind, severity, "", text); /* of the node itself */
 }
 
 static void on_refused(struct node *n, uint64_t revision, const struct err *e, const char *error)
