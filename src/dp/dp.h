@@ -122,6 +122,7 @@ struct dp_port {
 	struct dp_limits limits;
 	uint16_t nat; /* list given to dp_nat_set(), for what comes from and goes to the port; 0: none */
 	ifindex mirror_to; /* gets a copy of what passes the port, when its flow has a record; 0: none */
+	bool no_flood; /* of a tunnel: as that of dp_tunnel */
 };
 
 /* ---- NICs ---- */
@@ -205,7 +206,8 @@ struct dp_tunnel {
 	uint8_t nsh_index_in;
 	/* Geneve toward OVN: keys of its logical ports, sent in its option; an out port of 0: no option. Received ones are not looked at. */
 	uint16_t ovn_in_port, ovn_out_port;
-	uint16_t nat; /* as that of dp_port */
+	uint16_t nat;  /* as that of dp_port */
+	bool no_flood; /* only frames to MACs that are known to be behind it leave by it */
 };
 /* Idempotent. A change reaches all packets at once: a new header beside the old one, then a new generation. */
 WARN_UNUSED int dp_tunnel_set(struct dp *dp, const struct dp_tunnel *t, struct err *e);
@@ -240,6 +242,8 @@ WARN_UNUSED int dp_net_set(struct dp *dp, const struct dp_net *n, struct err *e)
 /* Attaches the tc programs when they are not attached, then writes the port. The interface must exist. */
 WARN_UNUSED int dp_port_set(struct dp *dp, const struct dp_port *p, struct err *e);
 WARN_UNUSED int dp_port_del(struct dp *dp, ifindex port, struct err *e); /* absent is success */
+/* By which a port behind two tags is named wherever a VLAN is; 0: there is no such port. */
+vlan_id dp_pair_vlan(struct dp *dp, ifindex nic, vlan_id outer, vlan_id inner);
 /* Reads back the network that a port (of no VLAN) is in; 0: the datapath has no such port. */
 uint16_t dp_port_net(struct dp *dp, ifindex port);
 

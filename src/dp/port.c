@@ -90,16 +90,18 @@ static int member_put(struct dp *dp, const struct port_key *k, const struct port
 	return dp_put(dp, M_NETS, &id, &n, e);
 }
 
-static void member_drop(struct dp *dp, const struct port_key *k, __u16 net)
+/* True: it was one. */
+static bool member_drop(struct dp *dp, const struct port_key *k, __u16 net)
 {
-	struct net_rec n;
+	struct net_rec n, now;
 	__u32 id = net;
 	struct err e;
 
 	if (dp_get(dp, M_NETS, &id, &n))
-		return;
-	member_remove(&n, k);
-	(void)!dp_put(dp, M_NETS, &id, &n, &e);
+		return false;
+	now = n;
+	member_remove(&now, k);
+	return now.n_members != n.n_members && dp_put(dp, M_NETS, &id, &now, &e) == 0;
 }
 
 /* ---- what other ports look up: MACs and addresses ---- */
@@ -133,7 +135,8 @@ static int fdb_put(struct dp *dp, const struct port_key *k, __u16 net, const __u
 	return mac_is_set(mac) ? dp_put(dp, M_FDB, &fk, &rec, e) : 0;
 }
 
-static int derived_put(struct dp *dp, const struct port_key *k, const struct port_rec *p, struct err *e)
+static int derived_put(struct dp *dp, const struct port_key *k, const struct port_rec *p,
+		       bool flooded, struct err *e)
 {
 	int r;
 
@@ -151,7 +154,11 @@ static int derived_put(struct dp *dp, const struct port_key *k, const struct por
 		if (!r && a->own)
 			r = dp_put(dp, M_ADDRS, &ak, &rec, e);
 	}
-	return r ? r : member_put(dp, k, p, e);
+	if (r || flooded)
+		return r ? r : member_put(dp, k, p, e);
+	if (member_drop(dp, k, p->net))
+		dp_gen_bump(dp);
+	return 0;
 }
 
 static bool has_mac(const struct port_rec *p, __u16 net, const __u8 mac[6])
@@ -202,7 +209,7 @@ static void derived_drop(struct dp *dp, const struct port_key *k, const struct p
 			dp_unset(dp, M_ADDRS, &ak);
 	}
 	if (!now || now->net != old->net)
-		member_drop(dp, k, old->net);
+		(void)member_drop(dp, k, old->net);
 }
 
 /*
@@ -385,7 +392,7 @@ int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e)
 	had = !dp_get(dp, M_PORTS, &k, &old);
 	if (had)
 		port_rec_inherit(&now, &old);
-	r = derived_put(dp, &k, &now, e);
+	r = derived_put(dp, &k, &now, !p->no_flood, e);
 	if (r)
 		return r;
 	if (had && !memcmp(&now, &old, sizeof(now)))

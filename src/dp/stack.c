@@ -39,6 +39,14 @@ int stack_vlan(struct dp *dp, const struct dp_port *p, __u16 *ret, struct err *e
 	return r;
 }
 
+vlan_id dp_pair_vlan(struct dp *dp, ifindex nic, vlan_id outer, vlan_id inner)
+{
+	struct stack_key k = { (__u32)nic.num, outer.id, inner.id };
+	__u32 number;
+
+	return (vlan_id){ dp_get(dp, M_STACKS, &k, &number) ? 0 : (uint16_t)(VLAN_STACK | number) };
+}
+
 bool stack_tags(struct dp *dp, __u16 vlan, struct stack_rec *ret)
 {
 	__u32 number = vlan & (__u32)~VLAN_STACK;

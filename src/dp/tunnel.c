@@ -107,7 +107,11 @@ static __u16 slot_of(struct dp *dp, ifindex port)
 
 int dp_tunnel_set(struct dp *dp, const struct dp_tunnel *t, struct err *e)
 {
-	struct dp_port p = { .ifindex = t->port, .net = t->net, .flags = DP_PORT_TUNNEL, .nat = t->nat };
+	struct dp_port p = { .ifindex = t->port,
+			     .net = t->net,
+			     .flags = DP_PORT_TUNNEL,
+			     .nat = t->nat,
+			     .no_flood = t->no_flood };
 	struct encap_rec head = { 0 };
 	struct tunnel_key key;
 	__u16 old = slot_of(dp, t->port), slot = old;

@@ -265,6 +265,8 @@ static int store_changes(struct intent_build *b, const struct intent_vec *change
 			     "deleted = excluded.deleted, body = excluded.body",
 			     "sssibv", b->node_id, c->kind, c->id, revision, !c->body,
 			     (const void *)(c->body ? c->body : (const uint8_t *)""), c->size);
+		if (rc >= 0 && c->body && strcmp(c->kind, "network") == 0)
+			rc = intent_tell_unsupported(b->db, b->node_id, c->id, e);
 	}
 	return rc < 0 ? rc : 0;
 }

@@ -14,6 +14,21 @@
 
 /* ---- networks ---- */
 
+/* Two tags are in a member of their own: a node that does not know it makes a network without a NIC, not one on another VLAN. */
+static int tags_fill(struct intent_build *b, struct db_rows *q, Demarc__V1__Network *n)
+{
+	Demarc__V1__TagPair *t = ARENA_NEW(b->arena, Demarc__V1__TagPair);
+
+	if (!t)
+		return -ENOMEM;
+	demarc__v1__tag_pair__init(t);
+	t->physical_network = intent_text(b, q, 3);
+	t->inner = (uint32_t)db_int(q, 4);
+	t->outer = (uint32_t)db_int(q, 5);
+	n->tags = t;
+	return 0;
+}
+
 static int network_row(struct intent_build *b, struct db_rows *q, void *ctx, struct err *e)
 {
 	Demarc__V1__Object *o = intent_object_add(b, "network", db_text(q, 0));
@@ -26,9 +41,13 @@ static int network_row(struct intent_build *b, struct db_rows *q, void *ctx, str
 	demarc__v1__network__init(n);
 	n->name = intent_text(b, q, 1);
 	n->mtu = (uint32_t)db_int(q, 2);
-	n->physical_network = intent_text(b, q, 3);
-	/* Without a NIC it is the number of an overlay: intent_overlay.c. */
-	n->segmentation_id = n->physical_network && *n->physical_network ? (uint32_t)db_int(q, 4) : 0;
+	if (!db_is_null(q, 5)) {
+		if (tags_fill(b, q, n) < 0)
+			return -ENOMEM;
+	} else if (!db_is_null(q, 3)) { /* without a NIC the number is an overlay's: intent_overlay.c */
+		n->physical_network = intent_text(b, q, 3);
+		n->segmentation_id = (uint32_t)db_int(q, 4);
+	}
 	o->body_case = DEMARC__V1__OBJECT__BODY_NETWORK;
 	o->network = n;
 	return arena_failed(b->arena) ? -ENOMEM : 0;
@@ -93,8 +112,8 @@ int intent_build_networks(struct intent_build *b, struct err *e)
 	struct db_rows *q = NULL;
 	size_t first = b->objects.n;
 	int rc = db_query(b->db, &q, e,
-			  "SELECT id, name, mtu, physical_network, segmentation_id FROM network WHERE id IN " NETWORKS_HERE
-			  " ORDER BY id",
+			  "SELECT id, name, mtu, physical_network, segmentation_id, outer_segmentation_id FROM network "
+			  "WHERE id IN " NETWORKS_HERE " ORDER BY id",
 			  "s", b->node_id);
 
 	if (rc >= 0)

@@ -4,12 +4,34 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json.h"
 #include "base/types.h"
+#include "hub/session.h"
+#include "model/overlay.h"
 
-/* Networks of a tunnel type: this node's end, the ends of the other nodes that have ports on them, and the MACs behind each. */
+/*
+ * Networks of a tunnel type: this node's end, the ends of the other nodes that have ports on them, the MACs behind each, and the ends that are
+ * no nodes.
+ */
 
 #define OVERLAYS_HERE                                                                              \
 	"(SELECT p.network_id FROM port p JOIN overlay_network o ON o.id = p.network_id WHERE p.node_id = ?1)"
+
+static int nsh_fill(struct intent_build *b, struct db_rows *q, Demarc__V1__Overlay *v)
+{
+	if (db_is_null(q, 4) && db_is_null(q, 5) && db_is_null(q, 6))
+		return 0;
+	v->nsh = ARENA_NEW(b->arena, Demarc__V1__Nsh);
+	if (!v->nsh)
+		return -ENOMEM;
+	demarc__v1__nsh__init(v->nsh);
+	v->nsh->path = (uint32_t)db_int(q, 4);
+	v->nsh->index = (uint32_t)db_int(q, 5);
+	v->nsh->md_type = (uint32_t)db_int(q, 6);
+	return 0;
+}
 
 static int overlay_row(struct intent_build *b, struct db_rows *q, void *ctx, struct err *e)
 {
@@ -26,6 +48,8 @@ static int overlay_row(struct intent_build *b, struct db_rows *q, void *ctx, str
 	v->id = (uint32_t)db_int(q, 2);
 	v->local = intent_text(b, q, 3);
 	o->network->overlay = v;
+	if (nsh_fill(b, q, v) < 0)
+		return -ENOMEM;
 	return arena_failed(b->arena) ? -ENOMEM : 0;
 }
 
@@ -66,11 +90,83 @@ static int remote_row(struct intent_build *b, struct db_rows *q, void *ctx, stru
 	return 0;
 }
 
+/* A list of MACs as text, in its order. */
+static int foreign_macs(struct intent_build *b, const json_t *list, Demarc__V1__Vtep *t)
+{
+	struct mac mac;
+	json_t *m;
+	size_t i;
+
+	t->macs.data = arena_alloc(b->arena, (json_array_size(list) + 1) * sizeof(mac));
+	if (!t->macs.data)
+		return -ENOMEM;
+	json_array_foreach(list, i, m) {
+		if (!json_is_string(m) || mac_parse(str_of(json_string_value(m)), &mac) < 0)
+			continue;
+		memcpy(t->macs.data + t->macs.len, mac.b, sizeof(mac.b));
+		t->macs.len += sizeof(mac.b);
+	}
+	return 0;
+}
+
+static int foreign_labels(struct intent_build *b, const json_t *list, Demarc__V1__ForeignVtep *f)
+{
+	json_t *label;
+	size_t i;
+
+	f->labels = arena_alloc(b->arena, (json_array_size(list) + 1) * sizeof(*f->labels));
+	if (!f->labels)
+		return -ENOMEM;
+	json_array_foreach(list, i, label)
+		f->labels[f->n_labels++] = (uint32_t)json_integer_value(label);
+	return 0;
+}
+
+static int foreign_row(struct intent_build *b, struct db_rows *q, void *ctx, struct err *e)
+{
+	Demarc__V1__Object *o = intent_find(&b->objects, *(const size_t *)ctx, db_text(q, 0));
+	Demarc__V1__ForeignVtep *f = ARENA_NEW(b->arena, Demarc__V1__ForeignVtep);
+	Demarc__V1__Vtep *at = ARENA_NEW(b->arena, Demarc__V1__Vtep);
+	CLEANUP(json_freep) json_t *macs = db_json(q, 5);
+	CLEANUP(json_freep) json_t *labels = db_json(q, 6);
+
+	(void)e;
+	if (!f || !at)
+		return -ENOMEM;
+	if (!o || !o->network->overlay)
+		return 0;
+	demarc__v1__foreign_vtep__init(f);
+	demarc__v1__vtep__init(at);
+	f->at = at;
+	at->address = intent_text(b, q, 1);
+	f->type = intent_text(b, q, 2);
+	f->id = (uint32_t)db_int(q, 3);
+	f->no_flood = !db_int(q, 4);
+	f->ovn_ingress_port = (uint32_t)db_int(q, 7);
+	f->ovn_egress_port = (uint32_t)db_int(q, 8);
+	if (foreign_macs(b, macs, at) < 0 || foreign_labels(b, labels, f) < 0)
+		return -ENOMEM;
+	return INTENT_APPEND(b, o->network->overlay->n_foreign, o->network->overlay->foreign, f);
+}
+
+static int build_foreign(struct intent_build *b, size_t first, struct err *e)
+{
+	struct db_rows *q = NULL;
+	int rc = db_query(b->db, &q, e,
+			  "SELECT network_id, ip_address, tunnel_type, segmentation_id, flood, mac_addresses, mpls_labels, "
+			  "ovn_ingress_port, ovn_egress_port FROM remote_vtep WHERE network_id IN " OVERLAYS_HERE
+			  " ORDER BY network_id, ip_address",
+			  "s", b->node_id);
+
+	return rc < 0 ? rc : intent_each(b, q, foreign_row, &first, e);
+}
+
 int intent_build_overlays(struct intent_build *b, size_t first, struct err *e)
 {
 	struct db_rows *q = NULL;
 	int rc = db_query(b->db, &q, e,
-			  "SELECT w.id, w.network_type, w.segmentation_id, coalesce(n.vtep, '') FROM network w, node n "
+			  "SELECT w.id, w.network_type, w.segmentation_id, coalesce(n.vtep, ''), w.nsh_path, w.nsh_index, w.nsh_md_type "
+			  "FROM network w, node n "
 			  "WHERE n.id = ?1 AND w.id IN " OVERLAYS_HERE " ORDER BY w.id",
 			  "s", b->node_id);
 
@@ -84,5 +180,38 @@ int intent_build_overlays(struct intent_build *b, size_t first, struct err *e)
 		      " AND n.id <> ?1 AND n.vtep IS NOT NULL AND p.device_owner <> 'network:uplink' "
 		      "ORDER BY p.network_id, n.vtep, p.mac_address",
 		      "s", b->node_id);
-	return rc < 0 ? rc : intent_each(b, q, remote_row, &first, e);
+	if (rc >= 0)
+		rc = intent_each(b, q, remote_row, &first, e);
+	return rc < 0 ? rc : build_foreign(b, first, e);
+}
+
+/* ---- nodes of earlier releases ---- */
+
+#define TOLD_KIND "encapsulation_unsupported"
+#define TOLD_AGAIN 1000 /* events until the same one is told again */
+#define SQL_UUID                                                                                   \
+	"lower(printf('%s-%s-4%s-8%s-%s', hex(randomblob(4)), hex(randomblob(2)), "                \
+	"substr(hex(randomblob(2)), 2), substr(hex(randomblob(2)), 2), hex(randomblob(6))))"
+
+int intent_tell_unsupported(struct db *db, const char *node_id, const char *network_id, struct err *e)
+{
+	int rc = db_exec(
+		db, e,
+		"INSERT INTO event (id, time_us, node_id, site_id, project_id, kind, severity, resource, text) "
+		"SELECT " SQL_UUID ", ?1, n.id, n.site_id, w.project_id, '" TOLD_KIND
+		"', 'warning', 'network/' || w.id, "
+		"printf('release %s of the node %s has no %s, which the network %s needs: update the node', n.release, n.name, "
+		"CASE WHEN w.outer_segmentation_id IS NOT NULL THEN 'pairs of VLAN tags' "
+		"WHEN EXISTS (SELECT 1 FROM remote_vtep WHERE network_id = w.id) THEN 'remote VTEPs' "
+		"ELSE 'tunnels of type ' || w.network_type END, iif(w.name = '', w.id, w.name)) FROM node n, network w "
+		"WHERE n.id = ?2 AND n.release <> '' AND w.id IN (SELECT network_id FROM port WHERE node_id = ?2) "
+		"AND (?3 IS NULL OR w.id = ?3) "
+		"AND NOT EXISTS (SELECT 1 FROM json_each(n.features) WHERE value = '" OVERLAY_FEATURE "') "
+		"AND (w.network_type NOT IN ('local', 'flat', 'vlan', 'vxlan', 'gre', 'geneve') " /* what the first nodes made */
+		"OR w.outer_segmentation_id IS NOT NULL OR EXISTS (SELECT 1 FROM remote_vtep WHERE network_id = w.id)) "
+		"AND NOT EXISTS (SELECT 1 FROM event v WHERE v.seq > (SELECT max(seq) FROM event) - ?4 AND v.node_id = n.id "
+		"AND v.kind = '" TOLD_KIND "' AND v.resource = 'network/' || w.id)",
+		"issi", clock_wall_us(), node_id, network_id, (int64_t)TOLD_AGAIN);
+
+	return rc < 0 ? rc : 0;
 }

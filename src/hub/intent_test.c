@@ -235,6 +235,93 @@ static void network_and_port(void **state)
 	done(u);
 }
 
+static const char *const tunnel_rows[] = {
+	"UPDATE network SET network_type = 'vxlan-gpe', segmentation_id = 77, nsh_path = 9, nsh_index = 250, nsh_md_type = 2 WHERE id = 'mid'",
+	"INSERT INTO remote_vtep (id, project_id, network_id, ip_address, tunnel_type, segmentation_id, flood, mac_addresses, created_us, "
+	"updated_us) VALUES ('v2', 'p', 'mid', '2001:db8::9', 'mpls-udp', 100, 0, '[\"02:00:00:00:09:02\",\"02:00:00:00:09:01\"]', 0, 0)",
+	"UPDATE remote_vtep SET mpls_labels = '[16,17]' WHERE id = 'v2'",
+	"INSERT INTO remote_vtep (id, project_id, network_id, ip_address, tunnel_type, segmentation_id, ovn_ingress_port, ovn_egress_port, "
+	"created_us, updated_us) VALUES ('v1', 'p', 'mid', '192.0.2.9', 'geneve', 5, 3, 4, 0, 0)",
+	"UPDATE network SET outer_segmentation_id = 100 WHERE id = 'lan'",
+};
+
+static void tunnels_and_tags(void **state)
+{
+	struct fixture *f = *state;
+	const Demarc__V1__Overlay *v;
+	const Demarc__V1__ForeignVtep *end;
+	Demarc__V1__Object *mid, *lan;
+
+	for (size_t i = 0; i < ARRAY_LEN(tunnel_rows); i++)
+		sql(f, tunnel_rows[i]);
+	assert_int_equal(number(f, "SELECT count(*) FROM overlay_changed WHERE network_id = 'mid'"), 1);
+	compile(f);
+	mid = object(f, "network", "mid");
+	v = mid->network->overlay;
+	assert_string_equal(v->type, "vxlan-gpe");
+	assert_int_equal(v->id, 77);
+	assert_int_equal(v->nsh->path, 9);
+	assert_int_equal(v->nsh->index, 250);
+	assert_int_equal(v->nsh->md_type, 2);
+	assert_int_equal(v->n_foreign, 2);
+	end = v->foreign[0];
+	assert_string_equal(end->at->address, "192.0.2.9");
+	assert_string_equal(end->type, "geneve");
+	assert_int_equal(end->ovn_ingress_port, 3);
+	assert_int_equal(end->ovn_egress_port, 4);
+	assert_int_equal(end->at->macs.len, 0);
+	assert_false(end->no_flood);
+	end = v->foreign[1];
+	assert_string_equal(end->at->address, "2001:db8::9");
+	assert_int_equal(end->id, 100);
+	assert_true(end->no_flood);
+	assert_int_equal(end->n_labels, 2);
+	assert_int_equal(end->labels[1], 17);
+	assert_int_equal(end->at->macs.len, 12);
+	assert_int_equal(end->at->macs.data[11], 1);
+	/* What a node that knows no pairs makes of it is a network without a NIC. */
+	lan = object(f, "network", "lan");
+	assert_string_equal(lan->network->physical_network, "");
+	assert_int_equal(lan->network->segmentation_id, 0);
+	assert_string_equal(lan->network->tags->physical_network, "lan");
+	assert_int_equal(lan->network->tags->outer, 100);
+	assert_int_equal(lan->network->tags->inner, 12);
+	done(mid);
+	done(lan);
+}
+
+#define TOLD                                                                                       \
+	"SELECT count(*) FROM event WHERE kind = 'encapsulation_unsupported' AND node_id = '" NODE "'"
+
+static void a_node_without_the_feature_is_told_of(void **state)
+{
+	struct fixture *f = *state;
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_LEN(tunnel_rows); i++)
+		sql(f, tunnel_rows[i]);
+	compile(f);
+	assert_int_equal(number(f, TOLD), 0); /* it has not said yet what it can do */
+	sql(f, "UPDATE node SET release = '0.0.9', features = '[\"acl\"]' WHERE id = '" NODE "'");
+	assert_int_equal(intent_tell_unsupported(f->db, NODE, NULL, &e), 0);
+	assert_int_equal(number(f, TOLD), 2);
+	assert_int_equal(number(f, TOLD
+				" AND resource = 'network/mid' AND severity = 'warning' AND text LIKE "
+				"'%0.0.9%n1%remote VTEPs%middle%update%' AND project_id = 'p'"),
+			 1);
+	sql(f, "UPDATE network SET mtu = 1300 WHERE id = 'lan'");
+	assert_int_equal(compile(f), 1);
+	assert_int_equal(number(f, TOLD), 2); /* once */
+	sql(f, "DELETE FROM event");
+	sql(f, "UPDATE network SET mtu = 1301 WHERE id = 'lan'");
+	assert_int_equal(compile(f), 1);
+	assert_int_equal(number(f, TOLD " AND text LIKE '%pairs of VLAN tags%'"), 1);
+	sql(f, "DELETE FROM event");
+	sql(f, "UPDATE node SET features = '[\"encapsulations\"]' WHERE id = '" NODE "'");
+	assert_int_equal(intent_tell_unsupported(f->db, NODE, NULL, &e), 0);
+	assert_int_equal(number(f, TOLD), 0);
+}
+
 static void groups(void **state)
 {
 	struct fixture *f = *state;
@@ -561,6 +648,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_in_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(second_compile_changes_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(network_and_port, setup, teardown),
+		cmocka_unit_test_setup_teardown(tunnels_and_tags, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_node_without_the_feature_is_told_of, setup, teardown),
 		cmocka_unit_test_setup_teardown(groups, setup, teardown),
 		cmocka_unit_test_setup_teardown(policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_long_list_has_parts, setup, teardown),

@@ -44,6 +44,12 @@ enum intent_parts {
 WARN_UNUSED int intent_compile(struct db *db, const char *node_id, struct err *e);
 /* Those parts of it alone: for changes that concern thousands of nodes. */
 WARN_UNUSED int intent_compile_parts(struct db *db, const char *node_id, unsigned parts, struct err *e);
+/*
+ * An event for each network of the node (network_id NULL: all of them) that needs more than its release can do: it keeps the intent, and carries
+ * nothing for the network. In the open write transaction.
+ */
+WARN_UNUSED int intent_tell_unsupported(struct db *db, const char *node_id, const char *network_id,
+					struct err *e);
 /* Nodes on networks whose tunnel ends changed in this transaction; forgets that they did. Before intent_compile(). */
 WARN_UNUSED int intent_nodes_of_overlays(struct db *db, void (*fn)(void *ctx, const char *node_id),
 					 void *ctx, struct err *e);

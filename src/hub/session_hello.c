@@ -158,7 +158,7 @@ static int hello_write(struct db *db, const struct job *j, int64_t report_seq, s
 		     "report_seq = ?, hello_digest = ? WHERE id = ?",
 		     "sjjssiiss", hello->release, features, inventory, hello->boot_id, j->address,
 		     j->now_us, report_seq, hello_digest(hello, digest), j->node_id);
-	return rc < 0 ? rc : 0;
+	return rc < 0 ? rc : intent_tell_unsupported(db, j->node_id, NULL, e);
 }
 
 #define HELLO_TEXT_MAX 256 /* bytes of one text in a hello */

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "model/overlay.h"
 #include "node/calls.h"
 #include "node/cert.h"
 #include "node/report.h"
@@ -20,7 +21,7 @@
 /* What this release understands beyond the base of the schema; behaviour is chosen by these names. */
 static const char *const features[] = { "intent-digest", "chunk-resume", "chain-hold",
 					"trace-follow",	 "acl",		 "native",
-					"cert-renew",	 "streams" };
+					"cert-renew",	 "streams",	 OVERLAY_FEATURE };
 
 static char *text(const char *s)
 {

@@ -48,10 +48,20 @@ static void failed(struct node *n, const char *what, const char *id, const struc
 
 /* ---- networks ---- */
 
+struct nic_part fabric_nic_part(const Demarc__V1__Network *net)
+{
+	if (net->tags)
+		return (struct nic_part){ .nic = net->tags->physical_network,
+					  .vlan = { (uint16_t)net->tags->inner },
+					  .outer = { (uint16_t)net->tags->outer } };
+	return (struct nic_part){ .nic = net->physical_network,
+				  .vlan = { (uint16_t)net->segmentation_id } };
+}
+
 static ifindex nic_of(struct node *n, const Demarc__V1__Network *net)
 {
-	const char *device =
-		*net->physical_network ? config_nic_device(&n->cfg, net->physical_network) : NULL;
+	const char *nic = fabric_nic_part(net).nic;
+	const char *device = *nic ? config_nic_device(&n->cfg, nic) : NULL;
 
 	return (ifindex){ device ? (int)if_nametoindex(device) : 0 };
 }
@@ -109,14 +119,16 @@ static void set_uplink(struct node *n, const char *id, uint16_t net, const Demar
 		       ifindex nic)
 {
 	const intent_object *port = uplink_port(n, id);
+	struct nic_part part = fabric_nic_part(pb);
 	struct dp_port p = { .ifindex = nic,
 			     .net = net,
 			     .flags = DP_PORT_UPLINK,
-			     .vlan = { (uint16_t)pb->segmentation_id } };
+			     .vlan = part.vlan,
+			     .outer_vlan = part.outer };
 	struct err e = { 0 };
 
 	nic_up(n, nic);
-	nic_hook(n, pb->physical_network, nic);
+	nic_hook(n, part.nic, nic);
 	if (port) {
 		policy_port(n, port->port, &p);
 		n->fabric->incomplete |= !guard_port(n, port->id, port->port, &p);
@@ -129,15 +141,15 @@ static void set_uplink(struct node *n, const char *id, uint16_t net, const Demar
 static void set_network(struct node *n, const intent_object *o)
 {
 	const Demarc__V1__Network *pb = o->network;
+	struct nic_part part = fabric_nic_part(pb);
 	struct dp_net d = { .net = (uint16_t)local_number(n->local, LOCAL_NETWORK, o->id),
 			    .mtu = (uint16_t)network_mtu(pb),
 			    .uplink = nic_of(n, pb),
-			    .uplink_vlan = { (uint16_t)pb->segmentation_id } };
+			    .uplink_vlan = part.vlan };
 	struct err e = { 0 };
 
-	if (*pb->physical_network && !d.uplink.num)
-		log_limited(LOG_WARN_, "nic_absent", "network=%s physical_network=%s", o->id,
-			    pb->physical_network);
+	if (*part.nic && !d.uplink.num)
+		log_limited(LOG_WARN_, "nic_absent", "network=%s physical_network=%s", o->id, part.nic);
 	if (!d.net || dp_net_set(n->dp, &d, &e) < 0)
 		failed(n, "network", o->id, &e);
 	else if (d.uplink.num)
@@ -425,6 +437,7 @@ bool fabric_port_place(struct node *n, const char *port_id, ifindex *ret, vlan_i
 {
 	const Demarc__V1__Port *p = intent_port(n->intent, port_id);
 	const Demarc__V1__Network *net = p ? intent_network(n->intent, p->network_id) : NULL;
+	struct nic_part part;
 
 	if (!p)
 		return false;
@@ -435,9 +448,10 @@ bool fabric_port_place(struct node *n, const char *port_id, ifindex *ret, vlan_i
 	}
 	if (!net)
 		return false;
+	part = fabric_nic_part(net);
 	*ret = nic_of(n, net);
-	ret_vlan->id = (uint16_t)net->segmentation_id;
-	return ret->num != 0;
+	*ret_vlan = part.outer.id ? dp_pair_vlan(n->dp, *ret, part.outer, part.vlan) : part.vlan;
+	return ret->num != 0 && (ret_vlan->id || !part.vlan.id);
 }
 
 const char *fabric_port_at(struct node *n, ifindex index)

@@ -12,6 +12,13 @@
 
 struct server;
 
+/* What of a NIC a provider network is. */
+struct nic_part {
+	const char *nic;     /* logical name; "": none */
+	vlan_id vlan, outer; /* 0: no tag; outer: a service tag around the other */
+};
+struct nic_part fabric_nic_part(const Demarc__V1__Network *net);
+
 WARN_UNUSED int fabric_open(struct node *n, struct err *e);
 void fabric_close(struct node *n);
 /* Writes everything; removes from the datapath what the intent does not name when all could be written. */

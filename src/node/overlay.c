@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "model/overlay.h"
+#include "node/fabric.h"
 #include "node/server_spec.h"
 #include "node/watch.h"
 
@@ -30,26 +32,111 @@ struct way {
 	bool known, wanted;
 };
 
+/* A tunnel that is not there, told once for each reason. */
+struct complaint {
+	struct complaint *next;
+	char id[ID_SIZE];
+	char text[ERR_MSG_SIZE];
+	bool again; /* in this pass */
+	bool tried; /* once more */
+};
+
 struct overlay {
 	struct way *ways;
+	struct complaint *complaints;
 	struct nl *nl; /* notifications */
 	struct watch *watch;
 	bool stale; /* routes or neighbours have changed */
 };
 
-static const struct {
-	const char *name;
-	enum dp_tunnel_type type;
-} types[] = {
-	{ "vxlan", DP_TUNNEL_VXLAN },
-	{ "gre", DP_TUNNEL_GRE },
-	{ "geneve", DP_TUNNEL_GENEVE },
+/* A far end: a node's, or one that is no node. */
+struct far {
+	const Demarc__V1__Vtep *at;
+	const Demarc__V1__ForeignVtep *foreign; /* NULL: a node's */
 };
 
-static bool refused(const char *network_id, const struct err *e)
+static const enum dp_tunnel_type dp_types[OVERLAY_N] = {
+	[OVERLAY_VXLAN] = DP_TUNNEL_VXLAN,	 [OVERLAY_GENEVE] = DP_TUNNEL_GENEVE,
+	[OVERLAY_GRE] = DP_TUNNEL_GRE,		 [OVERLAY_VXLAN_GPE] = DP_TUNNEL_VXLAN_GPE,
+	[OVERLAY_NVGRE] = DP_TUNNEL_NVGRE,	 [OVERLAY_MPLS_UDP] = DP_TUNNEL_MPLS_UDP,
+	[OVERLAY_MPLS_GRE] = DP_TUNNEL_MPLS_GRE, [OVERLAY_MPLS] = DP_TUNNEL_MPLS,
+};
+
+/* ---- complaints ---- */
+
+static void tunnel_id(char ret[static ID_SIZE], const char *network_id, const char *address)
 {
-	log_limited(LOG_WARN_, "tunnel_refused", "network=%s error=\"%s\"", network_id, e->msg);
-	return false;
+	(void)snprintf(ret, ID_SIZE, "%s/%s", network_id, address);
+}
+
+static struct complaint *complaint_get(struct overlay *o, const char *id)
+{
+	struct complaint *c = o->complaints;
+
+	while (c && strcmp(c->id, id) != 0)
+		c = c->next;
+	if (c)
+		return c;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	(void)str_copy(c->id, sizeof(c->id), str_of(id));
+	c->next = o->complaints;
+	o->complaints = c;
+	return c;
+}
+
+static struct complaint *complain(struct node *n, const char *network_id, const char *address)
+{
+	char id[ID_SIZE];
+	struct complaint *c;
+
+	tunnel_id(id, network_id, address);
+	c = complaint_get(n->overlay, id);
+	if (c)
+		c->again = true;
+	return c;
+}
+
+/* address "": of the node's own end. */
+static void refused(struct node *n, const char *network_id, const char *address, const struct err *e)
+{
+	struct complaint *c = complain(n, network_id, address);
+
+	if (!c || strcmp(c->text, e->msg) == 0)
+		return;
+	(void)str_copy(c->text, sizeof(c->text), str_of(e->msg));
+	log_limited(LOG_WARN_, "tunnel_refused", "network=%s remote=%s error=\"%s\"", network_id,
+		    *address ? address : "-", e->msg);
+	node_event(n, "tunnel_refused", "warning", "network", network_id, "tunnel to %s: %s",
+		   *address ? address : "any other end", e->msg);
+}
+
+/* A tunnel's ends and number may be those of one that goes with the next sweep: one more pass before anything is said. True: it was asked for. */
+static bool once_more(struct node *n, const char *network_id, const char *address)
+{
+	struct complaint *c = complain(n, network_id, address);
+
+	if (!c || c->tried)
+		return false;
+	c->tried = true;
+	node_kick_fabric(n);
+	return true;
+}
+
+static void complaints_free(struct overlay *o, bool all)
+{
+	for (struct complaint **p = &o->complaints; *p;) {
+		struct complaint *c = *p;
+
+		if (!all && c->again) {
+			c->again = false;
+			p = &c->next;
+			continue;
+		}
+		*p = c->next;
+		free(c);
+	}
 }
 
 /* ---- ways ---- */
@@ -99,6 +186,7 @@ void overlay_close(struct node *n)
 	watch_stop(n->overlay->watch);
 	nl_close(n->overlay->nl);
 	ways_free(n->overlay, true);
+	complaints_free(n->overlay, true);
 	free(n->overlay);
 	n->overlay = NULL;
 }
@@ -200,12 +288,10 @@ static bool has_network(struct node *n, const char *device)
 	const intent_object *o;
 
 	for (size_t pos = 0; (o = intent_next(n->intent, "network", &pos));) {
-		const Demarc__V1__Network *net = o->network;
-		const char *nic = *net->physical_network ?
-					  config_nic_device(&n->cfg, net->physical_network) :
-					  NULL;
+		struct nic_part part = fabric_nic_part(o->network);
+		const char *nic = *part.nic ? config_nic_device(&n->cfg, part.nic) : NULL;
 
-		if (nic && !net->segmentation_id && strcmp(nic, device) == 0)
+		if (nic && !part.vlan.id && strcmp(nic, device) == 0)
 			return true;
 	}
 	return false;
@@ -246,17 +332,9 @@ static ifindex port_of(struct node *n, const char *network_id, const char *addre
 	char id[ID_SIZE];
 	uint32_t number;
 
-	(void)snprintf(id, sizeof(id), "%s/%s", network_id, address);
+	tunnel_id(id, network_id, address);
 	number = local_number(n->local, LOCAL_TUNNEL, id);
 	return (ifindex){ number ? OVERLAY_PORT_BASE + (int)number : 0 };
-}
-
-static enum dp_tunnel_type type_of(const Demarc__V1__Overlay *o)
-{
-	for (size_t i = 0; i < ARRAY_LEN(types); i++)
-		if (strcmp(types[i].name, o->type) == 0)
-			return types[i].type;
-	return DP_TUNNEL_NONE;
 }
 
 /* A MAC of a port here that is about to leave for another node is that port's until the sweep; the far end is learned meanwhile. */
@@ -270,20 +348,59 @@ static bool set_macs(struct node *n, const char *network_id, const struct dp_tun
 		struct mac mac;
 
 		memcpy(mac.b, v->macs.data + at, sizeof(mac.b));
-		if (dp_fdb_set(n->dp, t->net, &mac, t->port, &e) < 0 && e.fault != FAULT_CONFLICT)
-			good = refused(network_id, &e);
+		if (dp_fdb_set(n->dp, t->net, &mac, t->port, &e) < 0 && e.fault != FAULT_CONFLICT) {
+			refused(n, network_id, v->address, &e);
+			good = false;
+		}
 	}
 	return good;
 }
 
-static bool set_tunnel(struct node *n, const intent_object *o, const Demarc__V1__Vtep *v,
-		       const struct way *w)
+/* RFC 8300: what a path is when nobody has said so. */
+static void set_nsh(struct dp_tunnel *t, const Demarc__V1__Nsh *v)
+{
+	t->nsh_path = v && v->path ? v->path : t->id;
+	t->nsh_index = (uint8_t)(v && v->index ? v->index : OVERLAY_NSH_INDEX_MAX);
+	t->nsh_md_type = (uint8_t)(v && v->md_type ? v->md_type : 1);
+}
+
+static void set_foreign(struct dp_tunnel *t, const Demarc__V1__ForeignVtep *f)
+{
+	t->no_flood = f->no_flood;
+	t->ovn_in_port = (uint16_t)f->ovn_ingress_port;
+	t->ovn_out_port = (uint16_t)f->ovn_egress_port;
+	for (; t->n_labels < f->n_labels && t->n_labels < ARRAY_LEN(t->labels); t->n_labels++)
+		t->labels[t->n_labels] = f->labels[t->n_labels];
+}
+
+static int check_tunnel(const struct dp_tunnel *t, const struct overlay_type *type,
+			const struct way *w, const char *type_name, struct err *e)
+{
+	char via[IP_STR_SIZE];
+
+	if (!t->port.num)
+		return err_set(e, FAULT_QUOTA, NULL, "more tunnels than there are numbers for");
+	if (!type)
+		return err_set(e, FAULT_NOT_IMPLEMENTED, NULL,
+			       "this release of the node knows no tunnels of type '%.32s': update it",
+			       type_name);
+	if ((type->flags & OVERLAY_ON_LINK) && !ip_eq(w->route.via, w->remote))
+		return err_set(e, FAULT_BAD_REQUEST, NULL,
+			       "%s has no IP header, so its ends are on one link, and this one is behind %s: take %s-udp",
+			       type->name, ip_format(w->route.via, via), type->name);
+	return 0;
+}
+
+/* False: nothing is to be swept in this pass. */
+static bool set_tunnel(struct node *n, const intent_object *o, const struct far *f, const struct way *w)
 {
 	const Demarc__V1__Overlay *overlay = o->network->overlay;
-	struct dp_tunnel t = { .port = port_of(n, o->id, v->address),
+	const char *type_name = f->foreign ? f->foreign->type : overlay->type;
+	const struct overlay_type *type = overlay_type_find(type_name);
+	struct dp_tunnel t = { .port = port_of(n, o->id, f->at->address),
 			       .net = (uint16_t)local_number(n->local, LOCAL_NETWORK, o->id),
-			       .type = type_of(overlay),
-			       .id = overlay->id,
+			       .type = type ? dp_types[type->kind] : DP_TUNNEL_NONE,
+			       .id = f->foreign ? f->foreign->id : overlay->id,
 			       .local = w->local,
 			       .remote = w->remote,
 			       .underlay = w->route.index,
@@ -292,14 +409,18 @@ static bool set_tunnel(struct node *n, const intent_object *o, const Demarc__V1_
 			       .dmac = w->dmac };
 	struct err e = { 0 };
 
-	if (!t.port.num)
-		(void)!err_set(&e, FAULT_QUOTA, NULL, "more tunnels than there are numbers for");
-	else if (!t.type)
-		(void)!err_set(&e, FAULT_NOT_IMPLEMENTED, NULL,
-			       "this node knows no tunnels of type '%.32s'", overlay->type);
-	else if (attach_nic(n, w, &e) && dp_tunnel_set(n->dp, &t, &e) == 0)
-		return set_macs(n, o->id, &t, v);
-	return refused(o->id, &e);
+	if (type && (type->flags & OVERLAY_NSH))
+		set_nsh(&t, overlay->nsh);
+	if (f->foreign)
+		set_foreign(&t, f->foreign);
+	if (check_tunnel(&t, type, w, type_name, &e) == 0 && attach_nic(n, w, &e) &&
+	    dp_tunnel_set(n->dp, &t, &e) == 0)
+		return set_macs(n, o->id, &t, f->at);
+	if (e.fault != FAULT_CONFLICT || !once_more(n, o->id, f->at->address))
+		refused(n, o->id, f->at->address, &e);
+	/* What will not be otherwise in the next pass does not keep the sweep from what is left of earlier ones. */
+	return e.fault == FAULT_CONFLICT || e.fault == FAULT_BAD_REQUEST ||
+	       e.fault == FAULT_NOT_IMPLEMENTED;
 }
 
 struct pass {
@@ -308,33 +429,53 @@ struct pass {
 	bool good;
 };
 
+static void pass_far(struct node *n, const intent_object *o, struct ip_addr local,
+		     const struct far *f, struct pass *p)
+{
+	struct ip_addr remote = { 0 };
+	struct err e = { 0 };
+	struct way *w;
+
+	(void)!ip_parse(str_of(f->at->address), &remote); /* was checked when it came */
+	if (local.family != remote.family) {
+		(void)!err_set(&e, FAULT_BAD_REQUEST, NULL,
+			       "it is an address of IPv%d and this node's VTEP is one of IPv%d: both must be of one family",
+			       remote.family, local.family);
+		refused(n, o->id, f->at->address, &e);
+		return;
+	}
+	w = way_get(n->overlay, local, remote);
+	if (!w)
+		return;
+	if (!w->wanted)
+		way_refresh(n, w, p->links, p->n_links);
+	w->wanted = true;
+	if (w->known)
+		p->good &= set_tunnel(n, o, f, w);
+	else if (clock_mono_ns() - n->started_ns < SETTLE_NS)
+		p->good = false;
+}
+
 static void pass_network(struct node *n, const intent_object *o, struct pass *p)
 {
 	const Demarc__V1__Overlay *overlay = o->network->overlay;
-	struct ip_addr local, remote;
+	struct ip_addr local;
+	struct err e = { 0 };
 
-	if (!overlay || overlay->n_remotes == 0)
+	if (!overlay || overlay->n_remotes + overlay->n_foreign == 0)
 		return;
 	if (ip_parse(str_of(overlay->local), &local) < 0) {
-		log_limited(LOG_WARN_, "no_vtep", "network=%s remotes=%zu", o->id, overlay->n_remotes);
+		(void)!err_set(&e, FAULT_BAD_REQUEST, NULL,
+			       "this node has no VTEP: demarc node set NODE --vtep ADDRESS");
+		refused(n, o->id, "", &e);
 		return;
 	}
-	for (size_t i = 0; i < overlay->n_remotes; i++) {
-		const Demarc__V1__Vtep *v = overlay->remotes[i];
-		struct way *w;
-
-		(void)!ip_parse(str_of(v->address), &remote); /* was checked when it came */
-		w = local.family == remote.family ? way_get(n->overlay, local, remote) : NULL;
-		if (!w)
-			continue;
-		if (!w->wanted)
-			way_refresh(n, w, p->links, p->n_links);
-		w->wanted = true;
-		if (w->known)
-			p->good &= set_tunnel(n, o, v, w);
-		else if (clock_mono_ns() - n->started_ns < SETTLE_NS)
-			p->good = false;
-	}
+	for (size_t i = 0; i < overlay->n_remotes; i++)
+		pass_far(n, o, local, &(struct far){ .at = overlay->remotes[i] }, p);
+	for (size_t i = 0; i < overlay->n_foreign; i++)
+		pass_far(n, o, local,
+			 &(struct far){ .at = overlay->foreign[i]->at, .foreign = overlay->foreign[i] },
+			 p);
 }
 
 bool overlay_pass(struct node *n)
@@ -348,6 +489,7 @@ bool overlay_pass(struct node *n)
 	for (size_t pos = 0; (o = intent_next(n->intent, "network", &pos));)
 		pass_network(n, o, &p);
 	ways_free(n->overlay, false);
+	complaints_free(n->overlay, false);
 	free(p.links);
 	return p.good;
 }
@@ -363,6 +505,9 @@ static bool keep_tunnel(void *ctx, const char *id)
 	net = intent_network(n->intent, network_id);
 	for (size_t i = 0; net && net->overlay && i < net->overlay->n_remotes; i++)
 		if (str_eq_c(address, net->overlay->remotes[i]->address))
+			return true;
+	for (size_t i = 0; net && net->overlay && i < net->overlay->n_foreign; i++)
+		if (str_eq_c(address, net->overlay->foreign[i]->at->address))
 			return true;
 	return false;
 }

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "base/types.h"
 #include "model/endpoint.h"
+#include "model/overlay.h"
 #include "node/vnic.h"
 
 /* Limits of one object; generous against what the API accepts, tight against memory. */
@@ -162,15 +163,52 @@ static int vtep(const Demarc__V1__Vtep *t, struct err *e)
 	return count(t->macs.len / 6, MACS_MAX, "macs", e);
 }
 
+static int foreign(const Demarc__V1__ForeignVtep *f, struct err *e)
+{
+	if (!f->at)
+		return err_set(e, FAULT_BAD_REQUEST, "at", "an end of tunnels needs an address");
+	FIRST_ERROR(vtep(f->at, e) || text(f->type, 32, "type", e) ||
+		    count(f->n_labels, OVERLAY_LABELS_MAX, "labels", e) ||
+		    at_most(f->ovn_ingress_port, UINT16_MAX, "ovn_ingress_port", e) ||
+		    at_most(f->ovn_egress_port, UINT16_MAX, "ovn_egress_port", e));
+	return 0;
+}
+
+static int nsh(const Demarc__V1__Nsh *v, struct err *e)
+{
+	if (!v)
+		return 0;
+	FIRST_ERROR(at_most(v->path, OVERLAY_NSH_PATH_MAX, "nsh.path", e) ||
+		    at_most(v->index, OVERLAY_NSH_INDEX_MAX, "nsh.index", e) ||
+		    at_most(v->md_type, 2, "nsh.md_type", e));
+	return 0;
+}
+
 static int overlay(const Demarc__V1__Overlay *o, struct err *e)
 {
 	if (!o)
 		return 0;
 	FIRST_ERROR(text(o->type, 32, "type", e) || ip_or_empty(o->local, "local", e) ||
-		    count(o->n_remotes, REMOTES_MAX, "remotes", e));
+		    nsh(o->nsh, e) || count(o->n_remotes, REMOTES_MAX, "remotes", e) ||
+		    count(o->n_foreign, REMOTES_MAX, "foreign", e));
 	for (size_t i = 0; i < o->n_remotes; i++)
 		if (vtep(o->remotes[i], e) < 0)
 			return in_list(e, "remotes", i);
+	for (size_t i = 0; i < o->n_foreign; i++)
+		if (foreign(o->foreign[i], e) < 0)
+			return in_list(e, "foreign", i);
+	return 0;
+}
+
+static int tags(const Demarc__V1__TagPair *t, struct err *e)
+{
+	if (!t)
+		return 0;
+	FIRST_ERROR(text(t->physical_network, 64, "tags.physical_network", e) ||
+		    at_most(t->outer, 4094, "tags.outer", e) ||
+		    at_most(t->inner, 4094, "tags.inner", e));
+	if (!t->outer || !t->inner)
+		return err_set(e, FAULT_BAD_REQUEST, "tags", "a pair of tags is two, 1..4094 each");
 	return 0;
 }
 
@@ -178,7 +216,7 @@ static int network(const Demarc__V1__Network *n, struct err *e)
 {
 	FIRST_ERROR(text(n->name, NAME_MAX_BYTES, "name", e) ||
 		    text(n->physical_network, 64, "physical_network", e) ||
-		    at_most(n->segmentation_id, 4094, "segmentation_id", e) ||
+		    at_most(n->segmentation_id, 4094, "segmentation_id", e) || tags(n->tags, e) ||
 		    count(n->n_subnets, SUBNETS_MAX, "subnets", e));
 	if (n->mtu != 0 && (n->mtu < MTU_MIN || n->mtu > MTU_MAX))
 		return err_set(e, FAULT_BAD_REQUEST, "mtu", "%u is not within %d..%d", n->mtu,

@@ -22,7 +22,8 @@ static const char *const older[] = { "intent-digest", "chunk-resume", "chain-hol
 				     "acl" };
 static const char *const newer[] = { "intent-digest", "chunk-resume", "chain-hold",
 				     "trace-follow",  "acl",	      "native",
-				     "cert-renew",    "streams",      "x-not-yet-made" };
+				     "cert-renew",    "streams",      "encapsulations",
+				     "x-not-yet-made" };
 
 static const struct release releases[] = {
 	{ "0.0.8", oldest, ARRAY_LEN(oldest), .first = true },

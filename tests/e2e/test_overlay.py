@@ -17,7 +17,11 @@ from real_site import HUB_ADDR, NOVA, V1, V2, RealNode, RealSite, sh
 
 IDLE = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1 & wait; done"]
 VTEP = {"cpe-1": "172.31.7.1", "cpe-2": "172.31.7.2"}
-HEADER = {"vxlan": 50, "geneve": 50, "gre": 42}
+VTEP6 = {"cpe-1": "fd00:7::1", "cpe-2": "fd00:7::2"}
+# Kind: bytes that an inner packet lacks over IPv4, what tshark calls the headers, where it shows the number.
+KINDS = {"vxlan": (50, "udp:vxlan:eth", "vxlan.vni"), "geneve": (50, "udp:geneve:eth", "geneve.vni"), "gre": (42, "gre:eth", "gre.key"),
+         "vxlan-gpe": (74, "udp:nsh:eth", "nsh.spi"), "nvgre": (42, "gre:eth", "gre.key"), "mpls-udp": (46, "udp:mpls:", "mpls.label"),
+         "mpls-gre": (42, "gre:mpls:", "mpls.label"), "mpls": (18, "ethertype:mpls:", "mpls.label")}
 
 
 class TwoNodes(RealSite):
@@ -38,6 +42,9 @@ class TwoNodes(RealSite):
         self.wire("site", "ul0", "far", "ul0")
         self.address("site", "ul0", VTEP["cpe-1"] + "/24")
         self.address("far", "ul0", VTEP["cpe-2"] + "/24")
+        for name, node in (("site", "cpe-1"), ("far", "cpe-2")):
+            self.in_ns(name, "sysctl", "-qw", "net.ipv6.conf.ul0.disable_ipv6=0")
+            sh("ip", "-n", self.ns[name], "addr", "add", VTEP6[node] + "/64", "dev", "ul0", "nodad")
         site = self.hub.post(V1 + "/sites", {"site": {"name": "remote"}}, 201).json()["site"]["id"]
         body = {"enrolment_token": {"node_name": "cpe-2", "expires_in": 3600}}
         self.far.enrol(self.hub.post(f"{V1}/sites/{site}/enrolment_tokens", body, 201).json()["enrolment_token"]["token"])
@@ -103,8 +110,27 @@ def fixture_site(build, tmp_path_factory):
         site.down()
 
 
-def tshark(file, *fields):
-    command = ["tshark", "-r", str(file), "-T", "fields"]
+def traffic(site, net, file, field, decode):
+    """A ping of the greatest size and a file over TCP between two nodes; rows of tshark: protocols, `field`, MSS, size, sources."""
+    body = {"subnet": {"network_id": net["id"], "cidr": "10.30.0.0/24", "ip_version": 4, "gateway_ip": None, "enable_dhcp": False}}
+    site.hub.post(V2 + "/subnets", body, 201)
+    servers, (_, ip_b), _ = site.pair(net["id"])
+    a, b = servers
+    with site.capture(file):
+        wait_for(lambda: site.ping(a, ip_b), "the other node's function", 30)
+        assert site.ping(a, ip_b, "-s", str(net["mtu"] - 28)), "a packet of the network's MTU"
+        assert f"mtu {net['mtu']}" in site.node.ip_inside(a, "link", "show", "eth0")
+        site.far.ip_inside(b, "link", "set", "eth0", "gso_max_segs", "1")  # packets as they are on a wire
+        site.far.inside(b, "/bin/httpd", "-p", "5001", "-h", "/bin")
+        got = site.node.inside(a, "/bin/sh", "-c", f"wget -qO- http://{ip_b}:5001/busybox | busybox wc -c")
+        assert int(got) == os.path.getsize("/bin/busybox"), "all bytes"
+    for s in servers:
+        site.hub.delete(f"{NOVA}/servers/{s}", 204)
+    return tshark(file, "frame.protocols", field, "tcp.options.mss_val", "frame.len", "ip.src", "ipv6.src", decode=decode)
+
+
+def tshark(file, *fields, decode=0):
+    command = ["tshark", "-r", str(file), "-T", "fields"] + (["-d", f"mpls.label=={decode},pwethnocw"] if decode else [])
     for field in fields:
         command += ["-e", field]
     out = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
@@ -112,30 +138,39 @@ def tshark(file, *fields):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["vxlan", "geneve", "gre"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_network_across_nodes(site, kind, tmp_path):
     shown = site.hub.openstack("network", "create", "--provider-network-type", kind, f"over-{kind}")
-    mtu = 1500 - HEADER[kind]
-    assert (shown["provider:network_type"], shown["mtu"]) == (kind, mtu)
-    body = {"subnet": {"network_id": shown["id"], "cidr": "10.30.0.0/24", "ip_version": 4, "gateway_ip": None, "enable_dhcp": False}}
-    site.hub.post(V2 + "/subnets", body, 201)
-    (a, b), (ip_a, ip_b), _ = site.pair(shown["id"])
-    with site.capture(tmp_path / "underlay.pcap"):
-        wait_for(lambda: site.ping(a, ip_b), "the other node's function", 30)
-        assert site.ping(a, ip_b, "-s", str(mtu - 28)), "a packet of the network's MTU"
-        assert f"mtu {mtu}" in site.node.ip_inside(a, "link", "show", "eth0")
-        site.far.ip_inside(b, "link", "set", "eth0", "gso_max_segs", "1")  # packets as they are on a wire
-        site.far.inside(b, "/bin/httpd", "-p", "5001", "-h", "/bin")
-        got = site.node.inside(a, "/bin/sh", "-c", f"wget -qO- http://{ip_b}:5001/busybox | busybox wc -c")
-        assert int(got) == os.path.getsize("/bin/busybox"), "all bytes"
-    number = {"vxlan": "vxlan.vni", "geneve": "geneve.vni", "gre": "gre.key"}[kind]
-    rows = tshark(tmp_path / "underlay.pcap", "frame.protocols", number, "tcp.options.mss_val", "ip.len", "ip.src")
-    inner = [r for r in rows if f":{kind}:eth" in r[0]]
-    assert inner and {int(r[1], 0) for r in inner} == {shown["provider:segmentation_id"]}
-    assert {r[2] for r in inner if r[2]} == {str(mtu - 40)}, "the segment size that fits"
-    assert max(int(r[3].split(",")[0]) for r in inner) == 1500, "full packets"
-    assert {r[4].split(",")[0] for r in inner} == set(VTEP.values())
-    assert not [r for r in rows if ip_a in r[4].split(",")[:1]], "nothing of the network travels bare"
+    lacks, headers, field = KINDS[kind]
+    number = shown["provider:segmentation_id"]
+    assert (shown["provider:network_type"], shown["mtu"]) == (kind, 1500 - lacks)
+    rows = traffic(site, shown, tmp_path / "underlay.pcap", field, decode=number)
+    inner = [r for r in rows if f":{headers}" in r[0]]
+    assert inner and {int(r[1], 0) for r in inner} == {number << 8 if kind == "nvgre" else number}
+    assert {r[2] for r in inner if r[2]} == {str(shown["mtu"] - 40)}, "the segment size that fits"
+    assert max(int(r[3]) for r in inner) == 1514, "full packets"
+    if kind != "mpls":
+        assert {r[4].split(",")[0] for r in inner} == set(VTEP.values())
+    assert not [r for r in rows if "10.30.0." in r[4].split(",")[0] and r not in inner], "nothing of the network travels bare"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["vxlan", "gre", "mpls-udp"])
+def test_underlay_of_ipv6(site, kind, tmp_path):
+    for node, address in VTEP6.items():
+        site.set_vtep(node, address)
+    lacks, headers, field = KINDS[kind]
+    body = {"name": f"six-{kind}", "provider:network_type": kind, "mtu": 1480 - lacks}
+    net = site.hub.post(V2 + "/networks", {"network": body}, 201).json()["network"]
+    try:
+        rows = traffic(site, net, tmp_path / "underlay.pcap", field, decode=net["provider:segmentation_id"])
+    finally:
+        for node, address in VTEP.items():
+            site.set_vtep(node, address)
+    inner = [r for r in rows if f":{headers}" in r[0]]
+    assert {r[5].split(",")[0] for r in inner} == set(VTEP6.values())
+    assert {r[2] for r in inner if r[2]} == {str(net["mtu"] - 40)}
+    assert max(int(r[3]) for r in inner) == 1514
 
 
 @pytest.mark.timeout(300)
@@ -198,6 +233,7 @@ def test_numbers(shared_hub):
     assert create(**{kind: "vxlan"})[number] == one[number], "the lowest free one"
     assert create(**{kind: "geneve", number: two[number]})[number] == two[number], "of another type"
     assert create(**{kind: "gre", number: 4000000000})[number] == 4000000000
+    assert [create(**{kind: k})[number] for k in ("mpls", "mpls-udp", "mpls-gre", "nvgre", "vxlan-gpe")] == [16, 16, 16, 4096, 1]
     create(409, **{kind: "vxlan", number: two[number]})
     create(400, **{kind: "vxlan", number: 1 << 24})
     create(400, **{kind: "vxlan", "provider:physical_network": "lan"})

@@ -16,6 +16,9 @@ static const struct {
 	{ "allowed-address-pairs", "Allowed Address Pairs", "Provides allowed address pairs" },
 	{ "availability_zone", "Availability Zone", "The availability zone extension: sites are zones." },
 	{ "binding", "Port Binding", "Expose port bindings of a virtual port to external application" },
+	{ "demarc-encapsulations", "Encapsulations of demarc",
+	  "provider:network_type vxlan-gpe, nvgre, mpls-udp, mpls-gre, mpls; demarc:outer_segmentation_id of a vlan network; "
+	  "demarc:nsh_path, demarc:nsh_index, demarc:nsh_md_type of vxlan-gpe." },
 	{ "dns-integration", "DNS Integration", "Provides integration with DNS." },
 	{ "external-net", "Neutron external network",
 	  "Adds external network attribute to network resource." },

@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "hub/session.h"
 #include "hub/site/site.h"
+#include "model/overlay.h"
 
 static const struct attr attrs[] = {
 	{ "id", "id", ATTR_UUID, ATTR_FILTER | ATTR_SORT },
@@ -29,14 +30,6 @@ static const struct attr attrs[] = {
 	{ 0 },
 };
 
-static bool is_host(const struct ip_addr *a)
-{
-	if (a->family == IP_V4)
-		return a->b[0] != 0 && a->b[0] != 127 && a->b[0] < 224; /* RFC 1122 3.2.1.3, RFC 5771 */
-	return a->b[0] != 0 && a->b[0] != 0xff &&
-	       !(a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80); /* RFC 4291 2.4 */
-}
-
 /* Where tunnels of other nodes end: one host's own address, and one node's. */
 static int check_vtep(struct req *r, const json_t *old, const char *vtep, struct err *e)
 {
@@ -46,12 +39,18 @@ static int check_vtep(struct req *r, const json_t *old, const char *vtep, struct
 
 	if (!vtep)
 		return 0;
-	if (ip_parse(str_of(vtep), &a) < 0 || !is_host(&a))
+	if (ip_parse(str_of(vtep), &a) < 0 || !overlay_is_vtep(&a))
 		return err_set(e, FAULT_BAD_REQUEST, "vtep",
 			       "'%.64s' is not the address of one host.", vtep);
 	rc = db_get_int(r->db, &one, e, "SELECT 1 FROM node WHERE vtep = ? AND id <> ?", "ss", vtep,
 			json_str(old, "id"));
-	return rc > 0 ? err_set(e, FAULT_CONFLICT, "vtep", "Another node has the VTEP %s.", vtep) : rc;
+	if (rc > 0)
+		return err_set(e, FAULT_CONFLICT, "vtep", "Another node has the VTEP %s.", vtep);
+	if (rc == 0)
+		rc = db_get_int(r->db, &one, e, "SELECT 1 FROM remote_vtep WHERE ip_address = ?",
+				"s", vtep);
+	return rc > 0 ? err_set(e, FAULT_CONFLICT, "vtep", "%s is a remote VTEP, and no node's.", vtep) :
+			rc;
 }
 
 static int check_update(struct req *r, const json_t *old, json_t *changes, struct err *e)

@@ -215,7 +215,7 @@ static int check_names(const json_t *t, struct err *e)
 	return 0;
 }
 
-/* A tagged provider network's frames carry its VLAN on the NIC. */
+/* A tagged provider network's frames carry its VLAN on the NIC; a pair of tags is the node's to know. */
 static int dflt_vlan(struct req *r, const json_t *port, int64_t *ret, struct err *e)
 {
 	const char *owner = json_str(port, "device_owner");
@@ -224,7 +224,8 @@ static int dflt_vlan(struct req *r, const json_t *port, int64_t *ret, struct err
 	*ret = 0;
 	if (!owner || strcmp(owner, PORT_OWNER_UPLINK) != 0)
 		return 0;
-	rc = db_get_int(r->db, ret, e, "SELECT coalesce(segmentation_id, 0) FROM network WHERE id = ?",
+	rc = db_get_int(r->db, ret, e,
+			"SELECT iif(outer_segmentation_id IS NULL, coalesce(segmentation_id, 0), 0) FROM network WHERE id = ?",
 			"s", json_str(port, "network_id"));
 	return rc < 0 ? rc : 0;
 }
