@@ -38,11 +38,14 @@ struct command {
 };
 
 extern const struct command site_commands[], node_commands[], port_commands[], chain_commands[],
-	enrol_commands[], stream_commands[], trace_commands[], flow_commands[], capacity_commands[];
+	enrol_commands[], stream_commands[], trace_commands[], flow_commands[], capacity_commands[],
+	vtep_commands[];
 
 const char *cli_option(const struct cli *c, const char *name); /* NULL when not given; "" for a flag */
 WARN_UNUSED int cli_number(const struct cli *c, const char *name, long long dflt, long long max,
 			   long long *ret, struct err *e);
+/* "a, b" as ["a", "b"]; "" is []. New reference. */
+json_t *cli_list(const char *text);
 /* True once after SIGINT or SIGTERM: work in progress is undone and reported. */
 bool cli_interrupted(void);
 /* Waits between two looks at the hub; returns early when interrupted. */

@@ -7,9 +7,10 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
-const struct command *const command_groups[] = { site_commands,	 enrol_commands, stream_commands,
-						 node_commands,	 port_commands,	 chain_commands,
-						 trace_commands, flow_commands,	 capacity_commands };
+const struct command *const command_groups[] = { site_commands,	   enrol_commands, stream_commands,
+						 node_commands,	   vtep_commands,  port_commands,
+						 chain_commands,   trace_commands, flow_commands,
+						 capacity_commands };
 const size_t n_command_groups = ARRAY_LEN(command_groups);
 
 const struct cli_option global_options[] = {

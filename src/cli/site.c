@@ -163,7 +163,7 @@ static int node_delete(struct cli *c, struct err *e)
 }
 
 /* "A,B" as a list; the empty text is the empty list. */
-static json_t *list_of(const char *text)
+json_t *cli_list(const char *text)
 {
 	struct str rest = str_of(text);
 	json_t *list = json_array();
@@ -192,7 +192,7 @@ static int site_set(struct cli *c, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (collectors)
-		json_object_set_new(changes, "ipfix_collectors", list_of(collectors));
+		json_object_set_new(changes, "ipfix_collectors", cli_list(collectors));
 	if (cli_option(c, "ipfix-active"))
 		json_object_set_new(changes, "ipfix_active_s", json_integer(active));
 	if (json_object_size(changes) == 0)

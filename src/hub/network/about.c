@@ -19,6 +19,8 @@ static const struct {
 	{ "demarc-encapsulations", "Encapsulations of demarc",
 	  "provider:network_type vxlan-gpe, nvgre, mpls-udp, mpls-gre, mpls; demarc:outer_segmentation_id of a vlan network; "
 	  "demarc:nsh_path, demarc:nsh_index, demarc:nsh_md_type of vxlan-gpe." },
+	{ "demarc-remote-vteps", "Remote VTEPs of demarc",
+	  "remote-vteps: ends of a network's tunnels that are no nodes." },
 	{ "dns-integration", "DNS Integration", "Provides integration with DNS." },
 	{ "external-net", "Neutron external network",
 	  "Adds external network attribute to network resource." },
@@ -112,6 +114,7 @@ static const struct {
 	{ "firewall_rule", "SELECT count(*) FROM firewall_rule WHERE project_id = ?" },
 	{ "firewall_policy", "SELECT count(*) FROM firewall_policy WHERE project_id = ?" },
 	{ "firewall_group", "SELECT count(*) FROM firewall_group WHERE project_id = ?" },
+	{ "remote_vtep", "SELECT count(*) FROM remote_vtep WHERE project_id = ?" },
 	{ "port_pair", "SELECT count(*) FROM sfc_port_pair WHERE project_id = ?" },
 	{ "port_pair_group", "SELECT count(*) FROM sfc_port_pair_group WHERE project_id = ?" },
 	{ "flow_classifier", "SELECT count(*) FROM sfc_flow_classifier WHERE project_id = ?" },

@@ -5,6 +5,7 @@
 #include "hub/network/fault.h"
 #include "hub/network/firewall.h"
 #include "hub/network/qos.h"
+#include "hub/network/remote_vtep.h"
 #include "hub/network/tags.h"
 #include "hub/rest.h"
 
@@ -77,6 +78,7 @@ static const struct route routes[] = {
 	CRUD("/sfc/port_pair_groups", port_pair_group_resource),
 	CRUD("/sfc/flow_classifiers", flow_classifier_resource),
 	CRUD("/sfc/port_chains", port_chain_resource),
+	CRUD("/remote-vteps", remote_vtep_resource),
 	CRUD("/address-groups", address_group_resource),
 	{ HTTP_PUT, "/address-groups/{id}/add_addresses", address_group_add, 200,
 	  "network:address_group:update", .resource = &address_group_resource },
@@ -137,6 +139,8 @@ static const struct policy_rule policy[] = {
 	{ "network:qos_rule:*", WHO_ADMIN },
 	{ "network:qos_rule:list", WHO_READER },
 	{ "network:qos_rule:show", WHO_READER },
+	/* The underlay is the operator's. */
+	{ "network:remote_vtep:*", WHO_ADMIN },
 	{ "network:about", WHO_USER },
 	{ "network:quota:list", WHO_ADMIN },
 	{ "network:quota:show", WHO_READER },
