@@ -124,7 +124,7 @@ int capture_open(struct node *n, const Demarc__V1__CaptureStream *m, void (*more
 	*c = (struct capture){ .n = n, .more = more, .ctx = ctx, .filter = filter };
 	c->dp_lost_before = dp_lost(n);
 	pcapng_add_header(&c->waiting, m->port_id);
-	(void)uv_timer_init(&n->loop, &c->timer); /* cannot fail, as the next */
+	(void)uv_timer_init(n->loop, &c->timer); /* cannot fail, as the next */
 	c->timer.data = c;
 	(void)uv_timer_start(&c->timer, on_timer, 0, POLL_MS);
 	n->capture = c;

@@ -277,7 +277,7 @@ int channel_start(struct node *n, struct link_identity *id, struct err *e)
 	c = settings(n, urls);
 	if (ticket_read(n, &text, &ticket))
 		c.ticket = &ticket;
-	rc = link_client_start(&n->loop, &c, &channel_ops, n, &n->link, e);
+	rc = link_client_start(n->loop, &c, &channel_ops, n, &n->link, e);
 	if (rc == 0 && c.ticket && !link_client_has_ticket(n->link))
 		log_debug("ticket_dropped", "reason=\"it came with another certificate, CA or hub\"");
 	if (c.ticket)

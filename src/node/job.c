@@ -20,14 +20,6 @@
 #define STOP_GRACE_MS 3000 /* between SIGTERM and SIGKILL */
 #define COPY_TIMEOUT_MS 600000
 
-void job_free(struct server_job *j)
-{
-	if (!j)
-		return;
-	meta_done(&j->docs);
-	free(j);
-}
-
 static int path_below(char ret[static PATH_MAX], const char *dir, const char *name, struct err *e)
 {
 	if (snprintf(ret, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)

@@ -44,6 +44,5 @@ struct server_job {
 };
 
 void job_run(struct server_job *j);
-void job_free(struct server_job *j);
 
 #endif

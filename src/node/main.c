@@ -165,13 +165,13 @@ static void on_signal(uv_signal_t *s, int signum)
 	struct node *n = s->data;
 
 	log_info("stopping", "signal=%d", signum);
-	uv_stop(&n->loop);
+	uv_stop(n->loop);
 }
 
 static void watch_signals(struct node *n)
 {
-	(void)uv_signal_init(&n->loop, &n->sigterm);
-	(void)uv_signal_init(&n->loop, &n->sigint);
+	(void)uv_signal_init(n->loop, &n->sigterm);
+	(void)uv_signal_init(n->loop, &n->sigint);
 	n->sigterm.data = n->sigint.data = n;
 	(void)uv_signal_start(&n->sigterm, on_signal, SIGTERM);
 	(void)uv_signal_start(&n->sigint, on_signal, SIGINT);
@@ -263,7 +263,7 @@ static int run(const struct args *a)
 		watch_signals(&n);
 		log_info("started", "node=%s release=%s revision=%llu", n.id, DEMARC_VERSION,
 			 (unsigned long long)intent_revision(n.intent));
-		(void)uv_run(&n.loop, UV_RUN_DEFAULT);
+		(void)uv_run(n.loop, UV_RUN_DEFAULT);
 	}
 	node_close(&n);
 	link_identity_done(&id);

@@ -11,11 +11,10 @@
 #include "base/str.h"
 #include "node/chains.h"
 #include "node/fabric.h"
+#include "node/machine.h"
 #include "node/qos.h"
 #include "node/server.h"
 #include "node/server_spec.h"
-
-#define VERIFY_NS (10 * NS_PER_S)
 
 static const char *const kinds[] = {
 	[DP_NATIVE_ACL] = "acl",
@@ -158,14 +157,12 @@ void native_down(struct server *s)
 	s->phase = SERVER_OFF;
 	s->verified = false;
 	s->fault[0] = s->task[0] = '\0';
-	memset(&s->wired, 0, sizeof(s->wired));
+	vnics_clear(&s->wired);
 	node_kick_fabric(s->n);
 }
 
 void native_step(struct server *s, const Demarc__V1__Server *pb)
 {
-	struct vnics before = s->wired;
-
 	s->want_known = server_spec_vnics(s->n, pb, &s->want, s->want_missing, sizeof(s->want_missing));
 	if (pb->power != DEMARC__V1__POWER__POWER_RUNNING) {
 		native_down(s);
@@ -179,11 +176,11 @@ void native_step(struct server *s, const Demarc__V1__Server *pb)
 	}
 	for (size_t i = 0; i < s->want.n; i++)
 		s->want.slot[i].host_index = native_port_index(s->n, s->want.slot[i].port_id);
-	s->wired = s->want;
+	if (!vnics_equal(&s->wired, &s->want))
+		node_kick_fabric(s->n);
+	vnics_copy(&s->wired, &s->want);
 	if (s->phase != SERVER_UP || pb->reboot_generation > reboots_done(s))
 		started(s, pb);
-	if (!vnics_equal(&before, &s->wired))
-		node_kick_fabric(s->n);
 }
 
 /* ---- what is there ---- */
@@ -247,7 +244,7 @@ void native_verify(struct server *s)
 	(void)str_copy(s->fault, sizeof(s->fault), str_of(why));
 	s->verify_due = false;
 	s->checked_us = clock_wall_us();
-	s->recheck_ns = clock_mono_ns() + VERIFY_NS;
+	s->recheck_ns = clock_mono_ns() + s->n->machine->verify_ms * NS_PER_MS;
 	if (before && !s->verified) {
 		node_event(s->n, "binding_differs", "error", "server", s->id,
 			   "native function %s: %s", pb->name, why);

@@ -30,6 +30,7 @@
 struct chains;
 struct exports;
 struct fabric;
+struct machine;
 struct overlay;
 struct reports;
 struct server;
@@ -38,7 +39,8 @@ struct watching;
 struct capture;
 
 struct node {
-	uv_loop_t loop;
+	uv_loop_t *loop;
+	const struct machine *machine; /* node/machine.h */
 	struct config cfg;
 	char id[UUID_STR_SIZE];
 	char boot_id[UUID_STR_SIZE], run_id[UUID_STR_SIZE];
@@ -75,12 +77,21 @@ struct node {
 	uv_timer_t pass_timer, tick_timer;
 	uv_signal_t sigterm, sigint;
 	bool fabric_dirty, stopping;
-	int64_t verify_ns; /* next periodic verification */
+	unsigned full_ms; /* until a pass writes everything */
 };
 
 /* Start without a link, as it stands in cfg. node_close() stops the agent and leaves functions and datapath alone. */
 WARN_UNUSED int node_open(struct node *n, const struct config *cfg, const char *node_id, struct err *e);
 void node_close(struct node *n);
+/*
+ * What node_open() does but for the machine's part, for programs that are many nodes: a zeroed node; state_dir in n->cfg before
+ * node_open_state(); n->dp, n->nl, exports and overlay before node_begin(), which makes the first pass and ticks, the first time after after_ms.
+ */
+void node_init(struct node *n, uv_loop_t *loop, const struct machine *m, const char *node_id);
+WARN_UNUSED int node_open_state(struct node *n, struct err *e);
+void node_begin(struct node *n, unsigned after_ms);
+/* Writes what the node has decided for itself, where that has changed. */
+void node_save(struct node *n);
 /* A pass as soon as the loop turns; cheap to call often. */
 void node_kick(struct node *n);
 /* Networks, ports, groups or interfaces changed: the next pass writes them all to the datapath. */

@@ -161,7 +161,7 @@ int overlay_open(struct node *n, struct err *e)
 		r = nl_watch_routes(n->overlay->nl, e);
 	if (r < 0)
 		return r;
-	n->overlay->watch = watch_start(&n->loop, nl_fd(n->overlay->nl), on_routes, n);
+	n->overlay->watch = watch_start(n->loop, nl_fd(n->overlay->nl), on_routes, n);
 	return n->overlay->watch ? 0 : err_set(e, FAULT_NO_MEMORY, NULL, "watch of routes");
 }
 

@@ -2,11 +2,9 @@
 #include "node/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -16,8 +14,8 @@
 #include "node/chains.h"
 #include "node/fabric.h"
 #include "node/job.h"
+#include "node/machine.h"
 #include "node/native.h"
-#include "node/netns.h"
 #include "node/report.h"
 #include "node/server_spec.h"
 #include "node/start.h"
@@ -26,7 +24,6 @@
 #define BACKOFF_MAX_NS (30 * NS_PER_S)
 #define STEADY_NS (30 * NS_PER_S) /* a run this long ends the back-off */
 #define WIRE_RETRY_NS (2 * NS_PER_S)
-#define VERIFY_NS (10 * NS_PER_S)
 
 static void set_fault(struct server *s, const char *text)
 {
@@ -85,7 +82,7 @@ bool server_healthy(const struct server *s, char *ret_why, size_t size)
 {
 	const char *why = NULL;
 
-	if (s->phase != SERVER_UP || (s->pidfd < 0 && !s->native))
+	if (s->phase != SERVER_UP || (!s->followed && !s->native))
 		why = *s->fault ? s->fault : *s->task ? s->task : "not running";
 	else if (!s->verified)
 		why = s->native && *s->fault ? s->fault : "its vNICs are not as declared";
@@ -100,30 +97,14 @@ bool server_healthy(const struct server *s, char *ret_why, size_t size)
 
 static void detach(struct server *s)
 {
-	watch_stop(MOVE_PTR(s->pid_watch));
-	watch_stop(MOVE_PTR(s->in_watch));
-	metasrv_stop(MOVE_PTR(s->meta));
 	probe_stop(MOVE_PTR(s->probe));
-	nl_close(MOVE_PTR(s->in));
-	close_fdp(&s->pidfd);
-	close_fdp(&s->netns_fd);
-	s->pidfd = s->netns_fd = -1;
+	s->n->machine->leave(s);
+	s->entered = s->followed = false;
 	s->verified = false;
 }
 
-static int docs_now(void *ctx, struct meta_docs *ret)
+void server_inside_changed(struct server *s)
 {
-	struct server *s = ctx;
-	const Demarc__V1__Server *pb = intent_server(s->n->intent, s->id);
-
-	return pb ? server_spec_docs(s->n, s->id, pb, ret, NULL) : -ENOENT;
-}
-
-static void on_inside_changed(void *ctx)
-{
-	struct server *s = ctx;
-
-	(void)nl_drain(s->in);
 	s->verify_due = true;
 	node_kick(s->n);
 }
@@ -141,35 +122,21 @@ static void path_of(const struct server *s, const char *dir, const char *what, c
 	(void)snprintf(ret, PATH_MAX, "%s/%s/%s", dir, what, s->id);
 }
 
-/* Opens the namespace of a prepared or running function: netlink, metadata service. */
-static int attach_netns(struct server *s, struct err *e)
+static int enter(struct server *s, struct err *e)
 {
-	char path[PATH_MAX];
-	int r;
+	int r = s->n->machine->enter(s, e);
 
-	path_of(s, s->n->cfg.run_dir, "netns", path);
-	r = netns_open(path, &s->netns_fd, e);
-	if (r == 0)
-		r = nl_open_in(s->netns_fd, &s->in, e);
-	if (r == 0)
-		r = nl_watch(s->in, e);
-	if (r == 0)
-		r = metasrv_start(&s->n->loop, s->netns_fd, docs_now, s, &s->meta, e);
-	if (r == 0) {
-		s->in_watch = watch_start(&s->n->loop, nl_fd(s->in), on_inside_changed, s);
-		s->verify_due = true;
-	}
+	s->entered = r == 0;
+	s->verify_due |= s->entered;
 	return r;
 }
 
-/* Exit status of an ended function, or -1 when it was not this process' child (an agent before this one started it). */
-static int exit_status(int pidfd)
+static int follow(struct server *s, struct err *e)
 {
-	siginfo_t si = { 0 };
+	int r = s->n->machine->follow(s, e);
 
-	if (waitid(P_PIDFD, (id_t)pidfd, &si, WEXITED | WNOHANG) < 0 || si.si_pid == 0)
-		return -1;
-	return si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status;
+	s->followed = r == 0;
+	return r;
 }
 
 static void apply_restart_policy(struct server *s, const Demarc__V1__Server *pb, int status)
@@ -180,11 +147,9 @@ static void apply_restart_policy(struct server *s, const Demarc__V1__Server *pb,
 		s->n_restarts++;
 }
 
-static void on_died(void *ctx)
+void server_died(struct server *s, int status)
 {
-	struct server *s = ctx;
 	const Demarc__V1__Server *pb = intent_server(s->n->intent, s->id);
-	int status = exit_status(s->pidfd);
 	bool steady = clock_mono_ns() - s->up_ns > STEADY_NS;
 
 	detach(s);
@@ -205,15 +170,6 @@ static void on_died(void *ctx)
 	node_kick(s->n);
 }
 
-static int attach_process(struct server *s, struct err *e)
-{
-	s->pidfd = process_open(s->pid);
-	if (s->pidfd < 0)
-		return err_errno(e, errno, "the function has ended already");
-	s->pid_watch = watch_start(&s->n->loop, s->pidfd, on_died, s);
-	return s->pid_watch ? 0 : err_set(e, FAULT_NO_MEMORY, NULL, "watch of the function");
-}
-
 static int attach_probe(struct server *s, const Demarc__V1__Server *pb, bool assume_healthy,
 			struct err *e)
 {
@@ -226,25 +182,23 @@ static int attach_probe(struct server *s, const Demarc__V1__Server *pb, bool ass
 	for (size_t i = 0; i < s->want.n && !spec.addr.family; i++)
 		if (s->want.slot[i].n_addrs)
 			spec.addr = s->want.slot[i].addrs[0].addr;
-	return probe_start(&s->n->loop, &spec, on_probe, s, &s->probe, e);
+	return probe_start(s->n->loop, &spec, on_probe, s, &s->probe, e);
 }
 
 static void verify(struct server *s)
 {
 	struct err e = { 0 };
-	bool before = s->verified;
+	bool before = s->verified, again = false;
 	int r;
 
 	s->verify_due = false;
 	if (!s->seen)
 		s->seen = calloc(VNICS_MAX, sizeof(*s->seen));
-	r = s->seen ? vnics_verify(s->in, &s->want, s->seen, &e) : -ENOMEM;
-	if (nl_passed_over(s->in)) { /* it changed meanwhile, and the descriptor will not tell */
-		s->verify_due = true;
-		node_kick(s->n);
-	}
+	r = s->seen ? s->n->machine->look(s, &again, &e) : -ENOMEM;
+	if (again)
+		server_inside_changed(s);
 	s->checked_us = clock_wall_us();
-	s->recheck_ns = clock_mono_ns() + VERIFY_NS;
+	s->recheck_ns = clock_mono_ns() + s->n->machine->verify_ms * NS_PER_MS;
 	s->verified = r == 0 && fabric_verify(s->n, s);
 	for (size_t i = 0; r > 0 && i < s->want.n; i++)
 		if (s->want.slot[i].present && !s->seen[i].found && clock_mono_ns() >= s->repair_ns) {
@@ -260,9 +214,10 @@ static void verify(struct server *s)
 /* Tells whether the wiring is the same after a restart of the agent (FNV-1a). */
 static void wiring_hash(const struct vnics *v, char ret[static 24])
 {
+	size_t size = offsetof(struct vnics, slot) + v->n * sizeof(v->slot[0]);
 	uint64_t h = 0xcbf29ce484222325ULL;
 
-	for (size_t i = 0; i < sizeof(*v); i++)
+	for (size_t i = 0; i < size; i++)
 		h = (h ^ ((const unsigned char *)v)[i]) * 0x100000001b3ULL;
 	(void)snprintf(ret, 24, "%016llx", (unsigned long long)h);
 }
@@ -271,10 +226,10 @@ int server_take_over(struct server *s, const Demarc__V1__Server *pb, struct err 
 {
 	const char *noted = local_note(s->n->local, "wiring", s->id);
 	char text[24];
-	int r = attach_process(s, e);
+	int r = follow(s, e);
 
 	if (r == 0)
-		r = attach_netns(s, e);
+		r = enter(s, e);
 	if (r == 0)
 		/* As the agent before this one last knew it: in path or not, it is to stay so. */
 		r = attach_probe(s, pb, local_note(s->n->local, "healthy", s->id) != NULL, e);
@@ -282,7 +237,7 @@ int server_take_over(struct server *s, const Demarc__V1__Server *pb, struct err 
 		detach(s);
 		return r;
 	}
-	s->wired = s->want;
+	vnics_copy(&s->wired, &s->want);
 	wiring_hash(&s->wired, text);
 	s->wire_due = !noted || strcmp(noted, text) != 0; /* the intent changed while no agent ran */
 	s->phase = SERVER_UP;
@@ -298,6 +253,12 @@ int server_take_over(struct server *s, const Demarc__V1__Server *pb, struct err 
 
 /* ---- jobs ---- */
 
+static void job_free(struct server_job *j)
+{
+	meta_done(&j->docs);
+	free(j);
+}
+
 static struct server_job *job_new(struct server *s, enum job_kind kind)
 {
 	struct server_job *j = calloc(1, sizeof(*j));
@@ -312,8 +273,8 @@ static struct server_job *job_new(struct server *s, enum job_kind kind)
 	path_of(s, n->cfg.run_dir, "bundle", j->bundle);
 	path_of(s, n->cfg.run_dir, "rootfs", j->rootfs);
 	path_of(s, n->cfg.state_dir, "servers", j->home);
-	j->want = s->want;
-	j->old = s->wired;
+	vnics_copy(&j->want, &s->want);
+	vnics_copy(&j->old, &s->wired);
 	return j;
 }
 
@@ -321,9 +282,9 @@ static void prepared(struct server *s, struct server_job *j)
 {
 	struct err e = { 0 };
 
-	s->wired = j->want;
+	vnics_copy(&s->wired, &j->want);
 	s->phase = SERVER_PREPARED;
-	if (attach_netns(s, &e) < 0) {
+	if (enter(s, &e) < 0) {
 		set_fault(s, e.msg);
 		detach(s);
 		s->phase = SERVER_OFF;
@@ -355,7 +316,7 @@ static void started(struct server *s, struct server_job *j)
 	s->due_ns = 0;
 	s->started_us = clock_wall_us();
 	s->up_ns = clock_mono_ns();
-	if (attach_process(s, &e) < 0 || (pb && attach_probe(s, pb, false, &e) < 0)) {
+	if (follow(s, &e) < 0 || (pb && attach_probe(s, pb, false, &e) < 0)) {
 		set_fault(s, e.msg);
 		detach(s);
 		s->phase = SERVER_OFF;
@@ -373,7 +334,7 @@ static void stopped(struct server *s, struct server_job *j)
 
 	s->residue = false;
 	s->disk &= !j->final;
-	memset(&s->wired, 0, sizeof(s->wired));
+	vnics_clear(&s->wired);
 	s->wire_due = false;
 	if (pb && j->pid > 0) { /* it was ended on purpose: that is the reboot which was asked for */
 		(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)pb->reboot_generation);
@@ -410,7 +371,7 @@ static void job_succeeded(struct server *s, struct server_job *j)
 		prepared(s, j);
 		return;
 	case JOB_WIRE:
-		s->wired = j->want;
+		vnics_copy(&s->wired, &j->want);
 		s->wire_due = false;
 		note_wiring(s);
 		set_fault(s, "");
@@ -426,19 +387,10 @@ static void job_succeeded(struct server *s, struct server_job *j)
 	}
 }
 
-static void on_job(uv_work_t *w)
+void server_job_done(struct server *s)
 {
-	struct server *s = CONTAINER_OF(w, struct server, work);
-
-	job_run(s->job);
-}
-
-static void on_job_done(uv_work_t *w, int status)
-{
-	struct server *s = CONTAINER_OF(w, struct server, work);
 	struct server_job *j = MOVE_PTR(s->job);
 
-	(void)status;
 	set_task(s, "");
 	if (j->r < 0)
 		job_failed(s, j);
@@ -455,7 +407,7 @@ static void job_begin(struct server *s, struct server_job *j, const char *task)
 		return;
 	s->job = j;
 	set_task(s, task);
-	if (uv_queue_work(&s->n->loop, &s->work, on_job, on_job_done) < 0) {
+	if (s->n->machine->begin(s) < 0) {
 		s->job = NULL;
 		job_free(j);
 	}
@@ -470,7 +422,7 @@ static void begin_stop(struct server *s, bool final)
 	j->pid = s->pid;
 	j->final = final;
 	if (j->old.n == 0) /* a run of an agent before this one */
-		j->old = s->want;
+		vnics_copy(&j->old, &s->want);
 	detach(s);
 	s->phase = SERVER_OFF;
 	s->due_ns = 0;
@@ -729,7 +681,7 @@ void servers_close(struct node *n)
 		struct server *s = n->servers;
 
 		while (s->job)
-			(void)uv_run(&n->loop, UV_RUN_ONCE);
+			(void)uv_run(n->loop, UV_RUN_ONCE);
 		n->servers = s->next;
 		server_free(s);
 	}

@@ -39,6 +39,8 @@ struct server {
 	struct server_job *job; /* under way */
 	uv_work_t work;
 
+	/* What node/machine.h has opened of it. */
+	bool entered, followed; /* namespace, process */
 	pid_t pid;
 	int pidfd;
 	struct watch *pid_watch;
@@ -81,6 +83,10 @@ WARN_UNUSED int server_take_over(struct server *s, const Demarc__V1__Server *pb,
 WARN_UNUSED int servers_adopt(struct node *n, struct err *e);
 /* Step of every server; makes new ones for new intent. */
 void servers_pass(struct node *n);
+/* Of a machine (node/machine.h): the job is over; the process has ended (status < 0: nobody knows how); the namespace is not as it was. */
+void server_job_done(struct server *s);
+void server_died(struct server *s, int status);
+void server_inside_changed(struct server *s);
 /* Waits for jobs; containers go on running. */
 void servers_close(struct node *n);
 struct server *server_find(struct node *n, const char *id);

@@ -122,7 +122,7 @@ bool server_spec_vnics(struct node *n, const Demarc__V1__Server *s, struct vnics
 {
 	bool have_default[2] = { false, false };
 
-	memset(ret, 0, sizeof(*ret));
+	vnics_clear(ret);
 	for (size_t i = 0; i < s->n_vifs && i < VNICS_MAX; i++) {
 		const char *id = s->vifs[i]->port_id;
 		const Demarc__V1__Port *p = *id ? intent_port(n->intent, id) : NULL;

@@ -88,7 +88,7 @@ static void emit_server(struct node *n, const struct server *s, const struct emi
 static void emit_port(struct node *n, const struct server *s, size_t slot, const struct emit *em)
 {
 	const struct vnic *v = &s->want.slot[slot];
-	const struct vnic_observed *o = s->seen && (s->in || s->native) ? &s->seen[slot] : NULL;
+	const struct vnic_observed *o = s->seen && (s->entered || s->native) ? &s->seen[slot] : NULL;
 	Demarc__V1__PortStatus m = DEMARC__V1__PORT_STATUS__INIT, stable;
 	Demarc__V1__Observed seen = DEMARC__V1__OBSERVED__INIT;
 	Demarc__V1__Difference diffs[DIFFS_MAX], *diff_ptrs[DIFFS_MAX];

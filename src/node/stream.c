@@ -329,7 +329,7 @@ static int spawn(struct stream *s, const Demarc__V1__ShellStream *m, int slave)
 	make_argv(s->n, m, term, &w);
 	for (size_t i = 0; i < 3; i++)
 		stdio[i] = (uv_stdio_container_t){ .flags = UV_INHERIT_FD, .data.fd = slave };
-	rc = uv_spawn(&s->n->loop, &s->process, &o);
+	rc = uv_spawn(s->n->loop, &s->process, &o);
 	s->process.data = s;
 	s->has_process = true; /* uv_spawn() leaves an initialised handle */
 	s->has_ended = rc < 0;
@@ -368,7 +368,7 @@ static int shell_open(struct stream *s, const Demarc__V1__ShellStream *m, struct
 		return rc;
 	rc = open_terminal(&s->master, &slave);
 	if (rc == 0)
-		rc = uv_poll_init(&s->n->loop, &s->poll, s->master);
+		rc = uv_poll_init(s->n->loop, &s->poll, s->master);
 	if (rc < 0) {
 		close_fdp(&s->master);
 		return err_errno(e, rc, "cannot open a terminal");
@@ -481,7 +481,7 @@ static struct streams *streams_of(struct node *n)
 		return n->streams;
 	n->streams = calloc(1, sizeof(*n->streams));
 	if (n->streams) {
-		(void)uv_timer_init(&n->loop, &n->streams->tick);
+		(void)uv_timer_init(n->loop, &n->streams->tick);
 		n->streams->tick.data = n;
 	}
 	return n->streams;

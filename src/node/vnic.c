@@ -37,12 +37,6 @@ static const struct nl_link *by_index(const struct nl_link *l, int n, ifindex in
 	return NULL;
 }
 
-bool vnics_equal(const struct vnics *a, const struct vnics *b)
-{
-	/* Both are built from zeroed memory, padding included. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
-	return memcmp(a, b, sizeof(*a)) == 0;
-}
-
 /* ---- wiring ---- */
 
 struct wiring {
@@ -301,18 +295,6 @@ int vnics_unwire(const struct vnics *want, struct err *e)
 }
 
 /* ---- reading back ---- */
-
-void vnic_diff_add(struct vnic_observed *o, const char *attribute, const char *wanted, const char *found)
-{
-	struct vnic_diff *d;
-
-	if (o->n_diffs == VNIC_DIFFS_MAX)
-		return;
-	d = &o->diffs[o->n_diffs++];
-	d->attribute = attribute;
-	(void)str_copy(d->wanted, sizeof(d->wanted), str_of(wanted));
-	(void)str_copy(d->found, sizeof(d->found), str_of(found));
-}
 
 static void observe_addrs(const struct nl_addr *a, int n, ifindex index, struct vnic_observed *o)
 {

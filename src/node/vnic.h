@@ -42,6 +42,7 @@ struct vnic {
 	struct vnic_route routes[VNIC_ROUTES_MAX];
 };
 
+/* What is behind the slots in use is zero, and costs no memory in a struct that came from calloc(). */
 struct vnics {
 	size_t n; /* slots */
 	struct vnic slot[VNICS_MAX];
@@ -78,5 +79,8 @@ void vnic_diff_add(struct vnic_observed *o, const char *attribute, const char *w
 		   const char *found);
 /* Same wiring: nothing to do. */
 bool vnics_equal(const struct vnics *a, const struct vnics *b);
+/* Touches slots in use only. */
+void vnics_copy(struct vnics *to, const struct vnics *from);
+void vnics_clear(struct vnics *v);
 
 #endif

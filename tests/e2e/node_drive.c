@@ -175,9 +175,9 @@ static int run(const struct config *c, const char *node_id, struct err *e)
 	if (r == 0)
 		r = channel_start(&n, &id, e);
 	if (r == 0) {
-		(void)uv_signal_init(&n.loop, &n.sigterm);
+		(void)uv_signal_init(n.loop, &n.sigterm);
 		(void)uv_signal_start(&n.sigterm, on_signal, SIGTERM);
-		(void)uv_run(&n.loop, UV_RUN_DEFAULT);
+		(void)uv_run(n.loop, UV_RUN_DEFAULT);
 	}
 	node_close(&n);
 	return r;
