@@ -111,13 +111,17 @@ static int check_answer(struct client *c, const char *what, long status, json_t 
 	return 0;
 }
 
-static struct curl_slist *headers_for(const struct client *c, bool has_body)
+/* type: of the body; NULL: there is none. */
+static struct curl_slist *headers_for(const struct client *c, const char *type)
 {
 	struct strbuf token CLEANUP(strbuf_done) = { 0 };
+	struct strbuf line CLEANUP(strbuf_done) = { 0 };
 	struct curl_slist *list = curl_slist_append(NULL, "Accept: application/json");
 
-	if (has_body)
-		list = curl_slist_append(list, "Content-Type: application/json");
+	if (type) {
+		strbuf_addf(&line, "Content-Type: %s", type);
+		list = curl_slist_append(list, strbuf_cstr(&line));
+	}
 	if (c->token) {
 		strbuf_addf(&token, "X-Auth-Token: %s", c->token);
 		list = curl_slist_append(list, strbuf_cstr(&token));
@@ -126,11 +130,10 @@ static struct curl_slist *headers_for(const struct client *c, bool has_body)
 	return curl_slist_append(list, "OpenStack-API-Version: compute 2.90");
 }
 
-static int exchange(struct client *c, const char *method, const char *url, const json_t *body,
-		    json_t **ret, struct err *e)
+static int exchange(struct client *c, const char *method, const char *url, const char *type,
+		    struct str body, json_t **ret, struct err *e)
 {
-	char *text CLEANUP(free_charp) = body ? json_text(body) : NULL;
-	struct curl_slist *headers = headers_for(c, body != NULL);
+	struct curl_slist *headers = headers_for(c, type);
 	CURLcode code;
 	long status = 0;
 
@@ -155,9 +158,9 @@ static int exchange(struct client *c, const char *method, const char *url, const
 		curl_easy_setopt(c->curl, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 	}
 	curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "https,http");
-	if (text) {
-		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, text);
-		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(text));
+	if (type) {
+		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, body.ptr);
+		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
 	}
 	if (c->cloud.cacert)
 		curl_easy_setopt(c->curl, CURLOPT_CAINFO, c->cloud.cacert);
@@ -173,6 +176,14 @@ static int exchange(struct client *c, const char *method, const char *url, const
 			       c->curl_error[0] ? c->curl_error : curl_easy_strerror(code));
 	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
 	return check_answer(c, url, status, ret, e);
+}
+
+static int exchange_json(struct client *c, const char *method, const char *url, const json_t *body,
+			 json_t **ret, struct err *e)
+{
+	char *text CLEANUP(free_charp) = body ? json_text(body) : NULL;
+
+	return exchange(c, method, url, text ? "application/json" : NULL, str_of(text), ret, e);
 }
 
 /* ---- identity ---- */
@@ -232,7 +243,7 @@ static int authenticate(struct client *c, struct err *e)
 		base.len--;
 	strbuf_addf(&url, STR_FMT "%s/auth/tokens", STR_ARG(base),
 		    str_ends(base, STR("/v3")) ? "" : "/v3");
-	rc = exchange(c, "POST", strbuf_cstr(&url), body, &token, e);
+	rc = exchange_json(c, "POST", strbuf_cstr(&url), body, &token, e);
 	if (rc < 0)
 		return rc;
 	c->token = strdup(c->subject_token);
@@ -285,10 +296,9 @@ void client_set_fresh(struct client *c, bool fresh)
 	c->fresh = fresh;
 }
 
-int client_call(struct client *c, const char *method, const char *service, const char *path,
-		const json_t *body, json_t **ret, struct err *e)
+static int url_of(const struct client *c, const char *service, const char *path,
+		  struct strbuf *ret_url, struct err *e)
 {
-	struct strbuf url CLEANUP(strbuf_done) = { 0 };
 	const char *endpoint = json_str(c->endpoints, service);
 	struct str base = str_of(endpoint), part = str_of(path);
 
@@ -307,8 +317,28 @@ int client_call(struct client *c, const char *method, const char *service, const
 		if (part.ptr[n] == '/')
 			break;
 	}
-	strbuf_addf(&url, STR_FMT STR_FMT, STR_ARG(base), STR_ARG(part));
-	return exchange(c, method, strbuf_cstr(&url), body, ret, e);
+	strbuf_addf(ret_url, STR_FMT STR_FMT, STR_ARG(base), STR_ARG(part));
+	return 0;
+}
+
+int client_call(struct client *c, const char *method, const char *service, const char *path,
+		const json_t *body, json_t **ret, struct err *e)
+{
+	struct strbuf url CLEANUP(strbuf_done) = { 0 };
+	int rc = url_of(c, service, path, &url, e);
+
+	return rc < 0 ? rc : exchange_json(c, method, strbuf_cstr(&url), body, ret, e);
+}
+
+int client_upload(struct client *c, const char *service, const char *path, struct str bytes,
+		  struct err *e)
+{
+	struct strbuf url CLEANUP(strbuf_done) = { 0 };
+	int rc = url_of(c, service, path, &url, e);
+
+	return rc < 0 ? rc :
+			exchange(c, "PUT", strbuf_cstr(&url), "application/octet-stream", bytes,
+				 NULL, e);
 }
 
 /* Some services take no name filter, or match parts of names: only equal ones count. Returns 1 found, 0 not. */

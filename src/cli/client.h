@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 struct client;
 
@@ -37,6 +38,10 @@ void client_set_fresh(struct client *c, bool fresh);
  */
 WARN_UNUSED int client_call(struct client *c, const char *method, const char *service,
 			    const char *path, const json_t *body, json_t **ret, struct err *e);
+
+/* PUT of bytes that are no JSON: the file of an image. As client_call() otherwise. */
+WARN_UNUSED int client_upload(struct client *c, const char *service, const char *path,
+			      struct str bytes, struct err *e);
 
 /*
  * Finds one object by name or id in a collection: GET path?name=WHAT, then GET path/WHAT. `plural` and `singular` are the envelopes. NOT_FOUND and CONFLICT (more than

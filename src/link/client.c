@@ -474,7 +474,7 @@ int link_client_reload(struct link_client *l, const struct link_client_config *c
 	int rc = copy_hubs(&fresh, c, e);
 
 	if (rc == 0)
-		rc = config_text(&fresh, c, e);
+		rc = l->here ? client_here_reload(l, c, e) : config_text(&fresh, c, e);
 	if (rc < 0) {
 		free_hubs(fresh.hubs, fresh.n_hubs);
 		return rc;

@@ -30,7 +30,9 @@ struct attempt {
 };
 
 struct here {
-	struct dial_tls *tls;
+	struct dial_tls *tls; /* of the newest connection */
+	struct dial_tls *(*tls_now)(void *ctx);
+	int (*reload)(void *ctx, const struct link_client_config *c, struct err *e);
 	struct sockaddr_storage hub, source;
 	socklen_t size;
 	bool has_source;
@@ -226,6 +228,7 @@ static int dial(struct link_client *l, struct str url)
 		return -ENOMEM;
 	}
 	l->n_handles++;
+	l->here->tls = l->here->tls_now(l->ctx);
 	if (dial_begin(l->here->tls, fd, &a->dial, NULL) < 0) {
 		attempt_end(a);
 		return -ENOMEM;
@@ -282,7 +285,8 @@ int client_here_new(struct link_client *l, const struct link_here *h, struct err
 	l->here = calloc(1, sizeof(*l->here));
 	if (!l->here)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for the channel");
-	l->here->tls = h->tls;
+	l->here->tls_now = h->tls;
+	l->here->reload = h->reload;
 	l->here->pace = h->pace;
 	l->here->size = (socklen_t)h->size;
 	l->here->has_source = h->source != NULL;
@@ -290,6 +294,11 @@ int client_here_new(struct link_client *l, const struct link_here *h, struct err
 	if (h->source)
 		memcpy(&l->here->source, h->source, h->size);
 	return 0;
+}
+
+int client_here_reload(struct link_client *l, const struct link_client_config *c, struct err *e)
+{
+	return l->here->reload(l->ctx, c, e);
 }
 
 void link_client_paced(struct link_client *l)

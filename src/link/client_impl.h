@@ -106,6 +106,8 @@ void client_ticket_clear(struct link_client *l);
 
 /* client_here.c */
 WARN_UNUSED int client_here_new(struct link_client *l, const struct link_here *h, struct err *e);
+WARN_UNUSED int client_here_reload(struct link_client *l, const struct link_client_config *c,
+				   struct err *e);
 
 /* client_child.c */
 void client_watch_netlink(struct link_client *l); /* only helps: no error */

@@ -47,18 +47,22 @@ struct link_client;
 /* Instead of a child process: the connection is the loop's own, for programs that are many nodes (demarc-sim). The same protocol, states
  * and times; no other user, no system call filter, no proxy, one address of the hub. */
 struct dial_tls;
+struct link_client_config;
 /* How a peer that is too slow behaves once its WebSocket is asked for. */
 struct link_pace {
 	bool no_read, no_write; /* for now */
 	int rcvbuf; /* bytes that the kernel takes for it, SO_RCVBUF; 0: as many as it likes */
 };
 struct link_here {
-	struct dial_tls *tls;	       /* of this node; borrowed */
+	/* What the next connection uses; asked when nothing of the one before is left. Borrowed until it is asked again. ctx is the client's. */
+	struct dial_tls *(*tls)(void *ctx);
+	/* link_client_reload(): what tls() gives is of these files from now on. */
+	int (*reload)(void *ctx, const struct link_client_config *c, struct err *e);
 	const struct sockaddr *hub;    /* copied, as is the next */
 	const struct sockaddr *source; /* NULL: the kernel chooses */
 	size_t size;		       /* of both */
 	const struct link_pace *pace; /* borrowed; link_client_paced() after a change. NULL: not slow */
-	/* In place of frame_encode(): what a node of another release says. ctx is the client's. NULL: as this release does. */
+	/* In place of frame_encode(): what a node of another release says. NULL: as this release does. */
 	int (*encode)(void *ctx, const Demarc__V1__Frame *f, uint8_t **ret, size_t *ret_size);
 };
 

@@ -31,13 +31,19 @@ WARN_UNUSED int crew_disturb(struct sim *s, struct outcome *o,
 			     int (*what)(struct sim *, struct err *), struct err *e);
 /* Every connection breaks, for crew_disturb(). */
 int crew_drop_all(struct sim *s, struct err *e);
+/* healing.c: nodes all of whose functions are well and whose chains are whole; counts of what agents have done. */
+unsigned crew_n_whole(const struct sim *s);
+unsigned crew_n_unstored(const struct sim *s); /* nodes whose newest report the hub has not acknowledged */
+void crew_count(const struct sim *s, struct outcome *o);
 double percentile_ms(struct sim_samples *s, double q);
 
-/* trials.c, disk.c: scenarios that need more than an order to the workers */
+/* trials.c, disk.c, healing.c: scenarios that need more than an order to the workers */
 int do_one_change(struct sim *s, struct outcome *o, struct err *e);
 int do_all_change(struct sim *s, struct outcome *o, struct err *e);
 int do_slow_nodes(struct sim *s, struct outcome *o, struct err *e);
 int do_mixed_versions(struct sim *s, struct outcome *o, struct err *e);
+int do_function_deaths(struct sim *s, struct outcome *o, struct err *e);
+int do_renewal(struct sim *s, struct outcome *o, struct err *e);
 int do_full_disk(struct sim *s, struct outcome *o, struct err *e);
 void disk_done(struct sim *s); /* of a hub that has ended: its file system is let go, so that the scratch folder can be */
 

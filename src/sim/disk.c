@@ -204,7 +204,7 @@ static double until_changes_work(struct sim *s, struct outcome *o)
 	return (double)(clock_mono_ns() - t0) / 1e9;
 }
 
-static unsigned n_unstored(const struct sim *s)
+unsigned crew_n_unstored(const struct sim *s)
 {
 	unsigned n = 0;
 
@@ -218,11 +218,11 @@ static void until_stored(struct sim *s, struct outcome *o)
 {
 	int64_t until = clock_mono_ns() + SPACE_S * NS_PER_S;
 
-	while (!sim_interrupted && n_unstored(s) && clock_mono_ns() < until) {
+	while (!sim_interrupted && crew_n_unstored(s) && clock_mono_ns() < until) {
 		crew_look(s, o);
 		sim_pause_us(10000);
 	}
-	o->n_unstored = n_unstored(s);
+	o->n_unstored = crew_n_unstored(s);
 }
 
 int do_full_disk(struct sim *s, struct outcome *o, struct err *e)
@@ -242,7 +242,7 @@ int do_full_disk(struct sim *s, struct outcome *o, struct err *e)
 	refused = s->shared->n_no_space;
 	crew_stay(s, o, STARTED_S);
 	o->full_after_start = s->shared->n_no_space - refused;
-	o->n_waiting = n_unstored(s);
+	o->n_waiting = crew_n_unstored(s);
 	disk_path(s, "ballast", ballast);
 	(void)unlink(ballast);
 	o->space_back_s = until_changes_work(s, o);

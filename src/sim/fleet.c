@@ -18,7 +18,8 @@
 #include "sim/sim.h"
 
 /*
- * Nodes that are enrolled, with an intent: a network, three to six native functions, their pairs and groups, a classifier and a chain.
+ * Nodes that are enrolled, with an intent: a network, three to six functions, every second a container and the others native, their pairs and
+ * groups, a classifier and a chain.
  * Made through the API by several processes at once; each writes what it made to a file of its own, so that what was made is
  * used again by the next run, also after an interruption.
  */
@@ -30,7 +31,7 @@
 
 struct common {
 	char flavor[16];
-	const char *images[3]; /* ids, of the kinds below */
+	const char *container, *images[3]; /* ids, images: of the kinds below */
 	json_t *keep;
 	char secret[200];
 	char site[64];
@@ -143,10 +144,10 @@ static int make_servers(struct job *j, struct fleet_node *n, size_t n_functions,
 	for (size_t i = 0; rc == 0 && i < n_functions; i++) {
 		(void)snprintf(name, sizeof(name), "%s-%zu", n->name, i);
 		rc = post_one(j->client, "compute", "/v2.1/servers", "server",
-			      json_pack("{s:s, s:s, s:s, s:s, s:[{s:s}, {s:s}]}", "name", name,
-					"imageRef", j->common->images[i % 3], "flavorRef",
-					j->common->flavor, "availability_zone", zone, "networks",
-					"port", ports[2 * i], "port", ports[2 * i + 1]),
+			      json_pack("{s:s, s:s, s:s, s:s, s:[{s:s}, {s:s}]}", "name", name, "imageRef",
+					i % 2 ? j->common->images[i % 3] : j->common->container,
+					"flavorRef", j->common->flavor, "availability_zone", zone,
+					"networks", "port", ports[2 * i], "port", ports[2 * i + 1]),
 			      id, e);
 		if (i == 0)
 			memcpy(n->server, id, sizeof(id));
@@ -350,6 +351,26 @@ static int image_of(struct client *c, const char *kind, json_t *keep, const char
 	return 0;
 }
 
+/* Nodes are told its checksum, and do not fetch it. */
+static int image_of_container(struct client *c, json_t *keep, const char **ret, struct err *e)
+{
+	CLEANUP(json_freep) json_t *answer = NULL;
+	char path[128];
+	json_t *id;
+	int rc = post(c, "image", "/v2/images",
+		      json_pack("{s:s, s:s, s:s, s:s}", "name", "simulated", "disk_format", "raw",
+				"container_format", "docker", "visibility", "public"),
+		      &answer, e);
+
+	if (rc < 0)
+		return rc;
+	id = json_object_get(answer, "id");
+	json_array_append(keep, id);
+	*ret = json_string_value(id);
+	(void)snprintf(path, sizeof(path), "/v2/images/%s/file", *ret);
+	return client_upload(c, "image", path, STR("a function that is only simulated\n"), e);
+}
+
 /* The id of the one row of that name. */
 static int id_of(struct client *c, const char *path, const char *plural,
 		 char id[static UUID_STR_SIZE], struct err *e)
@@ -399,6 +420,8 @@ static int make_common(struct sim *s, struct client *c, size_t from, size_t n, s
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(kinds); i++)
 		rc = image_of(c, kinds[i], ret->keep, &ret->images[i], e);
 	if (rc == 0)
+		rc = image_of_container(c, ret->keep, &ret->container, e);
+	if (rc == 0)
 		rc = make_project(c, ret->site, e);
 	if (rc == 0)
 		rc = post_one(c, "demarc", "/v1/sites", "site",
@@ -438,14 +461,31 @@ static int make_more(struct sim *s, size_t from, size_t to, struct err *e)
 
 /* ---- the files ---- */
 
-static int take_line(struct fleet *f, struct str line, struct err *e)
+static int keep_identity(struct fleet_node *n, const json_t *row, struct err *e)
 {
-	CLEANUP(json_freep) json_t *row = NULL;
-	struct fleet_node *n, *grown;
-	int rc = json_parse(line, &row, e);
+	free(n->cert);
+	free(n->key);
+	n->cert = strdup(json_str(row, "cert"));
+	n->key = strdup(json_str(row, "key"));
+	return n->cert && n->key ? 0 : err_set(e, FAULT_NO_MEMORY, NULL, "fleet");
+}
 
-	if (rc < 0)
-		return rc;
+static int take_renewed(struct fleet *f, const json_t *row, struct err *e)
+{
+	const char *id = json_str(row, "id");
+
+	if (!id || !json_str(row, "cert") || !json_str(row, "key"))
+		return err_set(e, FAULT_BAD_REQUEST, NULL, "a line of " FLEET_RENEWED " is damaged");
+	for (size_t i = 0; i < f->n; i++)
+		if (strcmp(f->nodes[i].id, id) == 0)
+			return keep_identity(&f->nodes[i], row, e);
+	return 0;
+}
+
+static int take_node(struct fleet *f, const json_t *row, struct err *e)
+{
+	struct fleet_node *n, *grown;
+
 	grown = realloc(f->nodes, (f->n + 1) * sizeof(*grown));
 	if (!grown || !json_str(row, "cert") || !json_str(row, "key"))
 		return err_set(e, FAULT_BAD_REQUEST, NULL, "a line of the fleet's file is damaged");
@@ -456,17 +496,26 @@ static int take_line(struct fleet *f, struct str line, struct err *e)
 	(void)str_copy(n->name, sizeof(n->name), str_of(json_str(row, "name")));
 	(void)str_copy(n->port, sizeof(n->port), str_of(json_str(row, "port")));
 	(void)str_copy(n->server, sizeof(n->server), str_of(json_str(row, "server")));
-	n->cert = strdup(json_str(row, "cert"));
-	n->key = strdup(json_str(row, "key"));
-	return n->cert && n->key ? 0 : err_set(e, FAULT_NO_MEMORY, NULL, "fleet");
+	return keep_identity(n, row, e);
 }
 
-static int load_file(struct fleet *f, const char *path, struct err *e)
+typedef int (*line_fn)(struct fleet *f, const json_t *row, struct err *e);
+
+static int take_line(struct fleet *f, struct str line, line_fn take, struct err *e)
+{
+	CLEANUP(json_freep) json_t *row = NULL;
+	int rc = json_parse(line, &row, e);
+
+	return rc < 0 ? rc : take(f, row, e);
+}
+
+/* A file that is not there has no lines. */
+static int load_file(struct fleet *f, const char *path, line_fn take, struct err *e)
 {
 	CLEANUP(free_charp) char *text = NULL;
 	size_t size = 0;
 	struct str left;
-	int rc = file_read(path, FLEET_FILE_MAX, &text, &size, e);
+	int rc = access(path, F_OK) < 0 ? 0 : file_read(path, FLEET_FILE_MAX, &text, &size, e);
 
 	if (rc < 0)
 		return rc;
@@ -475,7 +524,7 @@ static int load_file(struct fleet *f, const char *path, struct err *e)
 		struct str line = str_cut(left, '\n', &left);
 
 		if (line.len)
-			rc = take_line(f, line, e);
+			rc = take_line(f, line, take, e);
 	}
 	return rc;
 }
@@ -499,10 +548,10 @@ static int load_all(struct sim *s, struct err *e)
 	fleet_free(&s->fleet);
 	for (unsigned k = 0; rc == 0 && k < SIM_WORKERS_MAX; k++) {
 		path_of(s, k, path, sizeof(path));
-		if (access(path, F_OK) == 0)
-			rc = load_file(&s->fleet, path, e);
+		rc = load_file(&s->fleet, path, take_node, e);
 	}
-	return rc;
+	(void)snprintf(path, sizeof(path), "%s/" FLEET_RENEWED, s->o.state_dir);
+	return rc < 0 ? rc : load_file(&s->fleet, path, take_renewed, e);
 }
 
 int fleet_ready(struct sim *s, struct err *e)

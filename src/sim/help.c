@@ -42,7 +42,7 @@ static void option_pattern(const char *const *args, size_t n)
 void help_completion(void)
 {
 	static const char *const files[] = { "FILE" }, *const dirs[] = { "DIR" };
-	static const char *const others[] = { "N", "NAME", "PID", "PERCENT" };
+	static const char *const others[] = { "N", "MS", "NAME", "PID", "PERCENT" };
 
 	printf("# bash completion for demarc-sim(8): source it, or install it as /usr/share/bash-completion/completions/demarc-sim\n"
 	       "_demarc_sim() {\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\"\"\n"
@@ -74,7 +74,8 @@ void help_manual(void)
 {
 	printf(".Dd November 21, 2026\n.Dt DEMARC-SIM 8\n.Os demarc\n.Sh NAME\n.Nm demarc-sim\n.Nd very many simulated nodes for one demarc hub\n"
 	       ".Sh SYNOPSIS\n.Nm\n.Ar scenario\n.Op Ar option ...\n.Nm\n.Cm completion\n.Sh DESCRIPTION\n"
-	       "The nodes run the agent's own channel, intents and reports; functions and packets are done as if.\n"
+	       "The nodes are the agent's own, from the channel and its certificates to the functions, chains and reports, on a machine that does as if:\n"
+	       "containers, interfaces and the datapath only take their time, and fail as often as\n.Fl Fl fail-percent\nsays.\n"
 	       "They call from addresses of 127.1.0.0/16 and on, and are as many processes as the limit of open files asks for.\n"
 	       "Nodes are enrolled and given their intents once, and kept in the state directory for the next run.\n"
 	       "As nodes do, they keep the newest session ticket that the hub gave them, and come back by it;\n"
@@ -91,7 +92,7 @@ void help_manual(void)
 	for (size_t i = 0; i < n_settings; i++)
 		printf(".It Fl Fl %s%s%s\n%s.\n", settings[i].name, settings[i].arg ? " Ar " : "",
 		       settings[i].arg ? settings[i].arg : "", settings[i].help);
-	printf(".El\n.Sh FILES\n.Bl -tag -width Ds\n.It Pa fleet.*\nThe nodes that were made, with their certificates and keys.\n"
+	printf(".El\n.Sh FILES\n.Bl -tag -width Ds\n.It Pa fleet.*\nThe nodes that were made, with their certificates and keys, and what\n.Cm renewal\nmade of these.\n"
 	       ".It Pa hub\nThe data of a hub that\n.Nm\nstarts; what it logs is beside it in\n.Pa hub.log .\n.El\n"
 	       ".Sh EXIT STATUS\n0 done; 1 it could not be done, an acknowledged change is missing at its node, nodes are not steady, or the scenario found "
 	       "what it says must not be; 2 the command or a value is wrong.\n"

@@ -48,7 +48,7 @@ static int run(struct sim *s, const struct scenario *sc)
 	free(s->fleet.ca);
 	/* Lost or missing is a finding: whoever runs this in a script sees it. */
 	return rc < 0 || later.msg[0] || o->n_lost || o->space_back_s < 0 || o->n_unstored ||
-	       (o->n_not_steady && !o->interrupted);
+	       o->healed_s < 0 || o->renewed_s < 0 || (o->n_not_steady && !o->interrupted);
 }
 
 /* --help and --version work wherever they stand. */
@@ -81,6 +81,7 @@ int main(int argc, char **argv)
 				.n_chains = 100,
 				.percent = 30,
 				.n_jobs = 8,
+				.start_ms = 30,
 				.state_dir = "demarc-sim",
 				.cloud = NULL },
 			 .host = "localhost" };

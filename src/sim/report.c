@@ -16,7 +16,7 @@ struct row {
 	double value;
 	bool shown;
 };
-#define ROWS_MAX 48
+#define ROWS_MAX 64
 
 /* Long because it is a table: a row for each figure. */
 static size_t rows_of(const struct sim *s, const struct outcome *o, struct row *r)
@@ -87,6 +87,17 @@ static size_t rows_of(const struct sim *s, const struct outcome *o, struct row *
 		  o->n_unlike > 0 },
 		{ "resyncs", "nodes that were sent their whole intent again", "", o->n_resyncs,
 		  o->n_unlike > 0 },
+		{ "healed_s", "all functions are well, all chains whole again, after", "s",
+		  o->healed_s, o->healed_s != 0 },
+		{ "renewed_s", "all nodes are back with a new certificate after", "s", o->renewed_s,
+		  o->renewed_s != 0 },
+		{ "renewed", "new certificates in use", "", o->n_renewed, o->n_renewed > 0 },
+		{ "starts", "containers started", "", o->n_starts, o->n_starts > 0 },
+		{ "deaths", "containers that ended by themselves", "", o->n_deaths, o->n_deaths > 0 },
+		{ "steps_failed", "steps with containers that failed", "", o->n_steps_failed,
+		  o->n_starts + o->n_steps_failed > 0 },
+		{ "not_whole", "nodes with a function or chain that is not well at the end", "",
+		  o->n_not_whole, true },
 		{ "confirm_late", "not held within 5 s by a node that is there", "", o->n_late,
 		  o->confirm_max_ms > 0 },
 		{ "lost", "acknowledged changes that the node does not hold", "", o->n_lost, true },

@@ -265,6 +265,7 @@ static void figures(struct sim *s, struct outcome *o)
 	o->n_not_steady = s->o.n_nodes - crew_n_in(s, SIM_STEADY);
 	for (size_t i = 0; i < s->o.n_nodes; i++)
 		o->n_refused += m->slots[i].n_refused;
+	crew_count(s, o);
 	o->hub_rss_kb_node = (double)process_cost(crew_hub_pid(s)).rss_kb / s->o.n_nodes;
 	o->interrupted = sim_interrupted;
 }
@@ -460,6 +461,10 @@ const struct scenario scenarios[] = {
 	  do_slow_nodes, false },
 	{ "mixed-versions", "--percent of the nodes are of other releases; then a storm",
 	  do_mixed_versions, false },
+	{ "function-deaths", "a container ends on --percent of the nodes; until all chains are whole again",
+	  do_function_deaths, false },
+	{ "renewal", "the hub's CA is replaced: every node gets a new certificate and comes back with it",
+	  do_renewal, true },
 	{ 0 },
 };
 

@@ -37,6 +37,11 @@ struct outcome {
 		full_after_start; /* refused for want of space; of these, by the hub that was started so */
 	unsigned n_show, n_fresh, n_show_failed, n_changes, n_changes_failed, n_late, n_lost,
 		n_not_steady, n_refused;
+	double healed_s; /* function-deaths: until every chain is whole; < 0: not in time */
+	double renewed_s; /* renewal: until every node is steady with its new certificate; < 0: not in time */
+	unsigned n_starts, n_steps_failed, n_deaths; /* of functions in containers */
+	unsigned n_renewed,
+		n_not_whole; /* new certificates in use; nodes with a function or chain that is not well, at the end */
 	bool interrupted;
 	size_t n_points;
 	struct point points[POINTS_MAX];

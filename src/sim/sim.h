@@ -3,8 +3,8 @@
 #define DEMARC_SIM_SIM_H
 
 /*
- * demarc-sim: very many nodes at one hub, on one machine. The nodes run the agent's own link, channel, intent and report code
- * (src/link, src/node); what moves packets and runs functions is src/sim/drivers.c, which does as if.
+ * demarc-sim: very many nodes at one hub, on one machine. The nodes are the agent's own (src/link, src/node) on a machine that does as if
+ * (node.h says what of it is not there).
  *
  *   parent (scenario.c)  tells workers what to do over socketpairs, reads what came of it in shared memory, prints
  *   workers (worker.c)   one loop each, thousands of nodes; as many as the limit of open files asks for
@@ -23,6 +23,8 @@
 #define SIM_SAMPLES_MAX 200000u
 #define SIM_FILES_PER_NODE 3u /* connection, intent, events */
 #define SIM_WORKERS_MAX 64u
+#define FLEET_RENEWED                                                                              \
+	"fleet.renewed" /* in state_dir: a line {id, cert, key} for each new certificate */
 
 enum sim_state { SIM_DOWN, SIM_CONNECTED, SIM_STEADY };
 
@@ -34,6 +36,9 @@ struct sim_slot {
 	_Atomic uint32_t n_up, n_down, n_intents, n_refused, n_resyncs;
 	_Atomic uint32_t n_resumed; /* of n_up: by a ticket, without certificates */
 	_Atomic bool has_ticket;    /* the next connection may be */
+	_Atomic uint32_t n_starts, n_steps_failed, n_deaths; /* of functions in containers */
+	_Atomic uint32_t n_renewed; /* certificates that the hub has seen in a handshake */
+	_Atomic bool whole; /* every function is well, every chain in force with all of its hops */
 	_Atomic bool slow,
 		mixed; /* slow: its word is not waited for; mixed: it speaks as another release does */
 	_Atomic uint32_t group_round; /* newest change to everybody's group that it holds */
@@ -50,8 +55,9 @@ struct sim_samples {
 struct sim_shared {
 	_Atomic uint64_t n_frames;
 	_Atomic uint32_t n_api, n_api_failed, n_changes, n_changes_failed, n_no_space,
-		n_late;		  /* no_space: of those that failed, refused for that reason */
-	_Atomic uint32_t n_ready; /* workers whose nodes are made */
+		n_late;		   /* no_space: of those that failed, refused for that reason */
+	_Atomic uint32_t n_ready;  /* workers whose nodes are made */
+	_Atomic uint32_t n_obeyed; /* orders that a worker has carried out */
 	_Atomic bool stop_load;
 	char group[UUID_STR_SIZE]; /* that every node has a port in; "": not made. Written before the nodes connect. */
 	_Atomic uint32_t group_round; /* changes to it that were asked for */
@@ -73,6 +79,7 @@ struct sim_options {
 	const char *json, *html;
 	unsigned n_nodes, rate, churn, seconds, n_jobs, n_workers, n_fronts, n_chains,
 		percent; /* n_chains: nodes that have one, percent; percent: that are unlike the others */
+	unsigned start_ms, fail_percent;
 	pid_t hub_pid;
 	bool no_tickets, quiet;
 };
@@ -120,6 +127,7 @@ enum worker_verb {
 	WORK_FLAP = 'f',    /* number: percent of the nodes break */
 	WORK_MOVE = 'm',    /* every node has another address from now on */
 	WORK_SLOW = 's',    /* number: percent of the nodes are slow from now on */
+	WORK_KILL = 'k',    /* number: a container ends on so many percent of the nodes */
 	WORK_MIX = 'x', /* number: percent of the nodes are of other releases; before they connect */
 	WORK_QUIT = 'q',
 };

@@ -4,7 +4,7 @@
 
 /* Nodes that are not as the hub would like them: too slow, or of another release. Thread: the worker's loop. */
 
-#include "sim/drivers.h"
+#include "sim/node.h"
 
 /* From now on, or no longer. Which of three ways to be slow goes by the node's number. */
 void slow_set(struct sim_node *s, bool slow);

@@ -15,15 +15,19 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "link/dial.h"
+#include "node/chains.h"
 #include "node/channel.h"
+#include "node/machine.h"
 #include "node/report.h"
+#include "sim/group.h"
 #include "sim/slow.h"
 
 /* One worker: its nodes on one loop. */
 
 #define TURN_MS 20
-#define ON_THEIR_WAY_MAX 150u	      /* of a process, where nodes come at a rate */
-#define IDLE_FLUSH_NS (10 * NS_PER_S) /* as the agent's report of itself */
+#define ON_THEIR_WAY_MAX 150u /* of a process, where nodes come at a rate */
+#define LOOK_TURNS 10u	      /* a node is looked at in one of so many turns */
+#define CALM_TURNS 100u	      /* one whose functions were well */
 
 struct worker {
 	struct sim *sim;
@@ -36,7 +40,7 @@ struct worker {
 	size_t n_arrived; /* all before it have been connected */
 	unsigned rate;
 	int64_t since_ns;
-	struct dial_tls *trust;
+	unsigned n_turns;
 };
 
 static _Noreturn void die(const struct err *e)
@@ -50,36 +54,82 @@ static _Noreturn void die(const struct err *e)
 static void on_up(void *ctx)
 {
 	channel_ops.up(ctx);
-	release_up(CONTAINER_OF((struct node *)ctx, struct sim_node, n));
+	release_up(sim_node_of(ctx));
+}
+
+/* Which change the watched port shows: its name ends with the change's number. */
+static uint32_t change_of(const struct sim_node *s)
+{
+	const Demarc__V1__Port *p = intent_port(s->n.intent, s->who->port);
+	const char *dash = p ? strrchr(p->name, '-') : NULL;
+	uint64_t number = 0;
+
+	return dash && str_to_u64(str_of(dash + 1), UINT32_MAX, &number) == 0 ? (uint32_t)number : 0;
+}
+
+/* The hub's word and what is held, compared. */
+static void note(struct sim_node *s)
+{
+	struct sim_slot *slot = s->slot;
+	uint32_t held = change_of(s);
+	bool agrees = s->n.link && link_client_is_up(s->n.link) && s->n.said_hello &&
+		      intent_revision(s->n.intent) >= s->hub_revision;
+
+	if (held != slot->held) {
+		slot->held_ns = clock_mono_ns();
+		slot->held = held;
+	}
+	slot->revision = intent_revision(s->n.intent);
+	if (agrees && slot->state != SIM_STEADY)
+		slot->steady_ns = clock_mono_ns();
+	slot->state = agrees ? SIM_STEADY : s->n.said_hello ? SIM_CONNECTED : SIM_DOWN;
+}
+
+static void note_hello(struct sim_node *s, const Demarc__V1__HubHello *h)
+{
+	s->hub_revision = h->resync ? UINT64_MAX : h->intent_revision;
+	s->slot->n_up++;
+	s->slot->n_resumed += dial_resumed(s->tls);
+	s->slot->n_resyncs += h->resync;
+}
+
+static void note_intent(struct sim_node *s, const Demarc__V1__Intent *m)
+{
+	if (intent_revision(s->n.intent) < m->revision) {
+		s->slot->n_refused++;
+		return;
+	}
+	s->slot->n_intents++;
+	s->hub_revision = s->hub_revision == UINT64_MAX ? m->revision :
+							  MAX_OF(s->hub_revision, m->revision);
+	group_note(s->shared, s->n.intent, s->slot);
 }
 
 static void on_frame(void *ctx, const Demarc__V1__Frame *f)
 {
-	struct sim_node *s = CONTAINER_OF((struct node *)ctx, struct sim_node, n);
+	struct sim_node *s = sim_node_of(ctx);
+	bool was_new = s->n.on_next;
 
 	s->shared->n_frames++;
-	if (f->body_case == DEMARC__V1__FRAME__BODY_HUB_HELLO) {
-		s->n.said_hello = true;
-		s->hub_revision = f->hub_hello->resync ? UINT64_MAX : f->hub_hello->intent_revision;
-		s->slot->n_up++;
-		s->slot->n_resumed += dial_resumed(s->tls);
-		s->slot->n_resyncs += f->hub_hello->resync;
-	}
+	if (f->body_case == DEMARC__V1__FRAME__BODY_HUB_HELLO)
+		note_hello(s, f->hub_hello);
 	if (f->body_case == DEMARC__V1__FRAME__BODY_REPORT_ACK)
 		s->slot->report_acked = f->report_ack->seq;
-	if (f->body_case == DEMARC__V1__FRAME__BODY_INTENT && s->hub_revision == UINT64_MAX)
-		s->hub_revision = f->intent->revision;
 	channel_ops.frame(ctx, f);
-	sim_note(s);
+	if (f->body_case == DEMARC__V1__FRAME__BODY_INTENT)
+		note_intent(s, f->intent);
+	if (!was_new && s->n.on_next)
+		identity_keep(s);
+	s->slot->n_renewed += was_new && !s->n.on_next;
+	note(s);
 }
 
 static void on_down(void *ctx, const char *reason)
 {
-	struct sim_node *s = CONTAINER_OF((struct node *)ctx, struct sim_node, n);
+	struct sim_node *s = sim_node_of(ctx);
 
 	if (s->n.said_hello)
 		s->slot->n_down++;
-	s->n.said_hello = false;
 	s->slot->state = SIM_DOWN;
 	channel_ops.down(ctx, reason);
 }
@@ -99,12 +149,13 @@ static void node_start(struct worker *w, struct sim_node *s)
 	struct sockaddr_in source = source_of(s), hub = { .sin_family = AF_INET,
 							  .sin_port = htons((uint16_t)w->sim->port),
 							  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct link_here here = { s->tls,
-				  (struct sockaddr *)&hub,
-				  (struct sockaddr *)&source,
-				  sizeof(hub),
-				  &s->pace,
-				  s->slot->mixed ? release_encode : NULL };
+	struct link_here here = { .tls = identity_tls,
+				  .reload = identity_reload,
+				  .hub = (struct sockaddr *)&hub,
+				  .source = (struct sockaddr *)&source,
+				  .size = sizeof(hub),
+				  .pace = &s->pace,
+				  .encode = s->slot->mixed ? release_encode : NULL };
 	char url[128];
 	const char *urls[] = { url };
 	struct link_client_config c = { .hub_urls = urls, .n_hub_urls = 1, .here = &here };
@@ -126,33 +177,40 @@ static struct sim_node *node_new(struct worker *w, size_t i)
 	s->who = &sim->fleet.nodes[i];
 	s->slot = &sim->shared->slots[i];
 	s->shared = sim->shared;
+	s->sim = sim;
 	s->index = (unsigned)i;
-	s->n.identity = &s->identity;
-	s->n.started_ns = clock_mono_ns();
-	(void)str_copy(s->n.id, sizeof(s->n.id), str_of(s->who->id));
+	node_init(&s->n, &w->loop, &sim_machine, s->who->id);
 	(void)str_copy(s->n.boot_id, sizeof(s->n.boot_id), str_of(s->who->id));
-	(void)uuid_format(uuid_random(), s->n.run_id);
 	(void)snprintf(s->n.cfg.state_dir, sizeof(s->n.cfg.state_dir), "%.200s/%.40s",
 		       sim->o.scratch, s->who->id);
-	if (dir_make(s->n.cfg.state_dir, 0700, &e) < 0 ||
-	    intent_open(s->n.cfg.state_dir, &s->n.intent, &s->n.frozen, &e) < 0 ||
-	    reports_open(&s->n, &e) < 0 ||
-	    dial_tls_like(w->trust, str_of(s->who->cert), str_of(s->who->key), !sim->o.no_tickets,
-			  &s->tls, &e) < 0)
+	if (dir_make(s->n.cfg.state_dir, 0700, &e) < 0 || identity_make(s, &e) < 0 ||
+	    node_open_state(&s->n, &e) < 0)
 		die(&e);
-	drivers_intent(s);
+	s->n.dp = sim_dp_new();
+	if (!s->n.dp)
+		_exit(1);
 	return s;
 }
 
 /* ---- time ---- */
 
-static void node_turn(struct sim_node *s, int64_t now)
+static bool is_whole(struct node *n)
 {
-	if (now < s->next_flush_ns || !s->n.said_hello)
-		return;
-	s->next_flush_ns = MIN_OF(now + IDLE_FLUSH_NS, drivers_next_ns(s));
-	reports_flush(&s->n);
+	for (const struct server *v = n->servers; v; v = v->next)
+		if (!server_healthy(v, NULL, 0))
+			return false;
+	for (const struct chain_rec *c = chains_first(n); c; c = c->next)
+		if (c->state != DEMARC__V1__CHAIN_STATE__CHAIN_ACTIVE)
+			return false;
+	return true;
+}
+
+static void look(struct sim_node *s, unsigned turn)
+{
 	s->slot->report_sent = reports_last_seq(&s->n);
+	s->slot->has_ticket = dial_has_ticket(s->tls);
+	if (!s->slot->whole || turn % CALM_TURNS < LOOK_TURNS)
+		s->slot->whole = s->slot->state == SIM_STEADY && is_whole(&s->n);
 }
 
 /* Nodes that have been started and never were connected: the first ones that are still on their way, up to `most`. */
@@ -176,8 +234,12 @@ static void start_more(struct worker *w, int64_t now)
 	size_t due = w->rate ? (size_t)((double)w->rate * (double)(now - w->since_ns) / 1e9) + 1 : w->n;
 	size_t room = w->rate ? ON_THEIR_WAY_MAX - n_on_their_way(w, ON_THEIR_WAY_MAX) : w->n;
 
-	while (room-- && w->n_started < MIN_OF(due, w->n))
-		node_start(w, w->nodes[w->n_started++]);
+	while (room-- && w->n_started < MIN_OF(due, w->n)) {
+		struct sim_node *s = w->nodes[w->n_started++];
+
+		node_begin(&s->n, s->index % sim_machine.tick_ms);
+		node_start(w, s);
+	}
 }
 
 static void on_turn(uv_timer_t *t)
@@ -187,10 +249,11 @@ static void on_turn(uv_timer_t *t)
 
 	if (w->since_ns && w->n_started < w->n)
 		start_more(w, now);
+	w->n_turns++;
 	for (size_t i = 0; i < w->n_started; i++) {
 		slow_turn(w->nodes[i], now);
-		node_turn(w->nodes[i], now);
-		w->nodes[i]->slot->has_ticket = dial_has_ticket(w->nodes[i]->tls);
+		if ((i + w->n_turns) % LOOK_TURNS == 0)
+			look(w->nodes[i], w->n_turns);
 	}
 }
 
@@ -244,6 +307,11 @@ static void obey(struct worker *w, const struct worker_order *o)
 		for (size_t i = 0; i < w->n; i++)
 			slow_set(w->nodes[i], is_among(i, o->number));
 		return;
+	case WORK_KILL:
+		for (size_t i = 0; i < w->n_started; i++)
+			if (is_among(i, o->number) && machine_kill_one(w->nodes[i]))
+				w->nodes[i]->slot->whole = false;
+		return;
 	case WORK_MIX:
 		for (size_t i = 0; i < w->n; i++)
 			w->nodes[i]->slot->mixed = is_among(i, o->number);
@@ -263,22 +331,19 @@ static void on_orders(uv_poll_t *p, int status, int events)
 	if (read(w->fd, &o, sizeof(o)) != sizeof(o))
 		_exit(0); /* the parent has ended */
 	obey(w, &o);
+	w->sim->shared->n_obeyed++;
 }
 
 _Noreturn void worker_main(struct sim *sim, size_t first, size_t n, int fd)
 {
 	struct worker w = { .sim = sim, .first = first, .n = n, .fd = fd };
-	struct dial_config d = { .ca_pem = str_of(sim->fleet.ca),
-				 .cert_pem = str_of(sim->fleet.nodes[first].cert),
-				 .key_pem = str_of(sim->fleet.nodes[first].key) };
-	struct err e = { 0 };
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)mallopt(M_MMAP_THRESHOLD, 65536); /* tables of which little is used cost what is used */
 	log_init("demarc-sim", LOG_ERROR_);
 	w.nodes = calloc(n, sizeof(struct sim_node *));
-	if (!w.nodes || uv_loop_init(&w.loop) < 0 || dial_tls_new(&d, &w.trust, &e) < 0)
-		die(&e);
+	if (!w.nodes || uv_loop_init(&w.loop) < 0)
+		_exit(1);
 	for (size_t i = 0; i < n; i++)
 		w.nodes[i] = node_new(&w, first + i);
 	(void)uv_timer_init(&w.loop, &w.turn);

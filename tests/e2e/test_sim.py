@@ -107,10 +107,61 @@ def test_mixed_versions(sim):
     report, _ = sim("mixed-versions", "--churn", "10", "--percent", "60", nodes=100)
     assert steady(report) and report["steady_s"] > 0 and report["show_failed"] == 0, report
     assert 30 <= report["nodes_unlike"] < 100 and report["resyncs"] > 0, "without a digest, everything is sent again"
-    with contextlib.closing(sqlite3.connect(sim.folder / "state/hub/hub.db")) as db:
-        said = dict(db.execute("SELECT release, count(*) FROM node WHERE release IS NOT NULL GROUP BY release"))
+    said = dict(rows(sim, "SELECT release, count(*) FROM node WHERE release IS NOT NULL GROUP BY release"))
     others = {"0.0.8", "0.0.9", "0.2.0"}
     assert others < set(said) and sum(said[release] for release in others) == report["nodes_unlike"], said
+
+
+def rows(sim, sql, state="state"):
+    """What the hub has stored."""
+    with contextlib.closing(sqlite3.connect(sim.folder / state / "hub/hub.db")) as db:
+        return list(db.execute(sql))
+
+
+def paths(sim, state="state"):
+    """Of every chain: its state, and its hops as its node has reported them."""
+    status = [json.loads(text) for text, in rows(sim, "SELECT status FROM sfc_port_chain", state)]
+    return [(chain["state"], chain["hops"]) for chain in status]
+
+
+@pytest.mark.timeout(300)
+def test_functions_that_die(sim):
+    """Agents start what has ended and what failed to start, and tell the hub of it: events, restarts, chains, vNICs as they are found."""
+    report, _ = sim("function-deaths", "--percent", "50", "--fail-percent", "5", "--state-dir", str(sim.folder / "all"), nodes=60)
+    assert steady(report) and report["not_whole"] == 0 and report["steps_failed"] > 0, report
+    assert report["healed_s"] > 0 and report["deaths"] > 10 and report["starts"] >= report["deaths"], report
+    events = dict(rows(sim, "SELECT kind, count(*) FROM event GROUP BY kind", "all"))
+    assert events["function_died"] == report["deaths"] and events["hop_dropped"] >= report["deaths"], events
+    assert events["hop_restored"] >= events["hop_dropped"], events
+    servers = rows(sim, "SELECT vm_state, healthy, fault, sum(n_restarts) FROM server GROUP BY 1, 2, 3", "all")
+    assert servers == [("active", 1, None, report["deaths"])], servers
+    for state, hops in paths(sim, "all"):
+        assert state == "active" and all(hop["in_path"] and len(hop["healthy_pairs"]) == 1 for hop in hops), hops
+    found = rows(sim, "SELECT verified, status, mac_address, observed FROM port WHERE device_owner LIKE 'compute:%'", "all")
+    assert len(found) > 100
+    assert all((verified, status, json.loads(seen)["mac"]) == (1, "ACTIVE", mac) for verified, status, mac, seen in found), found
+
+
+@pytest.mark.timeout(300)
+def test_functions_that_never_start(sim):
+    report, _ = sim("steady", "--seconds", "2", "--fail-percent", "100", "--chains", "100", "--state-dir", str(sim.folder / "never"), nodes=10)
+    assert steady(report) and report["not_whole"] == 10 and report["steps_failed"] > 20 and report["starts"] is None, report
+    faults = rows(sim, "SELECT DISTINCT vm_state, fault FROM server JOIN image ON image.id = image_id WHERE container_format = 'docker'", "never")
+    assert faults and all(state == "error" and "a simulated failure" in fault for state, fault in faults), faults
+    for state, hops in paths(sim, "never"):
+        assert state == "degraded" and [hop["in_path"] for hop in hops] == [i % 2 == 1 for i in range(len(hops))], hops
+
+
+@pytest.mark.timeout(300)
+def test_certificates_are_renewed(sim):
+    """The second run begins with what the first has left."""
+    issuers = set()
+    for _ in range(2):
+        report, _ = sim("renewal", "--chains", "0", "--state-dir", str(sim.folder / "renewed"), nodes=40)
+        assert steady(report) and report["renewed_s"] > 0 and report["renewed"] == 40, report
+        issuers |= (now := set(rows(sim, "SELECT cert_ca FROM node", "renewed")))
+        assert len(now) == 1, "the old CA has gone"
+    assert len(issuers) == 2
 
 
 @pytest.mark.timeout(300)
