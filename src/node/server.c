@@ -206,6 +206,8 @@ static void verify(struct server *s)
 			s->wire_due = true; /* an interface is gone: that is ours to repair */
 			node_kick(s->n);
 		}
+	if (before != s->verified) /* chains are looked at before functions in a pass: the next one is now */
+		node_kick(s->n);
 	if (before && !s->verified)
 		node_event(s->n, "binding_differs", "error", "server", s->id,
 			   "vNICs of server %s are not as declared", s->id);
