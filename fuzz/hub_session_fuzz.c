@@ -83,6 +83,7 @@ void __wrap_http_ws_close(struct http_ws *ws, uint16_t code, const char *reason)
 unsigned __wrap_http_ws_front(const struct http_ws *ws);
 bool __wrap_http_ws_client_serial(const struct http_ws *ws, char *ret, size_t size);
 bool __wrap_http_ws_resumed(const struct http_ws *ws);
+double __wrap_http_ws_strain(const struct http_ws *ws);
 
 int __wrap_http_ws_send(struct http_ws *ws, const void *data, size_t size)
 {
@@ -113,6 +114,11 @@ void __wrap_http_ws_close(struct http_ws *ws, uint16_t code, const char *reason)
 unsigned __wrap_http_ws_front(const struct http_ws *ws)
 {
 	return ws->front;
+}
+
+double __wrap_http_ws_strain(const struct http_ws *ws)
+{
+	return 1 + ws->front;
 }
 
 bool __wrap_http_ws_resumed(const struct http_ws *ws)
