@@ -35,10 +35,13 @@ static int setup(void **state)
 	return r;
 }
 
+/* Where walks take long, there is a pause between them. */
 static void age_all(void)
 {
 	lab_idle(&lab);
-	OK(dp_age(lab.dp, &lab_err));
+	do
+		OK(dp_age(lab.dp, &lab_err));
+	while ((lab_entries(&lab, "flow4") || lab_entries(&lab, "flow6")) && !poll(NULL, 0, 10));
 }
 
 static const struct dp_flow *find(const char *src, uint16_t dport)
@@ -71,9 +74,10 @@ static void check(const struct dp_flow *f, const char *dst, uint64_t pkts, uint6
 
 static void test_ended_flows_with_their_counters(void **state)
 {
+	COVERS(V4 | V6, F_FLOWS_TOLD, F_AGEING, F_RECORD);
+
 	struct frame f;
 
-	(void)state;
 	expect_both(PORT_A, "");
 	expect_path(false, true, PORT_A, "");
 	OK(dp_age(lab.dp, &lab_err));
@@ -105,7 +109,7 @@ static void test_nothing_unless_asked(void **state)
 /* Six records of three segments, and one connection. */
 static void test_a_chain_counts_once(void **state)
 {
-	(void)state;
+	COVERS(V4 | V6, F_FLOWS_TOLD);
 	set_chain("01", DP_FLIP_MOVE);
 	expect_both(PORT_A, "01");
 	age_all();
@@ -134,9 +138,10 @@ static void tcp(struct frame *f, bool v6, uint16_t sport, uint8_t flags, uint32_
 
 static void test_closed_connections(void **state)
 {
+	COVERS(V4 | V6, F_FLOWS_TOLD);
+
 	struct frame f;
 
-	(void)state;
 	for (int v6 = 0; v6 < 2; v6++) {
 		tcp(&f, v6, PORT_A, TCP_SYN, 1);
 		assert_int_equal(lab_run(&lab, lan.host, &f, NULL), 7);
@@ -155,9 +160,10 @@ static void test_closed_connections(void **state)
 /* The same ports again: the record goes on, and so do its counters. */
 static void test_reopened_connection(void **state)
 {
+	COVERS(V4, F_FLOWS_TOLD);
+
 	struct frame f;
 
-	(void)state;
 	tcp(&f, false, PORT_A, TCP_SYN, 1);
 	(void)lab_run(&lab, lan.host, &f, NULL);
 	tcp(&f, false, PORT_A, TCP_RST, 2);
@@ -176,7 +182,7 @@ static void test_reopened_connection(void **state)
 
 static void test_active_timeout(void **state)
 {
-	(void)state;
+	COVERS(V4 | V6, F_FLOWS_TOLD);
 	dp_flows_tell(lab.dp, 1, on_flow, &lab);
 	expect_both(PORT_A, "");
 	for (int i = 0; i < 500 && n_told < 4; i++) {
@@ -195,12 +201,13 @@ static void test_active_timeout(void **state)
 /* What is displaced is told, or counted as lost: together with what lives it is what was sent. */
 static void test_shed_flows_add_up(void **state)
 {
+	COVERS(V4, F_SHEDDING, F_FLOWS_TOLD);
+
 	enum { N = 12000 };
 	struct dp_losses lost;
 	uint64_t sum = 0, shed = 0;
 	struct frame f;
 
-	(void)state;
 	for (int i = 1; i <= N; i++) {
 		tcp(&f, false, (uint16_t)i, TCP_SYN, 1);
 		assert_int_equal(lab_run(&lab, lan.host, &f, NULL), 7);
@@ -269,7 +276,7 @@ static int list(struct dp_flow_query q)
 
 static void test_list_top(void **state)
 {
-	(void)state;
+	COVERS(V4 | V6, F_LIVE_FLOWS);
 	populate();
 	assert_int_equal(list((struct dp_flow_query){ .limit = 10 }), 10);
 	assert_int_equal(totals.matched, 85);
@@ -291,6 +298,8 @@ static void test_list_top(void **state)
 
 static void test_list_filters(void **state)
 {
+	COVERS(V4 | V6, F_LIVE_FLOWS);
+
 	const struct {
 		struct dp_flow_query q;
 		int n;
@@ -340,10 +349,11 @@ static void test_list_segments_of_a_chain(void **state)
 
 static void test_volumes(void **state)
 {
+	COVERS(V4 | V6, F_LIVE_FLOWS);
+
 	static struct dp_volumes v;
 	struct dp_flow_query q = { 0 };
 
-	(void)state;
 	populate();
 	for (int again = 0; again < 2; again++) {
 		OK(dp_volumes(lab.dp, &q, &v, &lab_err));
@@ -387,9 +397,10 @@ static size_t poll_packets(void)
 
 static void test_drops_are_told_to_who_watches(void **state)
 {
+	COVERS(V4 | V6, F_DROPS);
+
 	struct frame f, bad;
 
-	(void)state;
 	for (int v6 = 0; v6 < 2; v6++) {
 		packet(&f, v6, true, PORT_A, 1);
 		bad = f;
@@ -414,10 +425,11 @@ static void test_drops_are_told_to_who_watches(void **state)
 /* The verdict of a flow: by the slow path first, then by its record. */
 static void test_drops_of_a_record(void **state)
 {
+	COVERS(V4 | V6, F_DROPS, F_VERDICT);
+
 	struct dp_port p = { .ifindex = { wan.host }, .net = 1, .flags = DP_PORT_SECURITY };
 	struct frame f;
 
-	(void)state;
 	memcpy(p.mac.b, mac_y, 6);
 	OK(dp_port_set(lab.dp, &p, &lab_err)); /* no group: nothing may come in */
 	dp_drops_watch(lab.dp, 1);
@@ -440,10 +452,11 @@ static void test_drops_of_a_record(void **state)
 
 static void test_policy_ends_a_flow(void **state)
 {
+	COVERS(V4, F_FLOWS_TOLD, F_GENERATION);
+
 	struct dp_port p = { .ifindex = { wan.host }, .net = 1, .flags = DP_PORT_SECURITY };
 	struct frame f;
 
-	(void)state;
 	packet(&f, false, true, PORT_A, 1);
 	assert_int_equal(lab_run(&lab, lan.host, &f, NULL), 7);
 	memcpy(p.mac.b, mac_y, 6);
@@ -457,9 +470,10 @@ static void test_policy_ends_a_flow(void **state)
 
 static void test_sampling(void **state)
 {
+	COVERS(V4, F_DROPS);
+
 	struct frame f;
 
-	(void)state;
 	packet(&f, false, true, PORT_A, 1);
 	f.b[14] = 0x11;
 	dp_drops_watch(lab.dp, 1000000);
@@ -470,9 +484,10 @@ static void test_sampling(void **state)
 
 static void test_capture_both_ways(void **state)
 {
+	COVERS(V4 | V6, F_CAPTURE);
+
 	struct frame f;
 
-	(void)state;
 	for (int v6 = 0; v6 < 2; v6++) {
 		expect_path(v6, true, PORT_A, "");
 		dp_capture(lab.dp, (ifindex){ lan.host }, 1);
@@ -496,7 +511,7 @@ static void test_capture_both_ways(void **state)
 	assert_not_dropped(&lab);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, chain_teardown)
 	const struct CMUnitTest tests[] = {
@@ -519,7 +534,5 @@ int main(void)
 		TEST(test_capture_both_ways),
 	};
 
-	lab_need_root();
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return lab_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -123,6 +123,7 @@ static void refused_for(const struct frame *f, enum drop_reason reason, int line
 /* The header says which version it is, whatever the ethertype says: RFC 791 section 3.1, RFC 8200 section 3. */
 static void test_ip_version(void **state)
 {
+	COVERS(V4 | V6, F_BAD_HEADERS);
 	BOTH_FAMILIES
 	{
 		struct frame good = frame_of(17, 30), bad = good;
@@ -139,6 +140,8 @@ static void test_ip_version(void **state)
 /* RFC 791 section 3.1: at least five words, and within the packet. */
 static void test_ipv4_header_length(void **state)
 {
+	COVERS(V4, F_BAD_HEADERS, F_BAD_EXTENSIONS);
+
 	struct frame good = frame_of(17, 2), bad = good;
 
 	for (uint8_t words = 0; words < 16; words++) {
@@ -157,6 +160,8 @@ static void put_length(struct frame *f, size_t n)
 /* RFC 791 section 3.1, RFC 8200 section 3; what follows the packet is padding: RFC 894, RFC 2464 section 3. */
 static void test_ip_length(void **state)
 {
+	COVERS(V4 | V6, F_BAD_HEADERS);
+
 	static const uint8_t protos[] = { 17, 6 };
 
 	BOTH_FAMILIES for (size_t i = 0; i < sizeof(protos); i++)
@@ -184,6 +189,8 @@ static void test_ip_length(void **state)
 /* Every header, cut at every byte. RFC 1122 section 3.2.1: what is not whole is silently discarded. */
 static void test_truncated(void **state)
 {
+	COVERS(V4 | V6, F_BAD_HEADERS);
+
 	static const uint8_t protos[] = { 17, 6, 1 };
 
 	BOTH_FAMILIES for (size_t i = 0; i < sizeof(protos); i++)
@@ -207,6 +214,7 @@ static void test_truncated(void **state)
 /* RFC 768: the header and the data, within the packet; RFC 2675 section 4: 0 is of a jumbogram. */
 static void test_udp_length(void **state)
 {
+	COVERS(V4 | V6, F_BAD_HEADERS);
 	BOTH_FAMILIES
 	{
 		struct frame good = frame_of(17, 30), bad = good;
@@ -225,6 +233,7 @@ static void test_udp_length(void **state)
 /* RFC 9293 section 3.1: the data offset is at least five words, and within the segment. */
 static void test_tcp_offset(void **state)
 {
+	COVERS(V4 | V6, F_BAD_HEADERS);
 	BOTH_FAMILIES
 	{
 		struct frame good = frame_of(6, 8), bad = good;
@@ -240,6 +249,8 @@ static void test_tcp_offset(void **state)
 /* RFC 9293 section 3.1 (MUST-7): an illegal option length, 0 for example, is survived. The ends decide about it. */
 static void test_tcp_options(void **state)
 {
+	COVERS(V4 | V6, F_BAD_HEADERS);
+
 	static const uint8_t options[][8] = {
 		{ 3, 0, 7, 0, 0, 0, 0, 0 },   { 3, 1, 7, 0, 0, 0, 0, 0 },
 		{ 2, 255, 5, 5, 1, 1, 1, 0 }, { 8, 8, 8, 8, 8, 8, 8, 8 },
@@ -334,6 +345,8 @@ static bool found_ports(void)
  */
 static void test_extension_chains(void **state)
 {
+	COVERS(V6, F_BAD_EXTENSIONS);
+
 	enum ext c[3] = { HOP };
 
 	v6 = true;
@@ -360,6 +373,8 @@ static void test_extension_chains(void **state)
 /* RFC 8504 section 5.3: a node may bound their number. Ours is eight. */
 static void test_extension_count(void **state)
 {
+	COVERS(V6, F_BAD_EXTENSIONS);
+
 	enum ext c[16];
 	struct frame f;
 
@@ -378,6 +393,7 @@ static void test_extension_count(void **state)
 /* RFC 8200 sections 4.3 to 4.6, RFC 4302: a header ends within the packet, and so does each of its bytes. */
 static void test_extension_lengths(void **state)
 {
+	COVERS(V6, F_BAD_EXTENSIONS);
 	v6 = true;
 	for (size_t i = 0; i < ARRAY_LEN(exts); i++) {
 		enum ext c[] = { exts[i] };
@@ -400,6 +416,8 @@ static void test_extension_lengths(void **state)
 /* What cannot be read is that protocol, and no more: a rule for UDP does not let it pass. RFC 4303, 6275, 7401, 5533, 8200 section 4.7. */
 static void test_opaque_headers(void **state)
 {
+	COVERS(V6, F_BAD_EXTENSIONS);
+
 	static const uint8_t opaque[] = { 50, 59, 135, 139, 140, 253, 4, 41 };
 
 	v6 = true;
@@ -418,6 +436,8 @@ static void test_opaque_headers(void **state)
 /* RFC 5095: type 0 with segments left is not sent on; the other types are not blocked with it (section 4.2). */
 static void test_routing_header(void **state)
 {
+	COVERS(V6, F_BAD_EXTENSIONS);
+
 	enum ext c[] = { ROUTING };
 	struct frame f;
 
@@ -438,6 +458,7 @@ static void test_routing_header(void **state)
 /* RFC 1122 section 3.2.2, RFC 4443 section 2.4: no error about an error; and the packet inside is a packet. */
 static void test_nested_errors(void **state)
 {
+	COVERS(V4 | V6, F_BAD_NESTED);
 	BOTH_FAMILIES
 	{
 		struct frame about = frame_of(17, 30), error, nested, cut;
@@ -462,6 +483,7 @@ static void test_nested_errors(void **state)
 /* RFC 2003, RFC 2473: a packet in a packet has the outer one's addresses and protocol, so that rules for UDP do not open it. */
 static void test_packet_in_packet(void **state)
 {
+	COVERS(V4 | V6, F_BAD_NESTED);
 	BOTH_FAMILIES for (int depth = 1; depth < 5; depth++)
 	{
 		struct frame f = frame_of(17, 30);
@@ -486,6 +508,8 @@ static void test_packet_in_packet(void **state)
  */
 static void test_checksums(void **state)
 {
+	COVERS(V4 | V6, F_BAD_HEADERS);
+
 	static const uint8_t protos[] = { 17, 6, 1 };
 
 	BOTH_FAMILIES for (size_t i = 0; i < sizeof(protos); i++)
@@ -532,6 +556,7 @@ static void test_checksum_of_a_marked_packet(void **state)
 /* IEEE 802-2014 section 8.2.2: a group is no source. */
 static void test_group_source(void **state)
 {
+	COVERS(V4 | V6, F_BAD_HEADERS);
 	BOTH_FAMILIES
 	{
 		struct frame good = frame_of(17, 30), bad = good;

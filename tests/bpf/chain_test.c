@@ -8,6 +8,7 @@
 
 static void test_steered(void **state)
 {
+	COVERS(V4 | V6, F_CHAIN_PATH);
 	expect_both(1000, "");
 	set_chain("01", DP_FLIP_MOVE);
 	expect_both(1000, "01");
@@ -34,6 +35,8 @@ static void test_same_is_no_change(void **state)
 
 static void test_keep(void **state)
 {
+	COVERS(V4 | V6, F_CHAIN_CHANGE);
+
 	struct dp_flip_result r;
 
 	set_chain("01", DP_FLIP_MOVE);
@@ -85,6 +88,8 @@ static void test_keep_empty(void **state)
 /* Packets inside a function while its hop, or the next one, goes away. */
 static void test_in_flight(void **state)
 {
+	COVERS(V4 | V6, F_CHAIN_CHANGE);
+
 	struct frame f, got;
 
 	for (int mode = 0; mode < 2; mode++) {
@@ -110,6 +115,8 @@ static void test_in_flight(void **state)
 
 static void test_agent_restart(void **state)
 {
+	COVERS(V4 | V6, F_CHAIN_CHANGE);
+
 	struct dp_path p = path_of("01", true);
 
 	set_chain("01", DP_FLIP_MOVE);
@@ -129,6 +136,8 @@ static void test_agent_restart(void **state)
 
 static void test_closed_hop(void **state)
 {
+	COVERS(V4 | V6, F_CHAIN_PATH);
+
 	struct dp_path p = path_of("01", true);
 	struct frame f;
 
@@ -148,6 +157,8 @@ static void test_closed_hop(void **state)
 /* Two pairs in a group: flows spread, and each keeps its pair, also when a third comes. */
 static void test_group(void **state)
 {
+	COVERS(V4 | V6, F_CHAIN_PATH);
+
 	struct dp_path p = path_of("0", true);
 	char who[64];
 	unsigned int n[N_FN] = { 0 };
@@ -262,6 +273,7 @@ static void test_collect(void **state)
 /* More flows than the table holds: old ones are forgotten, none is refused, a busy one goes on. */
 static void test_full_table(void **state)
 {
+	COVERS(V4, F_SHEDDING);
 	set_chain("0", DP_FLIP_MOVE);
 	expect_both(1000, "0");
 	for (unsigned int i = 0; i < 12000; i++) {
@@ -297,7 +309,7 @@ static void test_number_again(void **state)
 	assert_not_dropped(&lab);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_steered, chain_setup, chain_teardown),
@@ -316,6 +328,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_number_again, chain_setup, chain_teardown),
 	};
 
-	lab_need_root();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return lab_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

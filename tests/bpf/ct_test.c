@@ -141,6 +141,7 @@ static void handshake(const uint8_t *copt, const uint8_t *sopt)
 
 static void test_window(void **state)
 {
+	COVERS(V4 | V6, F_TCP_WINDOW);
 	for (v6 = false;; v6 = true) {
 		handshake(NULL, NULL);
 		assert_true(server(TCP_ACK, 1, 1));
@@ -170,6 +171,7 @@ static void test_window(void **state)
 
 static void test_scale(void **state)
 {
+	COVERS(V4 | V6, F_TCP_WINDOW);
 	for (v6 = false;; v6 = true) {
 		handshake(scale_7, scale_2); /* 128000 and 4000 bytes */
 		assert_int_equal(record(true).wscale, 7);
@@ -192,6 +194,7 @@ static void test_scale(void **state)
 
 static void test_reset(void **state)
 {
+	COVERS(V4 | V6, F_TCP_WINDOW, F_TCP_STATES);
 	for (v6 = false;; v6 = true) {
 		handshake(NULL, NULL);
 		assert_true(server(TCP_ACK, 1, 1, 100));
@@ -233,6 +236,7 @@ static bool flags_legal(unsigned int f)
 /* Null, Xmas, SYN and FIN together, and all the others: on a connection, and as its first segment. */
 static void test_flags(void **state)
 {
+	COVERS(V4 | V6, F_TCP_FLAGS);
 	for (v6 = false;; v6 = true) {
 		handshake(NULL, NULL);
 		assert_true(server(TCP_ACK, 1, 1));
@@ -259,6 +263,7 @@ static void test_flags(void **state)
 /* Older than the datapath: its windows are unknown, its resets are still checked. */
 static void test_pick_up(void **state)
 {
+	COVERS(V4 | V6, F_TCP_PICK_UP);
 	for (v6 = false;; v6 = true) {
 		cport++;
 		assert_true(client(TCP_ACK, 5000, 70000, 100));
@@ -279,6 +284,7 @@ static void test_pick_up(void **state)
 
 static void test_states(void **state)
 {
+	COVERS(V4 | V6, F_TCP_STATES);
 	for (v6 = false;; v6 = true) {
 		handshake(NULL, NULL);
 		assert_true(server(TCP_SYN | TCP_ACK, 0, 1)); /* again: passes, is ignored */
@@ -316,6 +322,7 @@ static void test_states(void **state)
 /* A client that lost its memory opens a connection that we hold for alive. */
 static void test_restarted_client(void **state)
 {
+	COVERS(V4 | V6, F_TCP_STATES);
 	for (v6 = false;; v6 = true) {
 		handshake(NULL, NULL);
 		assert_true(client(TCP_SYN, 0x40000000));
@@ -333,6 +340,7 @@ static void test_restarted_client(void **state)
 
 static void test_measures(void **state)
 {
+	COVERS(V4 | V6, F_RTT);
 	for (v6 = false;; v6 = true) {
 		handshake(NULL, NULL);
 		assert_true(record(true).rtt_us > 0);
@@ -395,6 +403,8 @@ static void test_trace(void **state)
 
 static void test_settings(void **state)
 {
+	COVERS(V4 | V6, F_AGEING, F_TCP_PICK_UP);
+
 	struct dp_ct c = { .tcp_liberal = true };
 
 	for (v6 = false;; v6 = true) {
@@ -474,6 +484,8 @@ static void talk(uint16_t n)
 /* A table of 3584 connections, almost all of them alive: idle ones go before their time, until there is room again. */
 static void test_pressure(void **state)
 {
+	COVERS(V4, F_AGEING);
+
 	struct dp_ct c = { .timeout_s[CT_UDP_REPLIED] = 20 };
 	struct frame got;
 	uint64_t before;
@@ -542,7 +554,7 @@ static void test_cost(void **state)
 
 /* ---- one flow, two processors ---- */
 
-#define RACES 400
+#define RACES 200
 
 struct racer {
 	int cpu;
@@ -568,8 +580,7 @@ static void *race(void *arg)
 	return NULL;
 }
 
-/* First packets of one flow at the same time: one record, that counts both. */
-static void test_two_processors(void **state)
+static void race_on_two_processors(void)
 {
 	struct frame *frames = calloc(RACES, sizeof(*frames));
 	atomic_uint there = 0;
@@ -577,7 +588,6 @@ static void test_two_processors(void **state)
 			      { .cpu = 1, .there = &there, .frames = frames } };
 	pthread_t thread;
 
-	(void)state;
 	assert_non_null(frames);
 	for (unsigned int i = 0; i < RACES; i++) {
 		cport = (uint16_t)(1024 + i);
@@ -597,6 +607,17 @@ static void test_two_processors(void **state)
 	}
 	lab_no_drops(&lab);
 	free(frames);
+}
+
+/* First packets of one flow at the same time: one record, that counts both. */
+static void test_two_processors(void **state)
+{
+	COVERS(V4 | V6, F_RECORD_CPUS);
+	for (v6 = false;; v6 = true) {
+		race_on_two_processors();
+		if (v6)
+			break;
+	}
 }
 
 int main(void)

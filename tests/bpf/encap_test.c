@@ -135,6 +135,8 @@ static void round_trip(enum dp_tunnel_type type, bool v6, bool in6)
 
 static void test_types(void **state)
 {
+	COVERS(V4 | V6, F_VXLAN, F_NSH, F_GRE, F_NVGRE, F_GENEVE, F_MPLS_UDP, F_MPLS_GRE,
+	       F_MPLS_ETH, F_OUTER, F_ECN);
 	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type <= DP_TUNNEL_MPLS; type++)
 		for (int v6 = 0; v6 < 2; v6++) {
 			struct dp_tunnel t = make(type, v6);
@@ -150,6 +152,8 @@ static void test_types(void **state)
 /* ARP is no IP packet: it goes by copies, and comes back through small frames. */
 static void test_broadcast(void **state)
 {
+	COVERS(V4 | V6, F_VXLAN, F_MULTICAST);
+
 	struct frame arp, out, wire, got;
 
 	for (int v6 = 0; v6 < 2; v6++) {
@@ -173,6 +177,8 @@ static void test_broadcast(void **state)
 /* Who asks for a fixed IP from behind a tunnel is answered there, by the datapath itself. */
 static void test_answers(void **state)
 {
+	COVERS(V4 | V6, F_NEIGHBOURS);
+
 	static const enum dp_tunnel_type types[] = { DP_TUNNEL_VXLAN, DP_TUNNEL_GRE, DP_TUNNEL_MPLS };
 	static const uint8_t group[6] = { 0x33, 0x33, 0xff, 0, 0, 0x11 };
 
@@ -205,12 +211,12 @@ static void test_answers(void **state)
 	assert_not_dropped(&lab);
 }
 
-/* Metadata of type 2: a longer header, and a service path that must fit. */
-static void test_nsh(void **state)
+/* Metadata of type 2: a longer header, and a service path that must fit. The first ones are the last frames in the file. */
+static void nsh_of_type_2(bool v6)
 {
-	struct dp_tunnel t = make(DP_TUNNEL_VXLAN_GPE, false);
-	struct frame up = inner(false, true, 40, 0), out, wire, down = inner(false, false, 40, 0);
-	size_t nsh = 14 + 20 + 16, head = nsh + 8 + 12;
+	struct dp_tunnel t = make(DP_TUNNEL_VXLAN_GPE, v6);
+	struct frame up = inner(v6, true, 40, 0), out, wire, down = inner(v6, false, 40, 0);
+	size_t nsh = 14 + (v6 ? 40 : 20) + 16, head = nsh + 8 + 12;
 
 	t.nsh_md_type = 2;
 	t.nsh_context_len = 12;
@@ -223,7 +229,7 @@ static void test_nsh(void **state)
 	assert_int_equal(out.b[nsh + 3], 3);
 	assert_int_equal(out.b[nsh + 6], 77);
 	assert_int_equal(out.b[nsh + 7], 254);
-	wire = tunnel_answer(&ends, &out, head, &down, false);
+	wire = tunnel_answer(&ends, &out, head, &down, v6);
 	assert_true(lab_passes(&nic, &wire, &a, NULL));
 	wire.b[nsh + 7] = 253; /* another index, which is another place of the path */
 	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
@@ -235,12 +241,22 @@ static void test_nsh(void **state)
 	wire.b[nsh + 1] = (uint8_t)((wire.b[nsh + 1] & 0xc0) | 1); /* shorter than its own header */
 	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
 	assert_dropped(&lab, TUNNEL);
+	OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+}
+
+static void test_nsh(void **state)
+{
+	COVERS(V4 | V6, F_NSH_2, F_OUTER);
+	nsh_of_type_2(false);
+	nsh_of_type_2(true);
 	assert_not_dropped(&lab);
 }
 
 /* RFC 8300 section 2.3: a frame of another service path, of a flow that is known, is not the tunnel's. */
 static void test_nsh_path(void **state)
 {
+	COVERS(V4, F_NSH);
+
 	static const struct {
 		uint32_t path_in;
 		uint8_t index_in;
@@ -281,6 +297,8 @@ static void test_nsh_path(void **state)
 /* OVN's option is critical, and in each of its frames: it is sent, it is taken, and no other one is. */
 static void test_ovn(void **state)
 {
+	COVERS(V4 | V6, F_GENEVE_OVN, F_OUTER);
+
 	static const uint8_t option[] = { 1, 2, 0x80, 1, 0x12, 0x34, 0xab, 0xcd };
 	static const struct {
 		size_t at; /* from Geneve's header on */
@@ -316,9 +334,19 @@ static void test_ovn(void **state)
 	assert_not_dropped(&lab);
 }
 
+/* Type of service, or traffic class. */
+static unsigned int class_of(const struct frame *f)
+{
+	const uint8_t *b = f->b;
+
+	return b[12] == 0x86 ? (unsigned int)(b[14] << 8 | b[15]) >> 4 & 0xff : b[15];
+}
+
 /* RFC 6040 figure 3: ECN is copied out. Figure 4: rows are what the packet inside has, columns what the outer header says. */
 static void test_ecn(void **state)
 {
+	COVERS(V4 | V6, F_ECN, F_OUTER);
+
 	enum { NOT_ECT, ECT_1, ECT_0, CE, DROPPED };
 	static const uint8_t becomes[4][4] = {
 		[NOT_ECT] = { NOT_ECT, NOT_ECT, NOT_ECT, DROPPED },
@@ -326,29 +354,31 @@ static void test_ecn(void **state)
 		[ECT_0] = { ECT_0, ECT_1, ECT_0, CE },
 		[CE] = { CE, CE, CE, CE },
 	};
-	struct dp_tunnel t = make(DP_TUNNEL_GENEVE, false);
-	size_t head = tunnel_head(t.type, false);
-	struct frame f, out, wire, got;
-
-	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
-	for (int i = 0; i < 2 * 4 * 4; i++) {
-		bool v6 = i / 16;
+	for (int i = 0; i < 2 * 2 * 4 * 4; i++) {
+		bool v6 = i / 16 % 2, outer6 = i / 32;
 		uint8_t ecn = i / 4 % 4, outer = i % 4, dscp = 0x48;
+		size_t head = tunnel_head(DP_TUNNEL_GENEVE, outer6);
+		struct dp_tunnel t = make(DP_TUNNEL_GENEVE, outer6);
+		struct frame f = inner(v6, true, 40, ecn), out, wire, got;
 
-		f = inner(v6, true, 40, ecn);
+		if (!(i % 32))
+			OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 		assert_true(lab_passes(&a, &f, &nic, &out));
-		assert_int_equal(out.b[15], ecn);
+		assert_int_equal(class_of(&out), ecn);
 		f = inner(v6, false, 40, dscp | ecn);
-		wire = tunnel_answer(&ends, &out, head, &f, false);
-		wire.b[15] = outer; /* the outer checksum is not looked at */
+		wire = tunnel_answer(&ends, &out, head, &f, outer6);
+		if (outer6)
+			wire.b[15] = (uint8_t)((wire.b[15] & 0xf) | outer << 4);
+		else
+			wire.b[15] = outer; /* the outer checksum is not looked at */
 		if (becomes[ecn][outer] == DROPPED) {
 			assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
 			assert_dropped(&lab, ECN);
 			continue;
 		}
 		assert_true(lab_passes(&nic, &wire, &a, &got));
-		assert_int_equal(v6 ? (got.b[14] << 8 | got.b[15]) >> 4 & 0xff : got.b[15],
-				 dscp | becomes[ecn][outer]);
+		assert_int_equal(class_of(&got), dscp | becomes[ecn][outer]);
 		if (!v6)
 			assert_int_equal(sum(got.b + 14, 20), 0xffff);
 	}
@@ -356,69 +386,86 @@ static void test_ecn(void **state)
 }
 
 /* RFC 1191, RFC 4443: who sends too much is told how much fits. */
-static void test_mtu(void **state)
+static void too_big(bool outer6)
 {
-	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false);
+	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, outer6);
+	size_t room = outer6 ? 1430 : 1450;
 	struct frame f, got;
 
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
-	f = inner(false, true, 1450 - 28, 0);
+	f = inner(false, true, room - 28, 0);
 	assert_true(lab_passes(&a, &f, &nic, NULL));
-	f = inner(false, true, 1451 - 28, 0);
+	f = inner(true, true, room - 48, 0);
+	assert_true(lab_passes(&a, &f, &nic, NULL));
+	f = inner(false, true, room + 1 - 28, 0);
 	f.b[20] = 0x40; /* do not fragment */
 	f.b[24] = (uint8_t)(f.b[24] - 0x40);
-	assert_true(lab_passes(&a, &f, &a, &got));
-	assert_dropped(&lab, MTU);
-	assert_memory_equal(got.b, mac_a, 6);
-	assert_int_equal(got.b[34], 3);
-	assert_int_equal(got.b[35], 4);
-	assert_int_equal(got.b[40] << 8 | got.b[41], 1450);
-	assert_int_equal(sum(got.b + 14, 20), 0xffff);
-	assert_int_equal(sum(got.b + 34, got.len - 34), 0xffff);
-	assert_memory_equal(got.b + 42, f.b + 14, 28);
-	f = inner(true, true, 1451 - 48, 0);
 	for (int i = 0; i < 1000 && !lab_passes(&a, &f, &a, &got); i++) /* one answer a jiffy */
 		;
 	assert_true(lab_dropped(&lab, DROP_MTU) >= 1);
+	assert_memory_equal(got.b, mac_a, 6);
+	assert_int_equal(got.b[34], 3);
+	assert_int_equal(got.b[35], 4);
+	assert_int_equal(got.b[40] << 8 | got.b[41], room);
+	assert_int_equal(sum(got.b + 14, 20), 0xffff);
+	assert_int_equal(sum(got.b + 34, got.len - 34), 0xffff);
+	assert_memory_equal(got.b + 42, f.b + 14, 28);
+	f = inner(true, true, room + 1 - 48, 0);
+	for (int i = 0; i < 1000 && !lab_passes(&a, &f, &a, &got); i++)
+		;
+	assert_true(lab_dropped(&lab, DROP_MTU) >= 1);
 	assert_int_equal(got.b[54], 2);
-	assert_int_equal(got.b[60] << 8 | got.b[61], 1450);
+	assert_int_equal(got.b[60] << 8 | got.b[61], room);
 	assert_true(frame_icmp6_ok(&got));
+	OK(dp_tunnel_del(lab.dp, tun, &lab_err));
 }
 
+static void test_mtu(void **state)
+{
+	COVERS(V4 | V6, F_PMTUD, F_OUTER);
+	too_big(false);
+	too_big(true);
+}
+
+/* What goes through a tunnel over IPv6 is 20 bytes less. */
 static void test_mss(void **state)
 {
-	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false);
-	struct desc d = { .smac = mac_a,
-			  .dmac = mac_far,
-			  .src = "10.0.0.11",
-			  .dst = "10.0.0.22",
-			  .proto = 6,
-			  .sport = 5,
-			  .dport = 80,
-			  .flags = TCP_SYN,
-			  .payload = 4 };
-	struct frame f, out;
-	size_t head = tunnel_head(t.type, false);
-	uint8_t pseudo[12 + 24];
+	COVERS(V4 | V6, F_MSS, F_OUTER);
 
-	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
-	frame_build(&f, &d);
-	f.b[46] = 6 << 4;			 /* 24 bytes of header */
-	memcpy(f.b + 54, "\x02\x04\x05\xb4", 4); /* 1460 */
-	memset(f.b + 50, 0, 2);
-	memcpy(pseudo, f.b + 26, 8);
-	memcpy(pseudo + 8, "\0\x06\0\x18", 4);
-	memcpy(pseudo + 12, f.b + 34, 24);
-	f.b[50] = (uint8_t)(~sum(pseudo, 36) >> 8);
-	f.b[51] = (uint8_t)~sum(pseudo, 36);
-	assert_true(lab_passes(&a, &f, &nic, &out));
-	assert_int_equal(out.b[head + 56] << 8 | out.b[head + 57], 1450 - 40);
-	memcpy(pseudo + 12, out.b + head + 34, 24);
-	assert_int_equal(sum(pseudo, 36), 0xffff);
+	static const uint8_t mss[4] = { 2, 4, 0x05, 0xb4 }; /* 1460 */
+
+	for (int i = 0; i < 4; i++) {
+		bool v6 = i & 1, outer6 = i & 2;
+		struct dp_tunnel t = make(DP_TUNNEL_VXLAN, outer6);
+		struct desc d = { .smac = mac_a,
+				  .dmac = mac_far,
+				  .src = v6 ? "fd00::11" : "10.0.0.11",
+				  .dst = v6 ? "fd00::22" : "10.0.0.22",
+				  .proto = 6,
+				  .sport = 5,
+				  .dport = 80,
+				  .flags = TCP_SYN,
+				  .opts = mss,
+				  .n_opts = sizeof(mss) };
+		size_t head = tunnel_head(t.type, outer6), at = v6 ? 74 : 54;
+		struct frame f, out;
+
+		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+		frame_build(&f, &d);
+		assert_true(lab_passes(&a, &f, &nic, &out));
+		memmove(out.b, out.b + head, out.len - head);
+		out.len -= head;
+		assert_memory_equal(out.b + at, mss, 2);
+		assert_int_equal(out.b[at + 2] << 8 | out.b[at + 3],
+				 (outer6 ? 1430 : 1450) - (v6 ? 60 : 40));
+		assert_true(frame_sums_ok(&out));
+		OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+	}
 }
 
 static void test_refused(void **state)
 {
+	COVERS(V4 | V6, F_TUNNEL_REFUSED, F_OUTER);
 	for (size_t i = 0; i < n_tunnel_wrongs; i++)
 		for (int v6 = 0; v6 < 2; v6++) {
 			const struct tunnel_wrong *w = &tunnel_wrongs[i];
@@ -442,6 +489,8 @@ static void test_refused(void **state)
 /* A label stack without a bottom, truncated headers, an unknown far end, somebody else's address. */
 static void test_strangers(void **state)
 {
+	COVERS(V4, F_TUNNEL_REFUSED);
+
 	struct dp_tunnel t = make(DP_TUNNEL_MPLS_UDP, false);
 	struct frame up = inner(false, true, 40, 0), out, wire, down = inner(false, false, 40, 0), cut;
 
@@ -478,6 +527,8 @@ static void test_strangers(void **state)
 /* A tunnel in a tunnel is a payload like any other. */
 static void test_nested(void **state)
 {
+	COVERS(V4, F_BAD_NESTED);
+
 	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false);
 	size_t head = tunnel_head(t.type, false);
 	struct frame f = inner(false, true, 100, 0), out, nested, wire, got;
@@ -496,6 +547,8 @@ static void test_nested(void **state)
 /* A changed header reaches flows that are under way; the agent may have been replaced in between. */
 static void test_change(void **state)
 {
+	COVERS(V4, F_GENERATION);
+
 	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false);
 	struct frame f = inner(false, true, 40, 0), out;
 

@@ -124,6 +124,7 @@ static bool goes(uint16_t dport, size_t from, size_t to, bool more)
 
 static void test_follow(void **state)
 {
+	COVERS(V4 | V6, F_FRAGMENTS);
 	for (v6 = false;; v6 = true) {
 		id++;
 		assert_refused(goes(80, 800, 1000, false), FRAGMENT); /* before the first one */
@@ -144,6 +145,8 @@ static void test_follow(void **state)
 
 static void test_overlap(void **state)
 {
+	COVERS(V4 | V6, F_FRAG_OVERLAP);
+
 	static const struct {
 		size_t from, to;
 		bool more;
@@ -176,6 +179,7 @@ static void test_overlap(void **state)
 
 static void test_pieces(void **state)
 {
+	COVERS(V4 | V6, F_FRAG_BOUND);
 	for (v6 = false;; v6 = true) {
 		id++;
 		assert_true(goes(80, 0, 16, true));
@@ -196,6 +200,8 @@ static void test_pieces(void **state)
 /* RFC 1858, RFC 3128, RFC 7112: the header is in the first fragment, whole. */
 static void test_tiny(void **state)
 {
+	COVERS(V4 | V6, F_FRAG_OVERLAP);
+
 	struct frame f;
 
 	for (v6 = false;; v6 = true) {
@@ -228,6 +234,8 @@ static void test_tiny(void **state)
 
 static void test_malformed(void **state)
 {
+	COVERS(V4 | V6, F_FRAG_OVERLAP);
+
 	struct frame f;
 
 	for (v6 = false;; v6 = true) {
@@ -260,6 +268,8 @@ static void test_malformed(void **state)
 /* The table has room for ABI_FRAGS datagrams, however many begin. */
 static void test_bounded(void **state)
 {
+	COVERS(V6, F_FRAG_BOUND);
+
 	struct frame f;
 
 	v6 = true;
@@ -276,6 +286,8 @@ static void test_bounded(void **state)
 /* Parts of a datagram about which an error comes: only the first names its ports. */
 static void test_errors(void **state)
 {
+	COVERS(V4 | V6, F_ICMP_ERRORS);
+
 	struct frame f, err;
 
 	for (v6 = false;; v6 = true) {

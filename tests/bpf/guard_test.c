@@ -134,6 +134,8 @@ static struct frame dhcp6_reply(const uint8_t *who, const char *ip, uint32_t val
 
 static void test_rogue_servers(void **state)
 {
+	COVERS(V4 | V6, F_DHCP_SNOOPING);
+
 	struct frame f = dhcp4(true, 5, host, "10.0.0.9", 3600);
 
 	expect(&lan, &f, DROP_DHCP_SERVER);
@@ -150,6 +152,8 @@ static void test_rogue_servers(void **state)
 /* RFC 7113: an extension header in front hides nothing; RFC 6980: a fragment of ND is none. */
 static void test_hidden_ra(void **state)
 {
+	COVERS(V6, F_RA_GUARD);
+
 	struct frame f, hidden;
 
 	frame_nd(&f, thief, mcast6, "fe80::ff:fe00:202", "ff02::1", 134, "fd00::", NULL);
@@ -175,6 +179,8 @@ static void introduce(const uint8_t *mac)
 
 static void test_dhcp4(void **state)
 {
+	COVERS(V4, F_DHCP_SNOOPING, F_SOURCE_GUARD, F_INSPECTION);
+
 	struct frame f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10), ack;
 
 	introduce(host);
@@ -204,6 +210,8 @@ static void test_dhcp4(void **state)
 /* A renewal is unicast and would be a known flow: it is seen all the same. */
 static void test_renewal(void **state)
 {
+	COVERS(V4, F_DHCP_SNOOPING);
+
 	struct frame f, ack = dhcp4(true, 5, host, "10.0.0.9", 3600);
 
 	introduce(host);
@@ -219,6 +227,8 @@ static void test_renewal(void **state)
 
 static void test_dhcp6(void **state)
 {
+	COVERS(V6, F_DHCP_SNOOPING, F_SOURCE_GUARD);
+
 	struct frame f = udp(host, router, "fd00::9", "fd00::1", 1000, 80, 10), reply;
 
 	introduce(host);
@@ -236,6 +246,8 @@ static void test_dhcp6(void **state)
 
 static void test_first_come(void **state)
 {
+	COVERS(V6, F_SOURCE_GUARD, F_INSPECTION);
+
 	struct frame f;
 
 	frame_nd(&f, host, mcast6, "::", "ff02::1:ff00:5", 135, "fd00::5", NULL);
@@ -281,6 +293,8 @@ static struct frame options(int type, size_t fixed, int n, const uint8_t *mac)
 /* RFC 4861 section 4: an address of another is found wherever it stands among the options; too many options are not believed. */
 static void test_forged_options(void **state)
 {
+	COVERS(V6, F_INSPECTION);
+
 	static const int types[] = { 133, 135, 136 };
 	struct frame f;
 
@@ -303,6 +317,8 @@ static void test_forged_options(void **state)
 /* A host that opens connections keeps the address that it made itself. */
 static void test_claim_lasts(void **state)
 {
+	COVERS(V6, F_SOURCE_GUARD);
+
 	struct binding b;
 	struct addr_key k = { .net = 1, .family = 6 };
 	struct frame f;
@@ -350,56 +366,83 @@ static void test_bad_dhcp(void **state)
 }
 
 /* A port's limit holds for what is flooded, too. */
-static void test_limit_of_floods(void **state)
+static void limit_of_floods(const struct frame *f)
 {
 	struct dp_meter m = { .id = STORM_METER, .rate_pps = 1, .burst_pkts = 5 };
 	struct dp_port p = {
 		.ifindex = { lan.host }, .net = 1, .flags = DP_PORT_UPLINK, .meter_from = STORM_METER
 	};
-	struct frame f = udp(host, bcast, "10.0.0.9", "10.0.0.255", 1000, 9, 10);
-	uint64_t drops;
+	uint64_t drops, before;
 	int passed = 0;
 
 	OK(dp_meter_set(lab.dp, &m, &lab_err));
 	OK(dp_port_set(lab.dp, &p, &lab_err));
 	for (int i = 0; i < 10; i++)
-		passed += lab_run(&lab, lan.host, &f, NULL) != SHOT;
+		passed += lab_run(&lab, lan.host, f, NULL) != SHOT;
 	assert_in_range(passed, 5, 6);
 	assert_in_range(lab_dropped(&lab, DROP_METER), 4, 5);
 	p.meter_from = 0;
 	p.meter_to = STORM_METER;
 	OK(dp_port_set(lab.dp, &p, &lab_err));
-	OK(dp_meter_drops(lab.dp, STORM_METER, &drops, &lab_err));
+	OK(dp_meter_drops(lab.dp, STORM_METER, &before, &lab_err));
 	for (int i = 0; i < 10; i++)
-		expect(&wan, &f, DROP_NONE);
-	uint64_t before = drops;
+		expect(&wan, f, DROP_NONE);
 	OK(dp_meter_drops(lab.dp, STORM_METER, &drops, &lab_err));
 	assert_in_range(drops - before, 8, 10); /* the bucket was empty */
+	p.meter_to = 0;
+	OK(dp_port_set(lab.dp, &p, &lab_err));
+	OK(dp_meter_del(lab.dp, STORM_METER, &lab_err));
 }
 
-static void test_storm(void **state)
+static void test_limit_of_floods(void **state)
+{
+	COVERS(V4 | V6, F_METER);
+
+	struct frame f = udp(host, bcast, "10.0.0.9", "10.0.0.255", 1000, 9, 10);
+
+	limit_of_floods(&f);
+	f = udp(host, mcast6, "fd00::9", "ff02::1", 1000, 9, 10);
+	limit_of_floods(&f);
+}
+
+/* Broadcast, and multicast that everybody gets; known unicast is not flooded, so it is not limited. */
+static void storm(const struct frame *all, const struct frame *from_router, const struct frame *unicast)
 {
 	struct dp_meter m = { .id = STORM_METER, .rate_pps = 1, .burst_pkts = 5 };
-	struct frame f;
 	int passed = 0;
 
 	OK(dp_meter_set(lab.dp, &m, &lab_err));
 	lan_port(0, STORM_METER);
-	for (int i = 0; i < 10; i++) {
-		frame_arp(&f, host, bcast, 1, host, "10.0.0.9", "10.0.0.77");
-		passed += lab_run(&lab, lan.host, &f, NULL) != SHOT;
-	}
+	for (int i = 0; i < 10; i++)
+		passed += lab_run(&lab, lan.host, all, NULL) != SHOT;
 	assert_in_range(passed, 5, 6);
 	assert_in_range(lab_dropped(&lab, DROP_STORM), 4, 5);
-	/* Known unicast is not flooded, so it is not limited. */
-	frame_arp(&f, router, bcast, 1, router, "10.0.0.1", "10.0.0.78");
-	expect(&wan, &f, DROP_NONE);
-	f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
+	expect(&wan, from_router, DROP_NONE);
 	for (int i = 0; i < 10; i++)
-		assert_int_equal(lab_run(&lab, lan.host, &f, NULL), REDIRECT);
+		assert_int_equal(lab_run(&lab, lan.host, unicast, NULL), REDIRECT);
+	lan_port(0, 0);
+	OK(dp_meter_del(lab.dp, STORM_METER, &lab_err));
 }
 
-int main(void)
+static void test_storm(void **state)
+{
+	COVERS(V4 | V6, F_STORM);
+
+	struct frame all, from_router, unicast;
+
+	frame_arp(&all, host, bcast, 1, host, "10.0.0.9", "10.0.0.77");
+	frame_arp(&from_router, router, bcast, 1, router, "10.0.0.1", "10.0.0.78");
+	unicast = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
+	storm(&all, &from_router, &unicast);
+	frame_nd(&all, host, mcast6, "fd00::9", "ff02::1:ff00:77", 135, "fd00::77", host);
+	frame_nd(&from_router, router, mcast6, "fd00::1", "ff02::1:ff00:78", 135, "fd00::78", router);
+	unicast = udp(host, router, "fd00::9", "fd00::1", 1000, 80, 10);
+	storm(&all, &from_router, &unicast);
+	all = udp(host, mcast6, "fd00::9", "ff02::1", 1000, 9, 10);
+	storm(&all, &from_router, &unicast);
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_rogue_servers, setup, teardown),
@@ -415,6 +458,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_limit_of_floods, setup, teardown),
 	};
 
-	lab_need_root();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return lab_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

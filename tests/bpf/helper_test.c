@@ -103,6 +103,7 @@ static void control(uint16_t cport)
 
 static void test_ftp_active(void **state)
 {
+	COVERS(V4 | V6, F_FTP);
 	control(4000);
 	assert_false(opens(false, 6, 9, 19, 5001)); /* a refusal is remembered for a second: from another port */
 	assert_true(says(true, 6, 4000, 21, "PORT 10,0,0,1,19,137\r\n")); /* 5001 */
@@ -133,6 +134,7 @@ static void test_ftp_active(void **state)
 
 static void test_ftp_passive(void **state)
 {
+	COVERS(V4 | V6, F_FTP);
 	control(4000);
 	assert_true(says(false, 6, 4000, 21, "227 Entering Passive Mode (10,0,0,9,19,137).\r\n"));
 	assert_false(opens(true, 6, 9, 7000, 5002));
@@ -154,6 +156,7 @@ static void test_ftp_passive(void **state)
 
 static void test_tftp(void **state)
 {
+	COVERS(V4 | V6, F_TFTP);
 	for (v6 = false;; v6 = true) {
 		assert_false(opens(false, 17, 9, 3332, 2000));
 		assert_int_equal(packet(true, 17, 9, 2000, 69, 0, "\0\1file\0octet", 13),
@@ -180,6 +183,7 @@ static const char invite[] = "INVITE sip:bob@example.org SIP/2.0\r\n"
 
 static void test_sip(void **state)
 {
+	COVERS(V4 | V6, F_SIP);
 	for (v6 = false;; v6 = true) {
 		assert_true(says(true, 17, 5060, 5060, invite));
 		assert_false(opens(false, 17, 9, 8000, 29999));
@@ -201,6 +205,7 @@ static void test_sip(void **state)
 /* Without its helper a port is as closed as its rules say. */
 static void test_off(void **state)
 {
+	COVERS(V4, F_FTP, F_TFTP, F_SIP);
 	helpers(0);
 	control(4000);
 	assert_true(says(true, 6, 4000, 21, "PORT 10,0,0,1,19,137\r\n"));
@@ -216,6 +221,8 @@ static void test_off(void **state)
 /* What is not quite a command announces nothing. */
 static void test_bad_messages(void **state)
 {
+	COVERS(V4, F_FTP);
+
 	static const char *const client[] = {
 		"PORT 10,0,0,1,19\r\n",	       "PORT 10,0,0,1,19,256\r\n",
 		"PORT 10.0.0.1,19,137\r\n",    "PORT 10,0,0,1,,19,137\r\n",
@@ -235,7 +242,7 @@ static void test_bad_messages(void **state)
 	assert_not_dropped(&lab);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_ftp_active, setup, teardown),
@@ -246,6 +253,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_messages, setup, teardown),
 	};
 
-	lab_need_root();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return lab_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

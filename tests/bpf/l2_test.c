@@ -74,6 +74,8 @@ static void udp(struct frame *f, const uint8_t *smac, const uint8_t *dmac, const
 
 static void test_unicast(void **state)
 {
+	COVERS(V4 | V6, F_UNICAST, F_RECORD);
+
 	struct frame f, got;
 	struct flow_rec r;
 
@@ -98,6 +100,8 @@ static void test_unicast(void **state)
 
 static void test_arp_reply(void **state)
 {
+	COVERS(V4, F_NEIGHBOURS);
+
 	struct frame f, got;
 
 	frame_arp(&f, mac_a, bcast, 1, mac_a, "10.0.0.1", "10.0.0.2");
@@ -125,6 +129,8 @@ static void test_arp_reply(void **state)
 
 static void test_nd_reply(void **state)
 {
+	COVERS(V6, F_NEIGHBOURS);
+
 	static const uint8_t group[6] = { 0x33, 0x33, 0xff, 0, 0, 2 };
 	struct frame f, got;
 
@@ -160,6 +166,8 @@ static void expect_drop(struct tport *from, const struct frame *f, enum drop_rea
 /* Long because it is the list of what a port may claim to be, one forgery after the other. */
 static void test_spoof(void **state)
 {
+	COVERS(V4 | V6, F_SPOOF, F_INSPECTION, F_DHCP_SNOOPING);
+
 	static const uint8_t group[6] = { 0x33, 0x33, 0, 0, 0, 1 };
 	struct frame f;
 	struct desc d = { .smac = mac_a,
@@ -235,45 +243,67 @@ static void test_uplink(void **state)
 	assert_not_dropped(&lab);
 }
 
-/* Long because one connection is followed through a tagged network in both directions. */
-static void test_vlan_uplink(void **state)
+static const uint8_t mac_c[6] = { 2, 0, 0, 0, 0, 0xc };
+
+/* A connection through a tagged network, in both directions; first packets, and known ones. */
+static void tagged_connection(struct tport *c, bool v6)
 {
-	static const uint8_t mac_c[6] = { 2, 0, 0, 0, 0, 0xc };
-	struct tport c;
-	struct frame f, got;
+	const char *near = v6 ? "fd00:2::1" : "10.0.2.1", *far = v6 ? "fd00:2::9" : "10.0.2.9";
 	struct desc d = { .smac = mac_w,
 			  .dmac = mac_c,
 			  .vlan = 42,
-			  .src = "10.0.2.9",
-			  .dst = "10.0.2.1",
+			  .src = far,
+			  .dst = near,
 			  .proto = 17,
 			  .sport = 5,
 			  .dport = 6,
 			  .payload = 10 };
+	struct frame f, got;
 
-	tport_make(&c, 65540, mac_c, -1, "eth0");
-	lab_port(&lab, &c, 2, DP_PORT_SECURITY, SG_ALL, "10.0.2.1/24", NULL);
-	lab_uplink(&lab, &u, 2, 42);
 	frame_build(&f, &d);
 	for (int i = 0; i < 2; i++) {
-		assert_true(lab_passes(&u, &f, &c, &got));
+		assert_true(lab_passes(&u, &f, c, &got));
 		assert_int_equal(got.vlan, -1);
 		assert_int_equal(got.len, f.len - 4);
-		assert_memory_equal(got.b + 12, f.b + 16, 20);
+		assert_memory_equal(got.b + 12, f.b + 16, got.len - 12);
 	}
 	d = (struct desc){ .smac = mac_c,
 			   .dmac = mac_w,
-			   .src = "10.0.2.1",
-			   .dst = "10.0.2.9",
+			   .src = near,
+			   .dst = far,
 			   .proto = 17,
 			   .sport = 6,
 			   .dport = 5,
 			   .payload = 10 };
 	frame_build(&f, &d);
 	for (int i = 0; i < 2; i++) {
-		assert_true(lab_passes(&c, &f, &u, &got));
+		assert_true(lab_passes(c, &f, &u, &got));
 		assert_int_equal(got.vlan, 42);
+		assert_int_equal(got.len, f.len);
+		assert_memory_equal(got.b, f.b, f.len);
 	}
+}
+
+static void test_vlan_uplink(void **state)
+{
+	COVERS(V4 | V6, F_VLAN_TAG);
+
+	struct tport c;
+	struct frame f, got;
+	struct desc d = { .smac = mac_c,
+			  .dmac = mac_w,
+			  .vlan = 42,
+			  .src = "10.0.2.1",
+			  .dst = "10.0.2.9",
+			  .proto = 17,
+			  .sport = 6,
+			  .dport = 5 };
+
+	tport_make(&c, 65540, mac_c, -1, "eth0");
+	lab_port(&lab, &c, 2, DP_PORT_SECURITY, SG_ALL, "10.0.2.1/24", "fd00:2::1/64", NULL);
+	lab_uplink(&lab, &u, 2, 42);
+	tagged_connection(&c, false);
+	tagged_connection(&c, true);
 	/* ARP from the VLAN is answered into the VLAN. */
 	frame_arp(&f, mac_w, bcast, 1, mac_w, "10.0.2.9", "10.0.2.1");
 	memmove(f.b + 16, f.b + 12, f.len - 12);
@@ -290,7 +320,6 @@ static void test_vlan_uplink(void **state)
 	assert_int_equal(got.vlan, 42);
 	assert_false(tport_recv(&a, &got, 0));
 	/* A tagged frame from a function is not its to send. */
-	d.vlan = 42;
 	frame_build(&f, &d);
 	tport_send(&c, &f);
 	assert_dropped(&lab, VLAN);
@@ -302,6 +331,8 @@ static void test_vlan_uplink(void **state)
 /* A host moves from one uplink to another: its first frame there takes its flows along. */
 static void test_mac_moves(void **state)
 {
+	COVERS(V4, F_UNICAST);
+
 	static const uint8_t mac_v[6] = { 2, 0, 0, 0, 0, 0xd };
 	struct tport v;
 	struct frame f, arp, got;
@@ -330,7 +361,9 @@ static void test_mac_moves(void **state)
 /* Unknown unicast goes to uplinks and unsecured ports, never to a secured one. */
 static void test_unknown_unicast(void **state)
 {
-	static const uint8_t mac_c[6] = { 2, 0, 0, 0, 0, 0xc }, mac_z[6] = { 2, 0, 0, 0, 0xff, 0xff };
+	COVERS(V4, F_UNICAST);
+
+	static const uint8_t mac_z[6] = { 2, 0, 0, 0, 0xff, 0xff };
 	struct tport c;
 	struct frame f, got;
 
@@ -359,6 +392,8 @@ static void test_unknown_unicast(void **state)
 /* Multicast obeys the rules of who sends and of who would receive; what makes IPv6 work does not need them. */
 static void test_multicast(void **state)
 {
+	COVERS(V4 | V6, F_MULTICAST);
+
 	static const uint8_t group4[6] = { 1, 0, 0x5e, 1, 1, 1 }, all6[6] = { 0x33, 0x33, 0, 0, 0, 1 };
 	struct dp_sg_rule out[2] = { { .egress = true, .family = IP_V4 },
 				     { .egress = true, .family = IP_V6 } };

@@ -11,6 +11,7 @@
 /* Needs those three. */
 #include <cmocka.h>
 
+#include "covered.h"
 #include "dp/dp.h"
 #include "drop.h"
 #include "frame.h"
@@ -68,13 +69,27 @@ uint64_t lab_entries(struct lab *l, const char *map);
 /* Every flow record has been silent since boot. */
 void lab_idle(struct lab *l);
 
+/*
+ * First statement of a test: what it covers, with packets of which families. Before the lab is closed a packet of each must have been
+ * sent or run. COVERS_UNSEEN(): nobody here counts them, because they are those of the kernel's own stacks, or the lab is closed in between.
+ */
+enum { V4 = 1, V6 = 2 };
+#define COVERS_UNSEEN(families, ...) (void)((const enum feature[]){ __VA_ARGS__ })
+#define COVERS(families, ...)                                                                      \
+	do {                                                                                       \
+		COVERS_UNSEEN(families, __VA_ARGS__);                                              \
+		lab_claims(families);                                                              \
+	} while (0)
+void lab_claims(unsigned int families);
+void lab_saw(const struct frame *f);
+
 /* Runs a program, or ip(8) with words split at blanks, in the current namespace; fails the test when it fails. */
 void lab_spawn(char *const argv[]);
 void lab_ip(const char *words);
 
 /*
  * Runs the tests as root. With an argument, lab_pcap() writes frames into that file, for other people's dissectors; with a second one, only
- * the test of that name runs.
+ * the tests of those names run, which commas are between.
  */
 int lab_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n);
 void lab_pcap(const struct frame *f);

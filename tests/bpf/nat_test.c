@@ -179,6 +179,8 @@ static struct frame into_a(struct desc d)
 
 static void test_udp_out(void **state)
 {
+	COVERS(V4 | V6, F_NAT);
+
 	struct flow_rec r;
 	struct frame f;
 
@@ -255,6 +257,8 @@ static void tcp_handshake(uint16_t port, uint16_t outside)
 /* States and windows are followed through the translation. */
 static void test_tcp_out(void **state)
 {
+	COVERS(V4 | V6, F_NAT);
+
 	struct flow_rec r;
 	struct frame f;
 
@@ -289,6 +293,7 @@ static void test_tcp_out(void **state)
 
 static void test_echo(void **state)
 {
+	COVERS(V4 | V6, F_NAT);
 	masquerade_all();
 	FAMILIES
 	{
@@ -314,6 +319,8 @@ static uint16_t port_at(const struct frame *f, int at)
 /* Two functions with the same source port: the second gets another one toward the same destination, its own toward others. */
 static void test_collision(void **state)
 {
+	COVERS(V4 | V6, F_NAT);
+
 	struct frame got;
 	uint16_t port;
 
@@ -357,6 +364,8 @@ static void test_collision(void **state)
 /* A range of eight ports: eight connections toward one destination, all different, and the ninth is dropped. */
 static void test_exhausted(void **state)
 {
+	COVERS(V4 | V6, F_NAT);
+
 	struct dp_nat_rule r[2] = { masquerade(false), masquerade(true) };
 	unsigned int seen;
 	struct frame f, got;
@@ -402,6 +411,8 @@ static struct dp_nat_rule forward(bool of6, uint8_t proto, uint16_t port, uint16
 
 static void test_port_forwarding(void **state)
 {
+	COVERS(V4 | V6, F_NAT);
+
 	struct dp_nat_rule r[6] = { forward(false, 6, 8080, 8080, 80), forward(true, 6, 8080, 8080, 80),
 				    forward(false, 6, 9000, 9009, 700),
 				    forward(true, 6, 9000, 9009, 700) };
@@ -439,6 +450,8 @@ static void test_port_forwarding(void **state)
 /* One address for one, both ways; every protocol. */
 static void test_floating(void **state)
 {
+	COVERS(V4 | V6, F_NAT);
+
 	struct dp_nat_rule r[4] = { forward(false, 0, 0, 0, 0), forward(true, 0, 0, 0, 0),
 				    masquerade(false), masquerade(true) };
 
@@ -498,6 +511,8 @@ static void test_hairpin(void **state)
 /* About what was sent from inside, by a router outside: both headers are those of who sent it. */
 static void test_error_in(void **state)
 {
+	COVERS(V4 | V6, F_NAT_ERRORS, F_ICMP_ERRORS);
+
 	struct frame sent, out, error, want;
 
 	masquerade_all();
@@ -526,6 +541,8 @@ static void test_error_in(void **state)
 /* About what came from outside, by who got it. */
 static void test_error_out(void **state)
 {
+	COVERS(V4 | V6, F_NAT_ERRORS);
+
 	struct dp_nat_rule r[2] = { forward(false, 6, 8080, 8080, 80),
 				    forward(true, 6, 8080, 8080, 80) };
 	struct frame sent, in, error, want;
@@ -591,6 +608,8 @@ static void age(void)
 /* A session is told when it opens, with both of its tuples (RFC 8158), and each direction when it ends. */
 static void test_told(void **state)
 {
+	COVERS(V4 | V6, F_FLOWS_TOLD);
+
 	const struct dp_flow *f;
 
 	masquerade_all();

@@ -424,6 +424,8 @@ static void step(struct conn *c)
 
 static void test_connections(void **state)
 {
+	COVERS(V4 | V6, F_NFT, F_NAT, F_NAT_ERRORS);
+
 	static struct conn c[N_CONNS];
 	int n_moved = 0;
 

@@ -24,7 +24,7 @@
 #define ETH_P_ALL_ 0x0003
 
 bool net_xdp;
-void (*net_before_send)(void);
+void (*net_before_send)(const struct frame *f);
 static int home_fd = -1;
 
 static void die(const char *what)
@@ -214,7 +214,7 @@ void tport_send(struct tport *p, const struct frame *f)
 	ssize_t n;
 
 	if (net_before_send)
-		net_before_send();
+		net_before_send(f);
 	do {
 		n = send(p->sock, f->b, f->len, 0);
 	} while (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == EINTR));

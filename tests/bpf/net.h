@@ -32,7 +32,7 @@ struct frame {
 
 /* Ports that are made take XDP frames: their far end has GRO, and leaves tags in frames. */
 extern bool net_xdp;
-extern void (*net_before_send)(void);
+extern void (*net_before_send)(const struct frame *f);
 
 void net_start(void); /* enters a new namespace: "the node"; aborts on failure */
 int ns_new(void);     /* a new namespace; the caller stays in the node's */

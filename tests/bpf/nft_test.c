@@ -308,6 +308,8 @@ static bool tcp_step(struct conn *n)
 
 static void test_tcp(void **state)
 {
+	COVERS(V4 | V6, F_NFT);
+
 	struct conn n[3];
 	int bad = 0;
 
@@ -357,6 +359,7 @@ static void other_step(bool v6, bool client)
 
 static void test_others(void **state)
 {
+	COVERS(V4 | V6, F_NFT);
 	for (uint32_t i = 0; i < 1500; i++) {
 		seed = i + 1000;
 		n_said = 0;

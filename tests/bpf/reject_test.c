@@ -148,6 +148,8 @@ static void reset_is(const struct desc *d, struct desc *want)
 
 static void test_reset(void **state)
 {
+	COVERS(V4 | V6, F_REJECT);
+
 	static const uint8_t mss[4] = { 2, 4, 5, 0xb4 };
 
 	for (int i = 0; i < 8; i++) {
@@ -223,6 +225,8 @@ static void error_is(const struct desc *d, bool padded)
 
 static void test_unreachable(void **state)
 {
+	COVERS(V4 | V6, F_REJECT);
+
 	static const uint8_t protos[] = { 17, 1, 132, 50 };
 	static const size_t sizes[] = { 8, 31, 68, 1200 };
 
@@ -242,6 +246,8 @@ static void test_unreachable(void **state)
 
 static void test_first_fragment(void **state)
 {
+	COVERS(V4, F_REJECT);
+
 	struct desc d = desc_of(false, 17);
 	struct frame f;
 
@@ -276,6 +282,8 @@ static void silent_desc(const struct desc *d)
 /* RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e). */
 static void test_what_gets_no_answer(void **state)
 {
+	COVERS(V4 | V6, F_REJECT);
+
 	static const uint8_t all[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 	static const char *const nobody[2][4] = { { "224.0.0.5", "255.255.255.255", "127.0.0.1",
 						    "0.0.0.0" },
@@ -351,6 +359,8 @@ static void spend(int port)
 
 static void test_limit(void **state)
 {
+	COVERS(V4, F_REJECT);
+
 	struct desc d = desc_of(false, 17);
 	uint64_t start = clock_mono_ns(), most;
 	unsigned int answered = 0, runs = 3000;

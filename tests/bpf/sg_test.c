@@ -91,6 +91,7 @@ static const struct dp_sg_rule egress_all[2] = { { .egress = true, .family = IP_
 
 static void test_no_rules(void **state)
 {
+	COVERS(V4 | V6, F_SG_STATEFUL, F_VERDICT);
 	for (int v6 = 0; v6 < 2; v6++) {
 		assert_false(goes(v6, true, 17, 0));
 		assert_dropped(&lab, SG_EGRESS);
@@ -102,6 +103,8 @@ static void test_no_rules(void **state)
 /* What is not answered has one record. Its answer is known for one even where it is not sent to the opener's MAC. */
 static void test_answer_by_another_way(void **state)
 {
+	COVERS(V4 | V6, F_SG_STATEFUL, F_RECORD);
+
 	const uint8_t mac_gone[6] = { 2, 0, 0, 0, 0, 0x77 };
 	struct frame f, got;
 	struct flow_rec r;
@@ -130,6 +133,7 @@ static void test_answer_by_another_way(void **state)
 
 static void test_stateful(void **state)
 {
+	COVERS(V4 | V6, F_SG_STATEFUL, F_UDP_STATES);
 	rules(SG_A, egress_all, 2);
 	for (int v6 = 0; v6 < 2; v6++) {
 		assert_false(goes(v6, false, 17, 0)); /* nobody asked */
@@ -145,73 +149,83 @@ static void test_stateful(void **state)
 
 static void test_rule_removed(void **state)
 {
-	rules(SG_A, egress_all, 2);
-	assert_true(goes(false, true, 17, 0));
-	assert_true(goes(false, false, 17, 0));
-	rules(SG_A, egress_all, 2); /* the same: nothing happens */
-	assert_true(goes(false, false, 17, 0));
-	rules(SG_A, NULL, 0);
-	assert_false(goes(false, false, 17, 0));
-	assert_false(goes(false, true, 17, 0));
-	rules(SG_A, egress_all, 2);
-	assert_true(goes(false, true, 17, 0));
-	assert_true(goes(false, false, 17, 0));
+	COVERS(V4 | V6, F_GENERATION);
+	for (int v6 = 0; v6 < 2; v6++) {
+		rules(SG_A, egress_all, 2);
+		assert_true(goes(v6, true, 17, 0));
+		assert_true(goes(v6, false, 17, 0));
+		rules(SG_A, egress_all, 2); /* the same: nothing happens */
+		assert_true(goes(v6, false, 17, 0));
+		rules(SG_A, NULL, 0);
+		assert_false(goes(v6, false, 17, 0));
+		assert_false(goes(v6, true, 17, 0));
+		rules(SG_A, egress_all, 2);
+		assert_true(goes(v6, true, 17, 0));
+		assert_true(goes(v6, false, 17, 0));
+	}
 }
 
 static void test_ports_and_prefixes(void **state)
 {
-	struct dp_sg_rule r = { .family = IP_V4,
-				.proto = 17,
-				.has_ports = true,
-				.port_min = 1000,
-				.port_max = 1001,
-				.remote = { { IP_V4, { 10, 0, 0, 8 } }, 30 } };
+	COVERS(V4 | V6, F_SG_RULES);
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct dp_sg_rule r = { .family = v6 ? IP_V6 : IP_V4,
+					.proto = 17,
+					.has_ports = true,
+					.port_min = 1000,
+					.port_max = 1001,
+					.remote = cidr_of(v6 ? "fd00::8/126" : "10.0.0.8/30") };
+		uint8_t whole = v6 ? 128 : 32;
 
-	rules(SG_A, &r, 1);
-	assert_true(goes(false, false, 17, 0));
-	r.port_min = 1001;
-	rules(SG_A, &r, 1);
-	assert_false(goes(false, false, 17, 0));
-	r.port_min = 1;
-	r.remote.prefix_len = 32;
-	rules(SG_A, &r, 1);
-	assert_false(goes(false, false, 17, 0));
-	r.remote.prefix_len = 31;
-	r.proto = 6;
-	rules(SG_A, &r, 1);
-	assert_false(goes(false, false, 17, 0));
-	r.proto = 0;
-	r.has_ports = false;
-	r.remote.prefix_len = 0;
-	rules(SG_A, &r, 1);
-	assert_true(goes(false, false, 17, 0));
-	assert_false(goes(true, false, 17, 0)); /* the rule is of IPv4 */
+		rules(SG_A, &r, 1);
+		assert_true(goes(v6, false, 17, 0));
+		r.port_min = 1001;
+		rules(SG_A, &r, 1);
+		assert_false(goes(v6, false, 17, 0));
+		r.port_min = 1;
+		r.remote.prefix_len = whole;
+		rules(SG_A, &r, 1);
+		assert_false(goes(v6, false, 17, 0));
+		r.remote.prefix_len = whole - 1;
+		r.proto = 6;
+		rules(SG_A, &r, 1);
+		assert_false(goes(v6, false, 17, 0));
+		r.proto = 0;
+		r.has_ports = false;
+		r.remote.prefix_len = 0;
+		rules(SG_A, &r, 1);
+		assert_true(goes(v6, false, 17, 0));
+		assert_false(goes(!v6, false, 17, 0)); /* the rule is of one family */
+	}
 }
 
 static void test_remote_group(void **state)
 {
-	struct dp_sg_rule in = { .family = IP_V4, .remote_sg = SG_A };
-	struct ip_addr member = ip_of("10.0.0.1");
-	struct desc d = { .smac = mac_a,
-			  .dmac = mac_b,
-			  .src = "10.0.0.1",
-			  .dst = "10.0.0.2",
-			  .proto = 17,
-			  .sport = 1,
-			  .dport = 2,
-			  .payload = 10 };
-	struct frame f, got;
+	COVERS(V4 | V6, F_SG_REMOTE, F_VERDICT);
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct dp_sg_rule in = { .family = v6 ? IP_V6 : IP_V4, .remote_sg = SG_A };
+		struct ip_addr member = ip_of(v6 ? "fd00::1" : "10.0.0.1");
+		struct desc d = { .smac = mac_a,
+				  .dmac = mac_b,
+				  .src = v6 ? "fd00::1" : "10.0.0.1",
+				  .dst = v6 ? "fd00::2" : "10.0.0.2",
+				  .proto = 17,
+				  .sport = 1,
+				  .dport = 2,
+				  .payload = 10 };
+		struct frame f, got;
 
-	rules(SG_B, &in, 1);
-	frame_build(&f, &d);
-	OK(dp_sg_set(lab.dp, SG_A, egress_all, 2, &member, 1, &lab_err));
-	assert_true(lab_passes(&a, &f, &b, &got));
-	OK(dp_sg_set(lab.dp, SG_A, egress_all, 2, NULL, 0, &lab_err));
-	assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_SHOT);
-	assert_dropped(&lab, SG_INGRESS);
-	/* Dropped from the record as well, and counted under the same reason. */
-	assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_SHOT);
-	assert_dropped(&lab, SG_INGRESS);
+		rules(SG_B, &in, 1);
+		frame_build(&f, &d);
+		OK(dp_sg_set(lab.dp, SG_A, egress_all, 2, &member, 1, &lab_err));
+		assert_true(lab_passes(&a, &f, &b, &got));
+		OK(dp_sg_set(lab.dp, SG_A, egress_all, 2, NULL, 0, &lab_err));
+		assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_SHOT);
+		assert_dropped(&lab, SG_INGRESS);
+		/* Dropped from the record as well, and counted under the same reason. */
+		assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_SHOT);
+		assert_dropped(&lab, SG_INGRESS);
+	}
 }
 
 static void expect_state(bool v6, bool out, uint8_t flags, enum ct_state want)
@@ -223,6 +237,7 @@ static void expect_state(bool v6, bool out, uint8_t flags, enum ct_state want)
 
 static void test_tcp_states(void **state)
 {
+	COVERS(V4 | V6, F_TCP_STATES);
 	rules(SG_A, egress_all, 2);
 	for (int v6 = 0; v6 < 2; v6++) {
 		expect_state(v6, true, TCP_SYN, CT_SYN_SENT);
@@ -248,6 +263,8 @@ static void test_tcp_states(void **state)
 
 static void test_tcp_invalid(void **state)
 {
+	COVERS(V4 | V6, F_TCP_STATES, F_TCP_PICK_UP);
+
 	struct dp_sg_rule all[2] = { { .family = IP_V4 }, { .family = IP_V6 } };
 
 	rules(SG_A, all, 2);
@@ -262,56 +279,60 @@ static void test_tcp_invalid(void **state)
 	}
 }
 
+/* Of a (asks) or of w. */
+static struct frame echo(bool v6, bool out, uint8_t type, uint16_t id)
+{
+	struct desc d = { .smac = out ? mac_a : mac_w,
+			  .dmac = out ? mac_w : mac_a,
+			  .proto = v6 ? 58 : 1,
+			  .type = type,
+			  .sport = id,
+			  .payload = 20 };
+	struct frame f;
+
+	d.src = v6 ? (out ? "fd00::1" : "fd00::9") : (out ? "10.0.0.1" : "10.0.0.9");
+	d.dst = v6 ? (out ? "fd00::9" : "fd00::1") : (out ? "10.0.0.9" : "10.0.0.1");
+	frame_build(&f, &d);
+	return f;
+}
+
 static void test_icmp_echo(void **state)
 {
-	struct dp_sg_rule ping = {
-		.egress = true, .family = IP_V4, .proto = 1, .has_ports = true, .port_min = 8, .port_max = 0
-	};
-	struct desc d = { .smac = mac_a,
-			  .dmac = mac_w,
-			  .src = "10.0.0.1",
-			  .dst = "10.0.0.9",
-			  .proto = 1,
-			  .type = 8,
-			  .sport = 77,
-			  .payload = 20 };
-	struct frame f, got;
+	COVERS(V4 | V6, F_ICMP_ECHO);
+	for (int v6 = 0; v6 < 2; v6++) {
+		uint8_t ask = v6 ? 128 : 8, answer = v6 ? 129 : 0;
+		struct dp_sg_rule ping = { .egress = true,
+					   .family = v6 ? IP_V6 : IP_V4,
+					   .proto = v6 ? 58 : 1,
+					   .has_ports = true,
+					   .port_min = ask,
+					   .port_max = 0 };
+		struct frame f = echo(v6, true, ask, 77), got;
 
-	rules(SG_A, &ping, 1);
-	frame_build(&f, &d);
-	assert_true(lab_passes(&a, &f, &u, &got));
-	d = (struct desc){ .smac = mac_w,
-			   .dmac = mac_a,
-			   .src = "10.0.0.9",
-			   .dst = "10.0.0.1",
-			   .proto = 1,
-			   .type = 0,
-			   .sport = 77,
-			   .payload = 20 };
-	frame_build(&f, &d);
-	assert_true(lab_passes(&u, &f, &a, &got));
-	rules(SG_A, &ping, 1);
-	lab_port(&lab, &b, 1, DP_PORT_SECURITY, SG_A, "10.0.0.2/24", NULL); /* makes flows look again */
-	assert_true(lab_passes(&u, &f, &a, &got));
-	d.sport = 78; /* an answer to a question that nobody asked */
-	frame_build(&f, &d);
-	tport_send(&u, &f);
-	assert_false(tport_recv(&a, &got, 0));
-	assert_dropped(&lab, SG_INGRESS);
-	d.src = "10.0.0.1";
-	d.dst = "10.0.0.9";
-	d.smac = mac_a;
-	d.dmac = mac_w;
-	d.type = 13;
-	frame_build(&f, &d);
-	tport_send(&a, &f);
-	assert_false(tport_recv(&u, &got, 0));
-	assert_dropped(&lab, SG_EGRESS);
+		rules(SG_A, &ping, 1);
+		assert_true(lab_passes(&a, &f, &u, &got));
+		f = echo(v6, false, answer, 77);
+		assert_true(lab_passes(&u, &f, &a, &got));
+		rules(SG_A, &ping, 1);
+		lab_port(&lab, &b, 1, DP_PORT_SECURITY, SG_A, v6 ? "fd00::2/64" : "10.0.0.2/24",
+			 NULL); /* makes flows look again */
+		assert_true(lab_passes(&u, &f, &a, &got));
+		f = echo(v6, false, answer, 78); /* to a question that nobody asked */
+		tport_send(&u, &f);
+		assert_false(tport_recv(&a, &got, 0));
+		assert_dropped(&lab, SG_INGRESS);
+		f = echo(v6, true, v6 ? 139 : 13, 78);
+		tport_send(&a, &f);
+		assert_false(tport_recv(&u, &got, 0));
+		assert_dropped(&lab, SG_EGRESS);
+	}
 }
 
 /* An error about a connection comes in although no rule allows it; one about nothing does not. */
 static void test_icmp_error(void **state)
 {
+	COVERS(V4 | V6, F_ICMP_ERRORS);
+
 	struct frame f, err, got;
 
 	rules(SG_A, egress_all, 2);
@@ -332,6 +353,8 @@ static void test_icmp_error(void **state)
 /* Extension headers are skipped to find the ports, and bounded. */
 static void test_extensions(void **state)
 {
+	COVERS(V6, F_BAD_EXTENSIONS);
+
 	struct dp_sg_rule r = {
 		.egress = true, .family = IP_V6, .proto = 17, .has_ports = true, .port_min = 80, .port_max = 80
 	};
@@ -358,9 +381,17 @@ static void test_extensions(void **state)
 	}
 }
 
-static void test_allowed_pairs(void **state)
+static void expect_spoof(struct frame *f, struct desc *d, enum drop_reason why)
+{
+	frame_build(f, d);
+	assert_int_equal(lab_run(&lab, a.host, f, NULL), TC_ACT_SHOT);
+	assert_int_equal(lab_dropped(&lab, why), 1);
+}
+
+static void allowed_pair(bool v6)
 {
 	static const uint8_t vmac[6] = { 2, 0, 0x5e, 0, 1, 1 };
+	enum drop_reason spoofed = v6 ? DROP_SPOOF_IPV6 : DROP_SPOOF_IPV4;
 	struct dp_port p = { .ifindex = { a.host },
 			     .net = 1,
 			     .flags = DP_PORT_SECURITY,
@@ -369,8 +400,8 @@ static void test_allowed_pairs(void **state)
 			     .sgs = { SG_A } };
 	struct desc d = { .smac = vmac,
 			  .dmac = mac_w,
-			  .src = "192.168.7.3",
-			  .dst = "10.0.0.9",
+			  .src = v6 ? "fd07::3" : "192.168.7.3",
+			  .dst = v6 ? "fd00::9" : "10.0.0.9",
 			  .proto = 17,
 			  .sport = 1,
 			  .dport = 2,
@@ -378,29 +409,30 @@ static void test_allowed_pairs(void **state)
 	struct frame f, got;
 
 	memcpy(p.mac.b, mac_a, 6);
-	p.addrs[0] = (struct dp_addr){ cidr_of("10.0.0.1/24"), p.mac, true };
-	p.addrs[1] = (struct dp_addr){ cidr_of("192.168.7.0/24"), p.mac, false };
+	p.addrs[0] = (struct dp_addr){ cidr_of(v6 ? "fd00::1/64" : "10.0.0.1/24"), p.mac, true };
+	p.addrs[1] = (struct dp_addr){ cidr_of(v6 ? "fd07::/64" : "192.168.7.0/24"), p.mac, false };
 	memcpy(p.addrs[1].mac.b, vmac, 6);
 	rules(SG_A, egress_all, 2);
 	OK(dp_port_set(lab.dp, &p, &lab_err));
 	frame_build(&f, &d);
 	assert_true(lab_passes(&a, &f, &u, &got));
 	d.smac = mac_a; /* the address of the pair, without its MAC */
-	frame_build(&f, &d);
-	assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_SHOT);
-	assert_dropped(&lab, SPOOF_IPV4);
+	expect_spoof(&f, &d, spoofed);
 	d.smac = vmac;
-	d.src = "10.0.0.1";
-	frame_build(&f, &d);
-	assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_SHOT);
-	assert_dropped(&lab, SPOOF_IPV4);
+	d.src = v6 ? "fd00::1" : "10.0.0.1";
+	expect_spoof(&f, &d, spoofed);
 	/* Without the pair its frames are foreign again, also those of the flow that was let through. */
 	p.n_addrs = 1;
 	OK(dp_port_set(lab.dp, &p, &lab_err));
-	d.src = "192.168.7.3";
-	frame_build(&f, &d);
-	assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_SHOT);
-	assert_dropped(&lab, SPOOF_MAC);
+	d.src = v6 ? "fd07::3" : "192.168.7.3";
+	expect_spoof(&f, &d, DROP_SPOOF_MAC);
+}
+
+static void test_allowed_pairs(void **state)
+{
+	COVERS(V4 | V6, F_SG_PAIRS, F_SPOOF);
+	allowed_pair(false);
+	allowed_pair(true);
 }
 
 static void test_admin_down(void **state)

@@ -372,6 +372,8 @@ static void tunnel_ends(struct tport *a, struct tport *b)
 /* Segmentation offload packets go in whole and come out whole, whatever is in front of them. */
 static void test_tunnels(void **state)
 {
+	COVERS_UNSEEN(V4 | V6, F_OFFLOAD);
+
 	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0");
 	struct transfer t;
 
@@ -466,6 +468,8 @@ static void wire_only(void)
 /* Datagrams as large as the tunnel's network takes (QUIC), cut when they are on their way. */
 static void test_datagrams(void **state)
 {
+	COVERS_UNSEEN(V4 | V6, F_OFFLOAD);
+
 	static const char *const addr[] = { "10.0.1.3", "fd00:1::3" };
 	static const uint16_t size[] = { 1200, 1400 - 48, 1400 - 28 };
 	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0");
@@ -504,6 +508,8 @@ static void test_datagrams(void **state)
  */
 static void test_whole_datagrams(void **state)
 {
+	COVERS_UNSEEN(V4 | V6, F_OFFLOAD);
+
 	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0");
 	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(TCP_PORT) };
 	int tx = udp_socket(a), rx = udp_socket(b);

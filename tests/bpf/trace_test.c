@@ -24,17 +24,19 @@ static int n_steps;
 
 static int setup(void **state)
 {
-	struct dp_sg_rule r[2] = {
+	struct dp_sg_rule r[4] = {
 		{ .egress = true, .family = IP_V4 },
-		{ .family = IP_V4, .proto = 17, .has_ports = true, .port_min = 7, .port_max = 7 }
+		{ .family = IP_V4, .proto = 17, .has_ports = true, .port_min = 7, .port_max = 7 },
+		{ .egress = true, .family = IP_V6 },
+		{ .family = IP_V6, .proto = 17, .has_ports = true, .port_min = 7, .port_max = 7 }
 	};
 
 	lab_open(&lab);
 	tport_make(&a, 65537, mac_a, -1, "eth0");
 	tport_make(&b, 65538, mac_b, -1, "eth0");
 	tport_make(&u, 65539, mac_u, -1, "eth0");
-	OK(dp_sg_set(lab.dp, SG_A, r, 2, NULL, 0, &lab_err));
-	lab_port(&lab, &a, 1, DP_PORT_SECURITY, SG_A, "10.0.0.1/24", NULL);
+	OK(dp_sg_set(lab.dp, SG_A, r, 4, NULL, 0, &lab_err));
+	lab_port(&lab, &a, 1, DP_PORT_SECURITY, SG_A, "10.0.0.1/24", "fd00::1/64", NULL);
 	lab_port(&lab, &b, 1, 0, 0, NULL);
 	lab_uplink(&lab, &u, 1, 0);
 	lab_uplink(&lab, &u, 2, 42);
@@ -57,6 +59,7 @@ static void trace(struct tport *from, uint16_t vlan, const struct frame *f)
 {
 	n_steps = OK(dp_trace(lab.dp, (ifindex){ from->host }, (vlan_id){ vlan }, f->b, f->len,
 			      step, MAX_STEPS, &lab_err));
+	lab_saw(f);
 	assert_true(n_steps > 0);
 }
 
@@ -88,28 +91,34 @@ static void udp(struct frame *f, const uint8_t *smac, const uint8_t *dmac, const
 
 static void test_forwarded(void **state)
 {
+	COVERS(V4 | V6, F_TRACE);
+
 	struct frame f;
 
-	udp(&f, mac_a, mac_b, "10.0.0.1", "10.0.0.2", 7);
-	trace(&a, 0, &f);
-	find_step("parse", "IPv4, protocol 17, 62 bytes");
-	find_step("parse", "source port 1000, destination port 7");
-	find_step("port", "ifindex 65537, network 1");
-	find_step("anti-spoof", "belong to the port");
-	find_step("flow", "first packet");
-	find_step("l2", "ifindex 65538");
-	find_step("conntrack", "opens a connection");
-	find_step("security group", "rule 0 of group 11");
-	assert_int_equal(find_step("output", "to ifindex 65538")->out.num, 65538);
-	assert_false(step[n_steps - 1].drop);
-	/* Then the flow exists, and the trace says what the fast path does with it. */
-	assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_REDIRECT);
-	trace(&a, 0, &f);
-	find_step("flow", "fast path sends it to ifindex 65538");
+	for (int v6 = 0; v6 < 2; v6++) {
+		udp(&f, mac_a, mac_b, v6 ? "fd00::1" : "10.0.0.1", v6 ? "fd00::2" : "10.0.0.2", 7);
+		trace(&a, 0, &f);
+		find_step("parse", v6 ? "IPv6, protocol 17, 82 bytes" : "IPv4, protocol 17, 62 bytes");
+		find_step("parse", "source port 1000, destination port 7");
+		find_step("port", "ifindex 65537, network 1");
+		find_step("anti-spoof", "belong to the port");
+		find_step("flow", "first packet");
+		find_step("l2", "ifindex 65538");
+		find_step("conntrack", "opens a connection");
+		find_step("security group", v6 ? "rule 2 of group 11" : "rule 0 of group 11");
+		assert_int_equal(find_step("output", "to ifindex 65538")->out.num, 65538);
+		assert_false(step[n_steps - 1].drop);
+		/* Then the flow exists, and the trace says what the fast path does with it. */
+		assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_REDIRECT);
+		trace(&a, 0, &f);
+		find_step("flow", "fast path sends it to ifindex 65538");
+	}
 }
 
 static void test_no_side_effects(void **state)
 {
+	COVERS(V4 | V6, F_TRACE);
+
 	struct dp_map_count before[32], after[32];
 	uint64_t drops[DROP_N], drops_after[DROP_N];
 	struct frame f, got;
@@ -119,10 +128,12 @@ static void test_no_side_effects(void **state)
 	OK(dp_drop_totals(lab.dp, drops, DROP_N, &lab_err));
 	udp(&f, mac_a, mac_b, "10.0.0.1", "10.0.0.2", 7);
 	trace(&a, 0, &f);
-	udp(&f, mac_w, mac_a, "10.0.0.9", "10.0.0.1", 8);
-	trace(&u, 0, &f);
-	assert_true(step[n_steps - 1].drop);
-	find_step("output", "no ingress rule");
+	for (int v6 = 0; v6 < 2; v6++) {
+		udp(&f, mac_w, mac_a, v6 ? "fd00::9" : "10.0.0.9", v6 ? "fd00::1" : "10.0.0.1", 8);
+		trace(&u, 0, &f);
+		assert_true(step[n_steps - 1].drop);
+		find_step("output", "no ingress rule");
+	}
 	frame_arp(&f, mac_w, bcast, 1, mac_w, "10.0.0.9", "10.0.0.200");
 	trace(&u, 0, &f);
 	assert_int_equal(find_step("flood", "copy to ifindex 65537")->out.num, 65537);
@@ -141,12 +152,18 @@ static void test_no_side_effects(void **state)
 
 static void test_dropped(void **state)
 {
+	COVERS(V4 | V6, F_TRACE);
+
 	struct frame f;
 
 	udp(&f, mac_a, mac_b, "10.0.0.66", "10.0.0.2", 7);
 	trace(&a, 0, &f);
 	assert_true(step[n_steps - 1].drop);
 	find_step("output", "the IPv4 source is not one of the port's addresses");
+	udp(&f, mac_a, mac_b, "fd00::66", "fd00::2", 7);
+	trace(&a, 0, &f);
+	assert_true(step[n_steps - 1].drop);
+	find_step("output", "the IPv6 source is not one of the port's addresses");
 }
 
 static void test_vlan(void **state)

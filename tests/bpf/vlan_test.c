@@ -125,6 +125,7 @@ static void expect_pair(struct frame *got, const struct frame *want, int outer, 
 /* Twice: the first packet of the flow, and a known one. */
 static void test_both_ways(void **state)
 {
+	COVERS(V4 | V6, F_QINQ);
 	for (int v6 = 0; v6 < 2; v6++) {
 		struct frame up = udp(v6, true), down = udp(v6, false), wire, got;
 
@@ -142,6 +143,7 @@ static void test_both_ways(void **state)
 /* BPF_PROG_TEST_RUN: packet in, verdict, packet out, record. The outer tag is not part of the packet out. */
 static void test_verdicts(void **state)
 {
+	COVERS(V4 | V6, F_QINQ);
 	for (int v6 = 0; v6 < 2; v6++) {
 		struct frame up = udp(v6, true), down = udp(v6, false),
 			     wire = tagged(down, S_TAG, 100, 7), out;
@@ -167,6 +169,8 @@ static void test_verdicts(void **state)
 
 static void test_neighbours_are_asked(void **state)
 {
+	COVERS(V4 | V6, F_QINQ, F_NEIGHBOURS);
+
 	static const uint8_t group[6] = { 0x33, 0x33, 0xff, 0, 0, 1 };
 	struct frame f, wire, got;
 
@@ -193,6 +197,8 @@ static void test_neighbours_are_asked(void **state)
 
 static void test_flooding(void **state)
 {
+	COVERS(V4, F_QINQ, F_MULTICAST);
+
 	struct frame f, wire, got;
 
 	uplink(&v, 1, 200, 9);
@@ -218,6 +224,7 @@ static void test_flooding(void **state)
 /* Between two uplinks one pair of tags becomes the other, in a record as well. */
 static void test_pair_to_pair(void **state)
 {
+	COVERS(V4 | V6, F_QINQ);
 	uplink(&v, 1, 200, 9);
 	for (int v6 = 0; v6 < 2; v6++) {
 		struct frame there = udp(v6, false), wire, got;

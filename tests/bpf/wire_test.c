@@ -49,6 +49,7 @@ static int run_segments(const struct frame *f, unsigned int size, unsigned int s
 		    .data_out = out.b, .data_size_out = FRAME_MAX, .ctx_in = &ctx,
 		    .ctx_size_in = sizeof(ctx), .repeat = 1);
 
+	lab_saw(f);
 	assert_int_equal(bpf_prog_test_run_opts(lab.prog, &o), 0);
 	return (int)o.retval;
 }
@@ -152,6 +153,7 @@ static void same_as_cut(bool v6, uint8_t proto, bool tap, bool options)
 
 static void test_a_whole_one_counts_as_its_segments(void **state)
 {
+	COVERS_UNSEEN(V4 | V6, F_RECORD, F_OFFLOAD);
 	for (int v6 = 0; v6 < 2; v6++)
 		for (int udp = 0; udp < 2; udp++)
 			for (int tap = 0; tap < 2; tap++)
@@ -168,6 +170,8 @@ static void test_headers_that_only_the_parser_reads(void **state)
 /* A limit of packets is one of packets on the wire; what is refused counts as that many. */
 static void test_a_limit_of_packets(void **state)
 {
+	COVERS(V4 | V6, F_METER);
+
 	struct dp_port p = { .ifindex = { A }, .net = 1, .flags = DP_PORT_UPLINK, .meter_from = METER };
 	struct dp_meter m = { .id = METER, .rate_pps = 1, .burst_pkts = 10 };
 	struct dp_port_stats s;
@@ -197,6 +201,8 @@ static void test_a_limit_of_packets(void **state)
 /* The verdict of a flow, by the slow path and by its record. */
 static void test_what_a_list_denies(void **state)
 {
+	COVERS(V4 | V6, F_VERDICT);
+
 	struct dp_acl_rule rule = { .id = 77, .deny = true };
 	struct dp_port p = { .ifindex = { A }, .net = 1, .flags = DP_PORT_UPLINK, .acl_from = { LIST } };
 

@@ -116,6 +116,8 @@ static struct flow_rec record(int port, const struct frame *f)
 
 static void test_forward(void **state)
 {
+	COVERS(V4 | V6, F_RECORD);
+
 	struct frame f, got;
 
 	ports(0, 0);
@@ -165,6 +167,7 @@ static int tcp_at(bool xdp, bool from_x, bool v6, uint8_t flags, uint32_t seq, u
 /* RFC 9293: what changes the state is the tc program's; data is not. */
 static void test_tcp(void **state)
 {
+	COVERS(V4 | V6, F_TCP_STATES);
 	ports(0, 0);
 	for (int v6 = 0; v6 < 2; v6++) {
 		prime(udp_desc(true), udp_desc(false), v6);
@@ -224,6 +227,8 @@ static void expect_received(const struct frame *got, const struct frame *want, s
 /* IEEE 802.1Q: the tag of one NIC's VLAN becomes that of the other's; or the pair of tags, IEEE 802.1ad. */
 static void test_vlan(void **state)
 {
+	COVERS_UNSEEN(V4 | V6, F_VLAN_TAG, F_QINQ);
+
 	static const struct {
 		struct tags u, w;
 	} row[] = { { { 0, 7 }, { 0, 9 } },	{ { 0, 7 }, { 0, 0 } },	   { { 0, 0 }, { 0, 9 } },
@@ -298,6 +303,8 @@ static void acl(bool deny)
 
 static void test_denied(void **state)
 {
+	COVERS(V4 | V6, F_VERDICT, F_GENERATION);
+
 	struct flow_rec before;
 	struct frame f;
 
@@ -323,23 +330,29 @@ static void test_denied(void **state)
 
 static void test_metered(void **state)
 {
+	COVERS(V4 | V6, F_METER);
+
 	struct dp_meter m = { .id = 3, .rate_pps = 1, .burst_pkts = 40 };
 	struct dp_port d = { .ifindex = { U }, .net = 1, .flags = DP_PORT_UPLINK, .meter_from = 3 };
 	struct frame f;
 	uint64_t dropped;
-	int n = 0;
 
 	ports(0, 0);
-	OK(dp_meter_set(lab.dp, &m, &lab_err));
-	OK(dp_port_set(lab.dp, &d, &lab_err));
-	prime(udp_desc(true), udp_desc(false), false);
-	make(&f, udp_desc(true), true, false);
-	while (n < 100 && lab_run_xdp(&lab, U, &f, NULL) == XDP_REDIRECT)
-		n++;
-	assert_in_range(n, 30, 60);
-	assert_dropped(&lab, METER);
-	OK(dp_meter_drops(lab.dp, 3, &dropped, &lab_err));
-	assert_int_equal(dropped, 1);
+	for (int v6 = 0; v6 < 2; v6++) {
+		int n = 0;
+
+		OK(dp_meter_set(lab.dp, &m, &lab_err));
+		OK(dp_port_set(lab.dp, &d, &lab_err));
+		prime(udp_desc(true), udp_desc(false), v6);
+		make(&f, udp_desc(true), true, v6);
+		while (n < 100 && lab_run_xdp(&lab, U, &f, NULL) == XDP_REDIRECT)
+			n++;
+		assert_in_range(n, 30, 60);
+		assert_dropped(&lab, METER);
+		OK(dp_meter_drops(lab.dp, 3, &dropped, &lab_err));
+		assert_int_equal(dropped, 1);
+		OK(dp_meter_del(lab.dp, 3, &lab_err));
+	}
 }
 
 /* ---- what is left to the tc program ---- */
@@ -450,6 +463,8 @@ static void run_all(bool xdp, struct outcome *ret, uint64_t drops[DROP_N])
 
 static void test_same_as_tc(void **state)
 {
+	COVERS_UNSEEN(V4 | V6, F_RECORD, F_TCP_STATES);
+
 	struct outcome *tc = calloc(N_PACKETS, sizeof(*tc)), *xdp = calloc(N_PACKETS, sizeof(*xdp));
 	uint64_t tc_drops[DROP_N], xdp_drops[DROP_N];
 	int n[3] = { 0 };
@@ -626,6 +641,8 @@ static void test_output_that_takes_none(void **state)
 /* A function that takes XDP frames gets them from the NIC's program, all policy of its port applied. */
 static void test_to_function(void **state)
 {
+	COVERS(V4 | V6, F_SG_STATEFUL);
+
 	struct dp_sg_rule all[2] = { { .family = IP_V4 }, { .family = IP_V6 } };
 	struct frame f, got;
 

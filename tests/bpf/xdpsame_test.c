@@ -1193,6 +1193,9 @@ static const struct scene floods[] = {
 
 static void test_scenes(void **state)
 {
+	COVERS(V4 | V6, F_RECORD, F_VERDICT, F_METER, F_NAT, F_DSCP_MARK, F_VLAN_TAG, F_QINQ, F_VXLAN,
+	       F_NSH, F_GRE, F_NVGRE, F_GENEVE, F_MPLS_UDP, F_MPLS_GRE, F_MPLS_ETH, F_OUTER, F_ECN,
+	       F_TUNNEL_REFUSED, F_TCP_WINDOW, F_TCP_STATES, F_UDP_STATES, F_ICMP_ECHO, F_ICMP_ERRORS);
 	for (size_t i = 0; i < ARRAY_LEN(scenes); i += n_packets < N_PACKETS ? 6 : 1)
 		compare(&scenes[i]);
 }
@@ -1200,6 +1203,9 @@ static void test_scenes(void **state)
 /* What is refused in great number ends under XDP, and is the same. */
 static void test_floods(void **state)
 {
+	COVERS(V4 | V6, F_HALF_OPEN, F_SOURCE_LIMIT, F_SYN_COOKIES, F_SYN_FLOOD, F_STORM,
+	       F_SOURCE_GUARD, F_NAT, F_VERDICT);
+
 	bool slow = n_packets < N_PACKETS;
 
 	n_packets = slow ? N_PACKETS / 5 : N_PACKETS / 2;
@@ -1211,6 +1217,8 @@ static void test_floods(void **state)
 /* What does not fit is answered by the tc program, and counted once. */
 static void test_too_big_for_the_tunnel(void **state)
 {
+	COVERS(V4 | V6, F_PMTUD);
+
 	static const struct scene s = { "too big", tunnelled, X_SELF, Y_SELF, .tunnel = DP_TUNNEL_VXLAN };
 	struct flow_rec r, after;
 	struct frame f, got;

@@ -151,6 +151,8 @@ static void both_ways(enum dp_tunnel_type type, bool v6, bool in6)
 
 static void test_types(void **state)
 {
+	COVERS(V4 | V6, F_VXLAN, F_NSH, F_GRE, F_NVGRE, F_GENEVE, F_MPLS_UDP, F_MPLS_GRE,
+	       F_MPLS_ETH, F_OUTER);
 	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type <= DP_TUNNEL_MPLS; type++)
 		for (int v6 = 0; v6 < 2; v6++) {
 			tunnel_set(type, v6);
@@ -161,19 +163,23 @@ static void test_types(void **state)
 	assert_not_dropped(&lab);
 }
 
-/* RFC 8300 section 2.5: metadata of type 2. It is the last frame in the file. */
+/* RFC 8300 section 2.5: metadata of type 2. They are the last frames in the file. */
 static void test_metadata_of_type_2(void **state)
 {
-	struct dp_tunnel t = tunnel_of(&ends, 1, DP_TUNNEL_VXLAN_GPE, false);
-	struct frame up = datagram(true, false), down = datagram(false, false), wire, got;
+	COVERS(V4 | V6, F_NSH_2);
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct dp_tunnel t = tunnel_of(&ends, 1, DP_TUNNEL_VXLAN_GPE, v6);
+		struct frame up = datagram(true, v6), down = datagram(false, v6), wire, got;
 
-	t.nsh_md_type = 2;
-	t.nsh_context_len = 12;
-	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
-	prime(14 + 20 + 16 + 8 + 12, false, false, &wire);
-	assert_int_equal(lab_run_xdp(&lab, U, &up, &got), XDP_REDIRECT);
-	lab_pcap(&got);
-	expect_out(&wire, &down);
+		t.nsh_md_type = 2;
+		t.nsh_context_len = 12;
+		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+		prime(14 + (v6 ? 40 : 20) + 16 + 8 + 12, v6, v6, &wire);
+		assert_int_equal(lab_run_xdp(&lab, U, &up, &got), XDP_REDIRECT);
+		lab_pcap(&got);
+		expect_out(&wire, &down);
+		OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+	}
 }
 
 /* `n` bytes more in the outer header, after `at` bytes of it. */
@@ -193,6 +199,7 @@ static struct frame lengthen(const struct frame *f, size_t at, const void *bytes
 /* RFC 8926 section 3.5: options that nobody has to understand. RFC 2890: a sequence number. */
 static void test_options(void **state)
 {
+	COVERS(V4 | V6, F_GENEVE, F_GRE);
 	for (int v6 = 0; v6 < 2; v6++) {
 		size_t l4 = v6 ? 54 : 34;
 		struct frame down = datagram(false, v6), wire, longer;
@@ -247,6 +254,7 @@ static void congested(bool v6, bool in6, unsigned int ecn)
 
 static void test_ecn(void **state)
 {
+	COVERS(V4 | V6, F_ECN, F_OUTER);
 	for (int v6 = 0; v6 < 2; v6++) {
 		tunnel_set(DP_TUNNEL_VXLAN, v6);
 		for (unsigned int ecn = 0; ecn < 4; ecn++) {
@@ -263,6 +271,7 @@ static void test_ecn(void **state)
 /* Its record would let the frame inside pass. */
 static void test_refused(void **state)
 {
+	COVERS(V4 | V6, F_TUNNEL_REFUSED, F_OUTER);
 	for (size_t i = 0; i < n_tunnel_wrongs; i++)
 		for (int v6 = 0; v6 < 2; v6++) {
 			const struct tunnel_wrong *row = &tunnel_wrongs[i];
@@ -284,6 +293,8 @@ static void test_refused(void **state)
 /* Cut at any byte, with the outer length as it was and as it would be. */
 static void test_truncated(void **state)
 {
+	COVERS(V4, F_TUNNEL_REFUSED);
+
 	static const enum dp_tunnel_type types[] = { DP_TUNNEL_VXLAN_GPE, DP_TUNNEL_MPLS_GRE,
 						     DP_TUNNEL_MPLS };
 
@@ -310,6 +321,7 @@ static void test_truncated(void **state)
 /* Another host's, another far end's, by another NIC, behind a tag that the underlay has not. */
 static void test_strangers(void **state)
 {
+	COVERS(V4 | V6, F_TUNNEL_REFUSED);
 	for (int v6 = 0; v6 < 2; v6++) {
 		struct frame down = datagram(false, false), wire, f, got;
 
@@ -391,6 +403,7 @@ static struct frame first(enum dp_tunnel_type type, bool v6, bool in6)
 
 static void test_to_function(void **state)
 {
+	COVERS(V4 | V6, F_VXLAN);
 	tunnel_set(DP_TUNNEL_VXLAN, false);
 	for (int v6 = 0; v6 < 2; v6++) {
 		struct frame down = datagram(false, v6), wire = first(DP_TUNNEL_VXLAN, false, v6), got;
@@ -409,6 +422,7 @@ static void test_to_function(void **state)
 /* A verdict is remembered for the frame inside, and holds before the kernel has made a packet of it. */
 static void test_denied(void **state)
 {
+	COVERS(V4 | V6, F_VERDICT);
 	tunnel_set(DP_TUNNEL_VXLAN, false);
 	for (int v6 = 0; v6 < 2; v6++) {
 		struct frame down = datagram(false, v6), wire = first(DP_TUNNEL_VXLAN, false, v6);
@@ -466,6 +480,8 @@ static void tagged_underlay(enum dp_tunnel_type type, bool v6)
 
 static void test_underlay_behind_a_tag(void **state)
 {
+	COVERS(V4 | V6, F_OUTER, F_VLAN_TAG);
+
 	int stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
 
 	assert_true(stats >= 0);

@@ -42,11 +42,12 @@ def tshark(file, *fields):
 
 @pytest.mark.timeout(120)
 def test_tshark(pcap):
+    # COVERS(V4 | V6, TC | XDP, F_DISSECTED)
     assert shutil.which("tshark"), "tshark is in packaging/packages.txt, group test"
     want = {"vxlan": "udp:vxlan:eth", "vxlan_gpe": "udp:nsh:eth", "gre": "gre:eth", "nvgre": "gre:eth", "geneve": "udp:geneve:eth",
             "mpls_udp": "udp:mpls:eth", "mpls_gre": "gre:mpls:eth", "mpls": "mpls:eth"}
     rows = tshark(pcap, "vxlan.vni", "geneve.vni", "gre.key", "mpls.label", "nsh.spi", "nsh.si")
-    assert len(rows) == len(kinds()) + 1
+    assert len(rows) == len(kinds()) + 2
     for (kind, outer, inner), row in zip(kinds(), rows):
         protocols, malformed, checksums, vni, geneve, key, labels, spi, index = row
         ip = {4: "ip", 6: "ipv6"}
@@ -67,11 +68,14 @@ def test_tshark(pcap):
             assert labels == f"1000,{ID}"
         if kind == "vxlan_gpe":
             assert (int(spi, 0), int(index, 0)) == (77, 254)
-    assert int(rows[-1][7], 0) == 77  # metadata of type 2
+    for outer, row in zip(("ip", "ipv6"), rows[-2:]):  # metadata of type 2
+        assert row[0].startswith(f"eth:ethertype:{outer}:udp:nsh:eth") and row[0].endswith(f"{outer}:udp:data") and not row[1]
+        assert (int(row[7], 0), int(row[8], 0)) == (77, 254)
 
 
 @pytest.mark.timeout(120)
 def test_scapy(pcap):
+    # COVERS(V4 | V6, TC | XDP, F_DISSECTED)
     for (kind, outer, inner), frame in zip(kinds(), rdpcap(str(pcap))):
         ip = frame[Ether] if kind == "mpls" else frame[IP] if outer == 4 else frame[IPv6]
         if kind in ("vxlan", "geneve"):

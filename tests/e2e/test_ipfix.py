@@ -74,6 +74,7 @@ def fixture_site(request):
 @pytest.mark.skipif(not shutil.which("nfcapd"), reason="needs nfdump")
 @pytest.mark.parametrize("site", ["127.0.0.1", "::1"], indirect=True)
 def test_a_collector_reads_the_flows(site):
+    # COVERS(V4 | V6, F_IPFIX)
     node, collector, ids, ports = site
     names = {5: "10.9.0.5", 6: "10.9.0.6"}
     node.inside(ids[0], "/bin/ping", "-c", "5", "-i", "0.3", "-s", "100", names[6])
@@ -106,6 +107,7 @@ def test_a_collector_reads_the_flows(site):
 @pytest.mark.skipif(not shutil.which("nfcapd"), reason="needs nfdump")
 @pytest.mark.parametrize("site", ["127.0.0.1"], indirect=True)
 def test_denied_flows_say_so(site):
+    # COVERS(V4, F_IPFIX)
     node, collector, ids, ports = site
     group = str(uuid.uuid4())
     node.apply(("security_group", group, {"rules": []}))
@@ -143,6 +145,7 @@ def test_a_new_agent_reports_nothing_twice(site):
 @pytest.mark.skipif(not shutil.which("tshark"), reason="needs tshark")
 @pytest.mark.parametrize("site", ["127.0.0.1"], indirect=True)
 def test_tshark_finds_nothing_wrong(site):
+    # COVERS(V4, F_IPFIX)
     node, _, ids, ports = site
     dump = os.path.join(node.dir, "ipfix.pcap")
     with subprocess.Popen(["nsenter", f"--net=/run/netns/{node.ns}", "tshark", "-q", "-i", "lo", "-f", f"udp port {PORT}",
