@@ -75,10 +75,11 @@ class TwoNodes(RealSite):
     def set_vtep(self, name, address, status=200):
         return self.hub.put(f"{V1}/nodes/{name}", {"node": {"vtep": address}}, status).json()
 
-    def pair(self, net, first=10):
-        """A function on each node; returns their ids and ports."""
-        subnet = self.hub.get(f"{V2}/subnets?network_id={net}", 200).json()["subnets"][0]["cidr"].rpartition(".")[0]
-        ports = [self.port(net, fixed_ips=[{"ip_address": f"{subnet}.{first + i}"}]) for i in range(2)]
+    def pair(self, net, first=10, others=()):
+        """A function on each node; returns their ids, addresses and ports. `others`: one more address of each."""
+        subnet = self.hub.get(f"{V2}/subnets?network_id={net}&ip_version=4", 200).json()["subnets"][0]["cidr"].rpartition(".")[0]
+        addresses = [[f"{subnet}.{first + i}", *others[i:i + 1]] for i in range(2)]
+        ports = [self.port(net, fixed_ips=[{"ip_address": a} for a in own]) for own in addresses]
         servers = [self.server(f"f{i}-{uuid.uuid4().hex[:4]}", self.host, [p], availability_zone=zone)
                    for i, (p, zone) in enumerate(zip(ports, ("branch:cpe-1", "remote:cpe-2")))]
         for s in servers:
