@@ -10,7 +10,7 @@
 
 #include "maps_def.h"
 
-#define POLICY_TRIES 4 /* a table is not replaced that often within a packet */
+#define POLICY_TRIES 3 /* a table is not replaced that often within a packet */
 
 struct policy_view {	      /* host order */
 	__u32 src[4], dst[4]; /* network order */
@@ -397,10 +397,10 @@ static __always_inline __u32 line6_differs(const struct policy_view *v, const st
 	return diff;
 }
 
-/* The verdict of table s->table when it is a short one. All of it is one value: it cannot be replaced half way. */
-static __always_inline __u32 policy_lines(struct policy_scratch *s, struct pkt *p)
+/* The verdict of table s->table, whose head is t, when it is a short one. */
+static __always_inline __u32 policy_lines(struct policy_scratch *s, const struct policy_table *t,
+					  struct pkt *p)
 {
-	struct policy_table *t = bpf_map_lookup_elem(&policy_tables, &s->table);
 	if (!t || !t->n_lines)
 		return t && t->n_rules ? POLICY_SETS : POLICY_NONE;
 #pragma nounroll
@@ -451,7 +451,8 @@ static __always_inline __u32 policy_once(struct policy_scratch *s, struct pkt *p
 
 /*
  * What table `table` says about the view; p->rule is the rule that said it. A table that is replaced meanwhile is asked again: its head then
- * has another slot. Slots are not used twice.
+ * has another slot. Slots are not used twice. The kernel gives a replaced value to the next writer at once (bpf_mem_alloc), who writes its
+ * slot before its lines: a reader that was interrupted finds another one behind what it has read.
  */
 __noinline __u32 policy_verdict(__u32 table, __u32 family6)
 {
@@ -465,12 +466,16 @@ __noinline __u32 policy_verdict(__u32 table, __u32 family6)
 	s->table = table << 1 | (family6 & 1);
 #pragma nounroll
 	for (int i = 0; i < POLICY_TRIES; i++) {
-		v = policy_lines(s, p);
-		if (v != POLICY_SETS)
-			return v;
-		v = policy_once(s, p);
 		t = bpf_map_lookup_elem(&policy_tables, &s->table);
-		if ((t ? t->slot : 0) == s->slot)
+		s->slot = t ? t->slot : 0;
+		*(volatile __u32 *)&s->n_list =
+			policy_lines(s, t, p); /* in memory: the verifier need not follow it */
+		v = *(volatile __u32 *)&s->n_list;
+		if (v == POLICY_SETS) {
+			v = policy_once(s, p);
+			t = bpf_map_lookup_elem(&policy_tables, &s->table);
+		}
+		if ((t ? *(volatile __u32 *)&t->slot : 0) == *(volatile __u32 *)&s->slot)
 			return v;
 	}
 	return POLICY_NONE;

@@ -10,15 +10,15 @@
  */
 #define VERIFIER_SLACK 10 /* percent */
 #define VERIFIER_TABLE(X)                                                                          \
-	X("6.1", "dp_ingress", 364865)                                                             \
+	X("6.1", "dp_ingress", 392266)                                                             \
 	X("6.1", "dp_walk", 2726)                                                                  \
 	X("6.1", "dp_list", 7490)                                                                  \
-	X("6.1", "dp_xdp", 386631)                                                                 \
+	X("6.1", "dp_xdp", 413872)                                                                 \
 	X("6.1", "metadata", 31)                                                                   \
-	X("6.18", "dp_ingress", 298744)                                                            \
+	X("6.18", "dp_ingress", 323973)                                                            \
 	X("6.18", "dp_walk", 4991)                                                                 \
 	X("6.18", "dp_list", 7005)                                                                 \
-	X("6.18", "dp_xdp", 308098)                                                                \
+	X("6.18", "dp_xdp", 333189)                                                                \
 	X("6.18", "metadata", 31)
 
 #endif
