@@ -6,14 +6,15 @@
  *
  *   net N
  *   port IFINDEX net=N [mac=M] [security] [uplink [xdp]] [nopeer] [xdpout] [native] [addr=CIDR]... [sg=ID]... [acl=ID]
- *        [nat=ID] [meter=ID] [half_open=N]      more half-open connections towards the port than that: SYN cookies
- *   acl ID rules=N                    N rules, of which the last permits everything
- *   sg ID rules=N                     N rules each way, of which the last lets everything in and out
+ *        [nat=ID] [meter=ID] [meter_from=ID] [half_open=N]      more half-open connections towards the port than that: SYN cookies
+ *   acl ID rules=N [deny]             N rules, of which the last permits (deny: denies) everything
+ *   sg ID rules=N [closed]            N rules each way, of which the last lets everything (closed: nothing) in and out
  *   nat ID to=A                       a list whose one rule gives every source this address
  *   meter ID bps=N                    a policer
  *   tunnel IFINDEX net=N type=TYPE id=N local=A remote=A underlay=IFINDEX smac=M dmac=M
  *   chain N src=IFINDEX dst=IFINDEX hops=[KIND@]IN:OUT,... mode=move|keep
  *   drops | maps | memory
+ *   flows PORT                        records with this port at either end: how many, in all segments of chains, and their packets and bytes
  *   remove                            takes everything away and ends
  */
 
@@ -42,6 +43,7 @@ struct bench {
 	const char *pin;
 	bool removed;
 	uint64_t n_told, bytes_told;
+	char said[256]; /* what a verb answers besides "ok" */
 };
 
 /* The words of a line after its verb. */
@@ -154,6 +156,16 @@ static int port_meter(struct dp_port *p, struct str text, struct err *e)
 	return r;
 }
 
+static int port_meter_from(struct dp_port *p, struct str text, struct err *e)
+{
+	uint64_t id;
+	int r = number_of(text, "meter_from", DP_METERS_MAX, &id, e);
+
+	if (!r)
+		p->meter_from = (uint16_t)id;
+	return r;
+}
+
 static int port_half_open(struct dp_port *p, struct str text, struct err *e)
 {
 	uint64_t n;
@@ -170,8 +182,13 @@ static int port_word(struct dp_port *p, struct str word, struct err *e)
 		const char *key;
 		int (*set)(struct dp_port *p, struct str text, struct err *e);
 	} keys[] = {
-		{ "addr", port_addr }, { "sg", port_sg },	{ "acl", port_acl },
-		{ "nat", port_nat },   { "meter", port_meter }, { "half_open", port_half_open },
+		{ "addr", port_addr },
+		{ "sg", port_sg },
+		{ "acl", port_acl },
+		{ "nat", port_nat },
+		{ "meter", port_meter },
+		{ "half_open", port_half_open },
+		{ "meter_from", port_meter_from },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
@@ -252,8 +269,10 @@ static int do_sg(struct bench *b, const struct words *w, struct err *e)
 		rules[i] = other_rule(i, true);
 		rules[n + i] = other_rule(i, false);
 	}
-	rules[n - 1] = (struct dp_sg_rule){ .egress = true, .family = IP_V4 };
-	rules[2 * n - 1] = (struct dp_sg_rule){ .family = IP_V4 };
+	rules[n - 1] = has_word(w, "closed") ? other_rule(n, true) :
+					       (struct dp_sg_rule){ .egress = true, .family = IP_V4 };
+	rules[2 * n - 1] = has_word(w, "closed") ? other_rule(n, false) :
+						   (struct dp_sg_rule){ .family = IP_V4 };
 	return dp_sg_set(b->dp, (uint32_t)id, rules, 2 * n, NULL, 0, e);
 }
 
@@ -303,7 +322,8 @@ static int do_acl(struct bench *b, const struct words *w, struct err *e)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
 	for (size_t i = 0; i < n - 1; i++)
 		rules[i] = other_acl_rule(i);
-	rules[n - 1] = (struct dp_acl_rule){ .id = (uint32_t)n, .family = IP_V4 };
+	rules[n - 1] =
+		(struct dp_acl_rule){ .id = (uint32_t)n, .deny = has_word(w, "deny"), .family = IP_V4 };
 	return dp_acl_set(b->dp, (uint32_t)id, rules, n, e);
 }
 
@@ -423,6 +443,27 @@ static int do_chain(struct bench *b, const struct words *w, struct err *e)
 	return r < 0 ? r : 0;
 }
 
+/* Both directions of what has this port. */
+static int do_flows(struct bench *b, const struct words *w, struct err *e)
+{
+	struct dp_flow_query q = { .all_segments = true, .limit = 1 };
+	struct dp_flow_totals t;
+	struct dp_flow one;
+	uint64_t port;
+	int r = number_of(w->v[0], "port", 65535, &port, e);
+
+	q.port = (uint16_t)port;
+	if (!r)
+		r = dp_flows(b->dp, &q, &one, &t, e);
+	if (r < 0)
+		return r;
+	snprintf(b->said, sizeof(b->said),
+		 "{\"records\": %llu, \"pkts\": %llu, \"bytes\": %llu, \"told\": %llu}",
+		 (unsigned long long)t.matched, (unsigned long long)t.pkts,
+		 (unsigned long long)t.bytes, (unsigned long long)b->n_told);
+	return 0;
+}
+
 static int do_remove(struct bench *b, const struct words *w, struct err *e)
 {
 	dp_close(b->dp);
@@ -527,6 +568,7 @@ static const struct {
 	{ "chain", do_chain, NULL },   { "tunnel", do_tunnel, NULL },
 	{ "remove", do_remove, NULL }, { "drops", NULL, print_drops },
 	{ "maps", NULL, print_maps },  { "memory", NULL, print_memory },
+	{ "flows", do_flows, NULL },
 };
 
 static void answer(struct bench *b, struct str line)
@@ -535,6 +577,7 @@ static void answer(struct bench *b, struct str line)
 	struct words w = { .n = 0 };
 	struct err e = { 0 };
 
+	*b->said = '\0';
 	while (rest.len && w.n < ARRAY_LEN(w.v))
 		w.v[w.n++] = str_cut(rest, ' ', &rest);
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
@@ -545,7 +588,7 @@ static void answer(struct bench *b, struct str line)
 		else if (verbs[i].run(b, &w, &e) < 0)
 			printf("error %s %s\n", e.field, e.msg);
 		else
-			printf("ok\n");
+			printf("ok%s%s\n", *b->said ? " " : "", b->said);
 		return;
 	}
 	printf("error no such verb: " STR_FMT "\n", STR_ARG(verb));

@@ -84,6 +84,23 @@ static int attach(const char *hook, const char *dev, const char *pin)
 	return 0;
 }
 
+/* How many packets the floor's programs have counted in records. */
+static int counted(const char *pin)
+{
+	struct {
+		uint32_t src, dst, ports, proto;
+	} key, *before = NULL;
+	uint64_t counts[2], pkts = 0, records = 0;
+	int fd = pinned(pin);
+
+	for (; !bpf_map_get_next_key(fd, before, &key); before = &key, records++)
+		if (!bpf_map_lookup_elem(fd, &key, counts))
+			pkts += counts[0];
+	printf("{\"records\": %llu, \"pkts\": %llu}\n", (unsigned long long)records,
+	       (unsigned long long)pkts);
+	return 0;
+}
+
 int cmd_floor(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[0], "load"))
@@ -92,5 +109,7 @@ int cmd_floor(int argc, char **argv)
 		return map(argc - 1, argv + 1);
 	if (argc == 4 && !strcmp(argv[0], "attach"))
 		return attach(argv[1], argv[2], argv[3]);
-	fail("floor", "load DIR FLOWS | map PIN KEY VALUE... | attach tc|xdp DEV PIN");
+	if (argc == 2 && !strcmp(argv[0], "counted"))
+		return counted(argv[1]);
+	fail("floor", "load DIR FLOWS | counted PIN | map PIN KEY VALUE... | attach tc|xdp DEV PIN");
 }

@@ -8,6 +8,7 @@ Several systems are up at once, each in namespaces of its own, so that measureme
 """
 
 import ctypes
+import ipaddress
 import json
 import os
 import signal
@@ -22,6 +23,8 @@ P0, P1 = 101, 102  # ifindexes of the switch's ports
 SOURCE_CPU, OTHER_CPU = "0", "1"
 PIN_ROOT = "/sys/fs/bpf/demarc-bench"
 LIMIT_S = 120
+PROOF = 1 << 29  # a flow that no measurement sends; see source.h for its ports
+PROOF_PORT = 5000 + (PROOF >> 15)
 QUIET = ("net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv4.conf.all.rp_filter=0",
          "net.ipv4.conf.default.rp_filter=0", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0")
 
@@ -64,6 +67,7 @@ class Lab:
     softirq = ksoftirqd()
     longer = 0  # bytes that a tunnel adds, at least
     outer = None  # MAC of the NIC that gets the frames of `a` in VXLAN
+    translated = False  # b sees a as IP_NAT
     polls = False  # takes a whole processor, and drops what it cannot take; all others forward in the source's context
     alive = []  # every one that is not closed yet, also one whose making failed half way
 
@@ -76,6 +80,7 @@ class Lab:
         self.pins = os.path.join(PIN_ROOT, name)
         self.dmac = MAC_B
         self.known_as = IP_A  # a's address, as b sees it
+        self.hook = None  # of the sinks
         self.first = 0  # next flow that was never seen
 
     # ---- namespaces and links
@@ -138,6 +143,7 @@ class Lab:
         self.inside(short, TOOL, "floor", "attach", program.split("_")[0], dev, f"{self.pins}/{program}")
 
     def sinks(self, kind="tc"):
+        self.hook = kind
         self.load()
         for short, dev in (("a", "h0"), ("b", "h1")):
             self.attach(short, dev, kind + "_sink")
@@ -189,11 +195,14 @@ class Lab:
     def resume(self):
         pass
 
+    def figures(self, short, dev):
+        return json.loads(run(["ip", "-n", self.space(short), "-s", "-j", "link", "show", "dev", dev]))[0]["stats64"]
+
     # ---- packets
 
-    def source(self, *more, flows=1, first=0, count=0, ms=400, backwards=False, tcp=None, size=60, tool="source"):
+    def send(self, *more, flows=1, first=0, count=0, ms=400, backwards=False, tcp=None, size=60, smac=None, tool="source"):
         here, dev, dmac = ("b", "h1", MAC_P1 if self.dmac == MAC_P0 else MAC_A) if backwards else ("a", "h0", self.dmac)
-        argv = ["taskset", "-c", SOURCE_CPU, TOOL, tool, "--dev", dev, "--smac", MAC_B if backwards else MAC_A, "--dmac", dmac,
+        argv = ["taskset", "-c", SOURCE_CPU, TOOL, tool, "--dev", dev, "--smac", smac or (MAC_B if backwards else MAC_A), "--dmac", dmac,
                 "--saddr", IP_B if backwards else IP_A, "--daddr", self.known_as if backwards else IP_B, "--flows", str(flows), "--first", str(first),
                 "--size", str(size), "--meter", ",".join(map(str, self.softirq + self.daemons)), "--sink", f"{self.pins}/arrived"]
         argv += ["--count", str(count)] if count else ["--seconds", str(ms)]
@@ -205,30 +214,70 @@ class Lab:
         sent, there = max(out["sent"], 1), max(out["arrived"], 1)
         if self.polls:  # it is as busy while the kernel sets a test run up, which is no part of the measurement
             out["other_ns"] *= min(out["seconds"] / max(out["metered_s"], 1e-9), 1)
-        if not self.polls and there < 0.99 * sent:
-            raise Failed(f"{self.name}: {there} of {sent} packets arrived")
         out["us"] = (out["own_ns"] + out["other_ns"]) / 1e3 / there
         out["us_kept"] = out["own_ns"] / 1e3 / sent + out["other_ns"] / 1e3 / there  # as if sending what was dropped had cost nothing
         out["kpps"] = out["arrived"] / max(out["seconds"], 1e-9) / 1e3
         return out
 
+    def source(self, *more, **how):
+        """send(), which fails when packets do not arrive, or not as long as they must be."""
+        out = self.send(*more, **how)
+        least = 0.99 if not self.polls else 0 if how.get("count") else 0.002
+        if out["arrived"] < least * out["sent"]:
+            raise Failed(f"{self.name}: {out['arrived']} of {out['sent']} packets arrived")
+        right = how.get("size", 60) * out["arrived"]
+        long = out["arrived_bytes"] >= right + self.longer * out["arrived"] if self.longer else out["arrived_bytes"] == right
+        if not long and not (how.get("tcp") or (0,))[0] & 2:  # routers cut off what pads a SYN
+            raise Failed(f"{self.name}: {out['arrived']} packets of {out['arrived_bytes']} bytes arrived")
+        return out
+
     def establish(self, flows=1, tcp=False, first=0):
         """Every flow seen in both directions."""
         where = {"flows": flows, "first": first, "count": flows}
+        send = self.send if self.hook == "xdp" else self.source  # XDP sinks do not see what tc forwards to a container
         if tcp:
-            self.source(**where, tcp=(0x02, 1000, 0))
-            self.source(**where, tcp=(0x12, 5000, 1001), backwards=True)
-            self.source(**where, tcp=(0x10, 1001, 5001))
+            send(**where, tcp=(0x02, 1000, 0))
+            send(**where, tcp=(0x12, 5000, 1001), backwards=True)
+            send(**where, tcp=(0x10, 1001, 5001))
         else:
-            self.source(**where)
-            self.source(**where, backwards=True)
+            send(**where)
+            send(**where, backwards=True)
 
-    def measure(self, **how):
-        self.resume()
+    # ---- whether the system does what its row says
+
+    def seen(self):
+        """{what the system itself counts: (how much it is now, what one packet adds to it)}."""
+        return {}
+
+    def prove(self, n=1000):
+        """Packets of an established flow must be counted by everything that they are said to pass. Not before a measurement: it may change the system."""
+        self.send(first=PROOF, count=10)  # where a flow's first packets go another way, the sink does not see them
+        if not self.longer and not self.outer:
+            self.send(first=PROOF, count=10, backwards=True)
+        before = self.seen()
+        self.source(first=PROOF, count=n)
+        for what, (now, times) in self.seen().items():
+            if now - before[what][0] != n * times:
+                raise Failed(f"{self.name}: {what} grew by {now - before[what][0]}, not by {n * times}")
+        if self.translated and self.sender() != IP_NAT:
+            raise Failed(f"{self.name}: packets come from {self.sender()}, which is not translated")
+
+    LISTEN = "import socket; s = socket.socket(17, 3); s.bind(('h1', 3)); print(flush=True); print(s.recv(64)[26:30].hex(), flush=True)"
+
+    def sender(self):
+        """Whose address a frame bears that b receives."""
+        if self.hook == "xdp":
+            self.inside("b", "ip", "link", "set", "dev", "h1", "xdpdrv", "off")
+            self.attach("b", "h1", "xdp_pass")
+        p = self.spawn("b", ["/usr/bin/python3", "-c", self.LISTEN], stdout=subprocess.PIPE)
+        p.stdout.readline()
+        self.send(first=PROOF, count=10)
         try:
-            return self.source(**how)
+            return str(ipaddress.IPv4Address(bytes.fromhex(p.communicate(timeout=5)[0].strip())))
+        except subprocess.TimeoutExpired as e:
+            raise Failed(f"{self.name}: no frame") from e
         finally:
-            self.pause()
+            self.end(p)
 
 
 def wait_for(what, condition, seconds=10):

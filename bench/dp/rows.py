@@ -56,6 +56,11 @@ class Group:
                 log(f"  {name}: {e}")
                 close(self.labs.pop(name))
 
+    def proven(self, raw):
+        """Figures of the systems that pass Lab.prove(), which comes after the rounds."""
+        self.each(lambda _, lab: lab.prove())
+        return {name: values for name, values in raw.items() if name in self.labs}
+
     def rounds(self, n, measure, only=None):
         """{system: [measure(name, system) of each round]}, the systems taking turns."""
         out = {}

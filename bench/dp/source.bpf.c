@@ -65,7 +65,7 @@ static __always_inline __u32 next_flow(struct bench_source *c)
 {
 	__u32 i = c->next;
 
-	c->next = i + 1 >= c->n_flows ? 0 : i + 1;
+	c->next = i + 1 >= c->n_flows ? c->first : i + 1;
 	c->n_sent++;
 	if (!(c->n_sent & 63)) {
 		__u64 now = bpf_ktime_get_ns();

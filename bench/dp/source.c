@@ -106,6 +106,7 @@ static struct bench_source config_of(int argc, char **argv, const struct run *r)
 	struct bench_source c = {
 		.ifindex = if_nametoindex(option(argc, argv, "dev", NULL)),
 		.n_flows = (uint32_t)(r->first + r->n_flows),
+		.first = (uint32_t)r->first,
 		.next = (uint32_t)r->first,
 		.saddr = r->frame.saddr,
 		.daddr = r->frame.daddr,

@@ -20,10 +20,10 @@
 #define BENCH_FAR 0x0a090002
 
 struct bench_source {
-	__u32 ifindex; /* of the interface that the frames leave through */
-	__u32 n_flows, next;
-	__u32 saddr, daddr; /* network byte order */
-	__u32 seq, ack;	    /* TCP; host order */
+	__u32 ifindex;		    /* of the interface that the frames leave through */
+	__u32 first, n_flows, next; /* flows first..n_flows - 1, over and over */
+	__u32 saddr, daddr;	    /* network byte order */
+	__u32 seq, ack;		    /* TCP; host order */
 	__u8 smac[6], dmac[6];
 	__u8 proto, tcp_flags;
 	__u8 backwards;

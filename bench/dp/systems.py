@@ -8,16 +8,19 @@ import signal
 import subprocess
 import time
 
-from lab import IP_A, IP_B, IP_NAT, MAC_A, MAC_B, MAC_P0, MAC_P1, OTHER_CPU, P0, P1, PIN_ROOT, SOURCE_CPU, TOOL, Failed, Lab, run, wait_for
+from lab import IP_A, IP_B, IP_NAT, MAC_A, MAC_B, MAC_P0, MAC_P1, OTHER_CPU, P0, P1, PIN_ROOT, PROOF, PROOF_PORT, SOURCE_CPU, TOOL, Failed, Lab, run, wait_for
 
 BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 P2, MAC_C, MAC_P2 = 103, "02:00:00:00:00:0c", "02:00:00:00:01:02"  # where a flood comes in
 NATIVE = 0x40000000  # first number of a port without an interface
 TUNNEL = NATIVE + 100
+HALF_OPEN = 1000
 
 
 class Flood:
     """A third host c, at p2, that sends SYNs from every address of 11.0.0.0/8; b's stack sees none of them."""
+
+    answers = False  # each SYN with a cookie, above HALF_OPEN
 
     def flood_host(self, dmac):
         self.flood_dmac = dmac
@@ -28,10 +31,16 @@ class Flood:
         self.attach("c", "h2", "tc_sink")  # what is answered
 
     def flood(self, ms):
-        out = self.inside("c", "taskset", "-c", SOURCE_CPU, TOOL, "source", "--dev", "h2", "--smac", MAC_C, "--dmac", self.flood_dmac, "--saddr",
+        before = self.figures("c", "h2")["rx"]["packets"]
+        out = json.loads(self.inside("c", "taskset", "-c", SOURCE_CPU, TOOL, "source", "--dev", "h2", "--smac", MAC_C, "--dmac", self.flood_dmac, "--saddr",
                           "11.0.0.0", "--daddr", IP_B, "--flows", str(1 << 28), "--seconds", str(ms), "--tcp", "2", "--spoof", "--meter",
-                          ",".join(map(str, self.softirq)), "--sink", f"{self.pins}/arrived")
-        return json.loads(out)
+                                     ",".join(map(str, self.softirq)), "--sink", f"{self.pins}/arrived"))
+        answered = self.figures("c", "h2")["rx"]["packets"] - before
+        if out["arrived"] < 0.99 * out["sent"]:
+            raise Failed(f"{self.name}: of {out['sent']} SYNs {out['arrived']} were answered or reached b")
+        if answered < 0.99 * out["sent"] - HALF_OPEN if self.answers else answered > 0.01 * out["sent"]:
+            raise Failed(f"{self.name}: of {out['sent']} SYNs {answered} were answered")
+        return out
 
 
 class Direct(Lab):
@@ -49,6 +58,7 @@ class Bridge(Lab):
         self.ip("s", f"link add br0 {BRIDGE}", "link set br0 up", "link set p0 master br0", "link set p1 master br0")
         # The kernel has br_netfilter built in; who measures a plain bridge turns it off.
         self.inside("s", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0", check=False)
+        self.inside("s", "bridge", "fdb", "replace", MAC_B, "dev", "p1", "master", "static")  # else frames are flooded until b sends one
 
 
 class BridgeVxlan(Bridge):
@@ -59,7 +69,8 @@ class BridgeVxlan(Bridge):
     def __init__(self, name="bridge-vxlan"):
         super().__init__(name)
         self.ip("s", "link set p1 nomaster", "addr add 10.9.0.1/24 dev p1", f"neigh replace 10.9.0.2 lladdr {MAC_B} dev p1 nud permanent",
-                "link add vx0 type vxlan id 42 dstport 4789 local 10.9.0.1 remote 10.9.0.2 nolearning", "link set vx0 master br0 up")
+                "link add vx0 type vxlan id 42 dstport 4789 local 10.9.0.1 remote 10.9.0.2 nolearning noudpcsum", "link set vx0 master br0 up")
+        self.inside("s", "bridge", "fdb", "replace", MAC_B, "dev", "vx0", "master", "static")
 
 
 class Conntrack:
@@ -88,6 +99,21 @@ class Conntrack:
         cls.before.clear()
 
 
+# Counts what comes by, after the rules that are measured; there only while something is proven.
+PROBE = """table inet proof {{
+counter through {{
+}}
+chain probe {{ type filter hook {hook} priority 10; {state} counter name "through"
+}}
+}}
+"""
+
+
+def probed(lab):
+    out = json.loads(lab.inside("s", "nft", "-j", "list", "counter", "inet", "proof", "through"))
+    return next(x["counter"]["packets"] for x in out["nftables"] if "counter" in x)
+
+
 class Nft(Flood, Lab):
     """Router with a stateful forward chain of n rules: what is established first, the rule that lets new connections in last."""
 
@@ -97,7 +123,8 @@ class Nft(Flood, Lab):
         if flooded:
             self.flood_host(MAC_P2)
         self.inside("s", "nft", "-f", "-", text=self.ruleset(rules, named_set))
-        if flooded == "synproxy":
+        self.answers = flooded == "synproxy"
+        if self.answers:
             self.ip("s", "addr add 10.0.9.1/24 dev p2", f"neigh replace 10.0.9.2 lladdr {MAC_C} dev p2 nud permanent", "route add 11.0.0.0/8 via 10.0.9.2")
             self.inside("s", "nft", "-f", "-", text=self.SYNPROXY)
 
@@ -109,6 +136,19 @@ chain answer { type filter hook forward priority -10; iifname "p2" ct state { in
 }
 }
 """
+
+    def connections(self):
+        return int(self.inside("s", "cat", Conntrack.DIR + "nf_conntrack_count"))
+
+    def prove(self, n=1000):
+        self.inside("s", "nft", "-f", "-", text=PROBE.format(hook="forward", state="ct state established"))
+        try:
+            super().prove(n)
+        finally:
+            self.inside("s", "nft", "delete", "table", "inet", "proof")
+
+    def seen(self):
+        return {"what nftables forwards as established": (probed(self), 1)}
 
     @staticmethod
     def net(i, prefix_len=32):
@@ -138,6 +178,8 @@ chain answer { type filter hook forward priority -10; iifname "p2" ct state { in
 
 class NftNat(Nft):
     """a is behind the router's address."""
+
+    translated = True
 
     def __init__(self, name="nft-nat"):
         super().__init__(name)
@@ -186,10 +228,19 @@ class TapSource:
 
     def write(self):
         """CPU microseconds per frame."""
+        before = self.figures("b", "h1")["rx"]["packets"]
         self.monitor.stdin.write("\n")
         self.monitor.stdin.flush()
         out = json.loads(self.monitor.stdout.readline())
+        arrived = self.figures("b", "h1")["rx"]["packets"] - before
+        if arrived < 0.99 * out["sent"]:
+            raise Failed(f"{self.name}: {arrived} of {out['sent']} frames arrived")
         return out["own_ns"] / 1e3 / max(out["sent"], 1)
+
+
+def redirected(lab):
+    lines = (line.split(":") for line in lab.inside("s", "ethtool", "-S", "p0").splitlines())
+    return {"what XDP redirects": (sum(int(line[1]) for line in lines if line[0].endswith("_xdp_redirect")), 1)}
 
 
 class Floor(Lab):
@@ -199,6 +250,8 @@ class Floor(Lab):
 
     def __init__(self, name, program, flows=1 << 16):
         super().__init__(name)
+        self.program = program
+        self.translated = program == "tc_nat_peer"
         self.hosts()
         self.load(flows)
         pairs = [str(x) for x in (P0, P1, P1, P0)]
@@ -209,11 +262,20 @@ class Floor(Lab):
         self.attach("s", "p0", program)
         self.attach("s", "p1", self.by_egress[program] if isinstance(self, (Tap, TapSource)) else program)
 
+    def seen(self):
+        counts = redirected(self) if self.program.startswith("xdp") else {}
+        if self.program not in ("tc_peer", "tc_redirect", "xdp_redirect"):
+            counts["packets of the floor's records"] = json.loads(run([TOOL, "floor", "counted", f"{self.pins}/flows"]))["pkts"], 1
+        return counts
+
 
 class Demarc(Flood, Lab):
     """The datapath through its API. Ports of containers; both have anti-spoofing, a security group of `rules` rules and records."""
 
     p0_flags = ""
+    segments = 1  # records of each connection and direction: one more with each container of a chain
+    guarded = True  # its ports have security groups and what else was asked for
+    spoof = "spoof_mac"  # p0 is a container's port: why frames of others' addresses are dropped
 
     def __init__(self, name="demarc", rules=10, flows=0, security=True, acl=0, policer=False, flooded=False):
         super().__init__(name)
@@ -229,7 +291,11 @@ class Demarc(Flood, Lab):
         if acl:
             self.say(f"acl 1 rules={acl}")
         self.say("net 1")
-        self.say("meter 1 bps=1000000000000")
+        self.say(self.METER)
+        # What stands in the way, when it lets nothing through, and again as it is measured; why it drops.
+        self.guards = ([(f"sg 1 rules={rules} closed", f"sg 1 rules={rules}", ("sg_egress", "sg_ingress", "firewall"))] if security else [])
+        self.guards += [(f"acl 1 rules={acl} deny", f"acl 1 rules={acl}", ("acl",))] if acl else []
+        self.guards += [self.POLICER] if policer else []
         self.policy = ("security sg=1" if security else "") + (" acl=1" if acl else "") + (" meter=1" if policer else "")
         self.ports()
         if flooded:
@@ -238,12 +304,43 @@ class Demarc(Flood, Lab):
             if flooded == "xdp":  # what XDP answers is an XDP frame
                 self.inside("c", "tc", "qdisc", "del", "dev", "h2", "clsact")
                 self.attach("c", "h2", "xdp_sink")
-            if flooded in ("cookies", "xdp"):
-                self.say(f"port {P1} net=1 mac={MAC_B} {self.policy} addr={IP_B}/32 half_open=1000")
+            self.answers = flooded in ("cookies", "xdp")
+            if self.answers:
+                self.say(f"port {P1} net=1 mac={MAC_B} {self.policy} addr={IP_B}/32 half_open={HALF_OPEN}")
+
+    METER = "meter 1 bps=1000000000000"
+    POLICER = ("meter 1 bps=8000", METER, ("meter",))
 
     def ports(self):
         self.say(f"port {P0} net=1 mac={MAC_A} {self.p0_flags} {self.policy} addr={IP_A}/32")
         self.say(f"port {P1} net=1 mac={MAC_B} {self.policy} addr={IP_B}/32")
+
+    def connections(self):
+        return self.say("maps")["flow4"] // 2
+
+    def seen(self):
+        return {"packets of its records": (self.say(f"flows {PROOF_PORT}")["pkts"], self.segments)}
+
+    def prove(self, n=1000):
+        super().prove(n)
+        drops = self.say("drops")
+        if drops:
+            raise Failed(f"{self.name} drops: {drops}")
+        for shut, opened, why in self.guards if self.guarded else ():
+            self.say(shut)
+            self.refused(10 * n if why == ("meter",) else n, why, n)
+            self.say(opened)
+        if self.guarded and self.spoof:
+            self.refused(n, (self.spoof,), n, smac="02:00:00:00:00:99")
+
+    def refused(self, n, why, least, **how):
+        """Of n packets at least that many must be dropped, for one of these reasons."""
+        before = self.say("drops")
+        out = self.send(first=PROOF, count=n, **how)
+        after = self.say("drops")
+        dropped = sum(after.get(reason, 0) - before.get(reason, 0) for reason in why)
+        if dropped < least or out["arrived"] > n - least:
+            raise Failed(f"{self.name}: of {n} packets {out['arrived']} arrived and {dropped} were dropped by {' or '.join(why)}")
 
     def busy(self, seconds):
         """The agent's share of one processor while nothing is asked of it: it ages the records."""
@@ -287,6 +384,8 @@ class DemarcOne(Demarc):
 class DemarcNat(Demarc):
     """a is behind an address of b's port."""
 
+    translated = True
+
     def ports(self):
         self.known_as = IP_NAT
         self.say(f"nat 1 to={IP_NAT}")
@@ -297,8 +396,11 @@ class DemarcNat(Demarc):
 class DemarcNic(Demarc):
     """p0 is a NIC: the datapath puts its XDP program there. p1 is a container's port, or another NIC."""
 
+    spoof = None
+
     def __init__(self, name, to_nic=False, **more):
         self.to_nic = to_nic
+        self.guarded = self.guarded and not to_nic
         super().__init__(name, **more)
         for short, dev in (("a", "h0"), ("b", "h1")):
             self.features(short, dev, "tx", "off")
@@ -308,6 +410,9 @@ class DemarcNic(Demarc):
     def sinks(self, hook):
         super().sinks(hook)
         self.ports()  # now p1 takes XDP frames
+
+    def seen(self):
+        return super().seen() | redirected(self)
 
     def ports(self):
         self.say(f"port {P0} net=1 uplink xdp")
@@ -341,6 +446,9 @@ class DemarcTunnel(DemarcUplink):
 class DemarcNicNat(DemarcNic):
     """From NIC to NIC; a is behind an address of the second."""
 
+    translated = True
+    guarded = False
+
     def ports(self):
         self.known_as = IP_NAT
         self.say(f"nat 1 to={IP_NAT}")
@@ -352,6 +460,7 @@ class DemarcNicTunnel(DemarcNic):
     """From a NIC into a tunnel over another one."""
 
     longer = 50  # VXLAN over IPv4
+    guarded = False
 
     def ports(self):
         self.say(f"port {P0} net=1 uplink xdp")
@@ -458,6 +567,11 @@ class Ovs(Lab):
     def appctl(self, *words):
         return run(["ovs-appctl", "-t", f"{self.dir}/sw.ctl", *words], env=self.env, check=False)
 
+    def prove(self, n=200):
+        super().prove(n)
+        if f"dport={PROOF_PORT}" not in self.appctl("dpctl/dump-conntrack"):
+            raise Failed(f"{self.name}: Open vSwitch tracks no connection")
+
     def pause(self):
         self.switch.send_signal(signal.SIGSTOP)
 
@@ -491,6 +605,13 @@ class Functions:
                 self.attach(f, dev, "tc_redirect")
             self.inside(f, TOOL, "floor", "map", f"{self.pins}/nexthop", str(inside), str(inside + 1), str(inside + 1), str(inside))
 
+    def passed(self, i):
+        """Frames that the i-th function has given back on its wan side."""
+        return self.figures(f"f{i}", "wan")["tx"]["packets"]
+
+    def through(self, k):
+        return {f"what function {i} forwards": (self.passed(i), 1) for i in range(1, k + 1)}
+
     @staticmethod
     def port(i, side):
         return 200 + 2 * i + (side == "r")
@@ -512,6 +633,7 @@ class FloorChain(Functions, Floor):
 
     def __init__(self, name, k):
         super().__init__(name, "tc_peer")
+        self.k = k
         self.functions(k)
         number = {"p0": P0, "p1": P1, **{f"f{i}{side}": self.port(i, side) for i in range(1, k + 1) for side in "lr"}}
         pairs = [(number[a], number[b]) for a, b in self.stitches(range(1, k + 1))]
@@ -519,12 +641,16 @@ class FloorChain(Functions, Floor):
         for port in number:
             self.attach("s", port, "tc_peer")
 
+    def seen(self):
+        return self.through(self.k)
+
 
 class BridgeChain(Functions, Lab):
     """`filtered`: as the kernel makes bridges where br_netfilter is there, which OpenStack, Kubernetes and Docker ask for."""
 
     def __init__(self, name, k, used=None, filtered=False):
         super().__init__(name)
+        self.k, self.filtered = k, filtered
         self.hosts()
         self.functions(k)
         self.inside("s", "sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={int(filtered)}", check=filtered)
@@ -532,6 +658,16 @@ class BridgeChain(Functions, Lab):
             self.ip("s", f"link add br{i} {BRIDGE}", f"link set br{i} up", *[f"link set {port} master br{i}" for port in pair])
         if used:
             self.ip("s", f"link add br9 {BRIDGE}", "link set br9 up", "link set f3r master br9")
+
+    def prove(self, n=1000):
+        self.inside("s", "nft", "-f", "-", text=PROBE.format(hook="prerouting", state=""))
+        try:
+            super().prove(n)
+        finally:
+            self.inside("s", "nft", "delete", "table", "inet", "proof")
+
+    def seen(self):
+        return self.through(self.k) | {"what br_netfilter shows to nftables": (probed(self), (self.k + 1) * self.filtered)}
 
     def wire(self, n):
         """f3 into the bridge between f1 and f2, and out again."""
@@ -544,6 +680,7 @@ class BridgeChain(Functions, Lab):
 class OvsChain(Functions, Ovs):
     def __init__(self, name, k, kind, used=None):
         Lab.__init__(self, name)
+        self.k = k
         self.hosts()
         self.functions(k)
         self.ports = ["p0", "p1"] + [f"f{i}{side}" for i in range(1, k + 1) for side in "lr"]
@@ -551,6 +688,12 @@ class OvsChain(Functions, Ovs):
             self.features(short, dev, "tx", "off")
         self.start(self.ports, kind)
         self.wire(used or k)
+
+    def prove(self, n=200):
+        """What it cannot take it must drop at its first port: else work on frames that never arrive counts as that of those that do."""
+        passed = [self.passed(i) for i in range(1, self.k + 1)]
+        if min(passed) < max(passed) * 0.8:
+            raise Failed(f"{self.name}: its functions forwarded {passed} packets")
 
     def wire(self, n):
         number = {port: i + 1 for i, port in enumerate(self.ports)}
@@ -561,11 +704,15 @@ class OvsChain(Functions, Ovs):
 class DemarcChain(Functions, Demarc):
     def __init__(self, name, k, used=None, **more):
         super().__init__(name, **more)
+        self.k, self.segments = k, k + 1
         self.functions(k)
         for i in range(1, k + 1):
             for side in "lr":
                 self.say(f"port {self.port(i, side)} net=1 mac=02:00:00:00:{i:02x}:{2 if side == 'r' else 1:02x}")
         self.wire(used or k)
+
+    def seen(self):
+        return super().seen() | self.through(self.k)
 
     def wire(self, n):
         hops = ",".join(f"{self.port(i, 'l')}:{self.port(i, 'r')}" for i in (self.order(n) if n == 3 else range(1, n + 1)))
@@ -577,6 +724,8 @@ class DemarcNative(Demarc):
 
     def __init__(self, name, kinds, **more):
         super().__init__(name, **more)
+        if "policer" in kinds and self.POLICER not in self.guards:
+            self.guards.append(self.POLICER)
         self.chain(kinds, P1)
 
     def chain(self, kinds, end):
@@ -594,6 +743,10 @@ class DemarcAll(DemarcTunnel, DemarcNative):
 
     def __init__(self, name):
         DemarcTunnel.__init__(self, name, "vxlan", kinds=["acl", "firewall", "policer"], acl=10000, policer=True)
+
+    def ports(self):
+        self.policy = self.policy.replace(" meter=", " meter_from=")  # of p0: what it sends is measured
+        super().ports()
 
     def chain(self, kinds, end):
         super().chain(kinds, TUNNEL)
