@@ -253,6 +253,23 @@ static __always_inline int ptb6(ctx_t *ctx, __u8 *b, __u32 mtu)
 	return ETH_SIZE + 40 + 8 + PTB6_QUOTE;
 }
 
+#define ANEW_CUT 512 /* a packet whose checksum is further behind gets no answer */
+
+/*
+ * The frame becomes one of `size` bytes for an answer to be written into, and the kernel forgets that the sender left a checksum to the hardware
+ * (CHECKSUM_PARTIAL): what sends the answer would finish it where it was, in the middle of the answer. It does so when that place
+ * is cut off in front (skb_postpull_rcsum()); before Linux 6.2 only with the next cut.
+ */
+__noinline int frame_anew(ctx_t *ctx, __u32 size)
+{
+	if (bpf_skb_change_tail(ctx, ANEW_CUT, 0) < 0 ||
+	    bpf_skb_change_tail(ctx, size + ANEW_CUT + 4, 0) < 0)
+		return -1;
+	if (bpf_skb_adjust_room(ctx, -ANEW_CUT, BPF_ADJ_ROOM_MAC, 0) < 0)
+		return -1;
+	return (int)bpf_skb_adjust_room(ctx, -4, BPF_ADJ_ROOM_MAC, 0);
+}
+
 /* Turns the frame into "packet too big" for its sender; one for each jiffy and CPU. Size of the answer, or < 0. */
 __noinline int too_big_build(ctx_t *ctx, __u32 mtu)
 {
@@ -267,7 +284,7 @@ __noinline int too_big_build(ctx_t *ctx, __u32 mtu)
 	    ctx_load(ctx, 12, b + 12, 2) < 0)
 		return -1;
 	size = b[12] == 0x08 ? ptb4(ctx, b, mtu) : b[12] == 0x86 ? ptb6(ctx, b, mtu) : -1;
-	if (size < 0 || bpf_skb_change_tail(ctx, (__u32)size, 0) < 0)
+	if (size < 0 || frame_anew(ctx, (__u32)size) < 0)
 		return -1;
 	p->ptb_jiffies = bpf_jiffies64();
 	if (size == ETH_SIZE + 48 + PTB6_QUOTE)

@@ -143,19 +143,6 @@ static __always_inline __u32 reject_pseudo(struct pkt *p, __u32 size, __u32 prot
 	return fold(sum_bytes(addr, 8) + size + proto);
 }
 
-/*
- * The kernel cannot be told that the sender left this segment's checksum to the hardware no longer, nor be asked whether it did. So
- * the checksum is that of the pseudo header alone, which is what one left to the hardware is, and the window, which nobody reads in a reset,
- * makes it right as it stands: right now, and after it was made again.
- */
-static __always_inline void reject_sums(struct pkt *p, __u8 *t)
-{
-	__u32 pseudo = reject_pseudo(p, REJECT_RESET_SIZE, PROTO_TCP);
-
-	store16(t + 16, pseudo);
-	store16(t + 14, ~fold(sum_bytes(t, REJECT_RESET_SIZE) + pseudo));
-}
-
 /* Builds a reset in p->outer; its size, or < 0. The numbers are the packet's own: p->seg may hold those behind a SYN cookie. */
 __noinline int reject_reset(ctx_t *ctx)
 {
@@ -183,7 +170,8 @@ __noinline int reject_reset(ctx_t *ctx)
 		store16(t + 10, end);
 		t[13] |= TCP_ACK;
 	}
-	reject_sums(p, t);
+	store16(t + 16, ~fold(sum_bytes(t, REJECT_RESET_SIZE) +
+			      reject_pseudo(p, REJECT_RESET_SIZE, PROTO_TCP)));
 	return (int)(t + REJECT_RESET_SIZE - p->outer);
 }
 
@@ -238,7 +226,7 @@ __noinline int reject_send(ctx_t *ctx)
 	if (!p)
 		return TC_ACT_SHOT;
 	v = p->key.proto == PROTO_TCP ? reject_reset(ctx) : reject_icmp(ctx);
-	if (v < 0 || bpf_skb_change_tail(ctx, (__u32)v, 0) < 0)
+	if (v < 0 || frame_anew(ctx, (__u32)v) < 0)
 		return TC_ACT_SHOT;
 	size = (__u32)v;
 	__asm__ volatile("" : "+r"(size));

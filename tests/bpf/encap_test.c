@@ -7,6 +7,7 @@
 
 #include "tunnel_lab.h"
 
+#include <linux/ethtool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -427,6 +428,48 @@ static void test_mtu(void **state)
 	too_big(true);
 }
 
+static uint16_t partial_mtu(const struct desc *d)
+{
+	bool v6 = strchr(d->src, ':') != NULL;
+	size_t icmp = v6 ? 54 : 34, quote = v6 ? 96 : 28;
+	struct frame f, got;
+
+	frame_build(&f, d);
+	if (!v6) {
+		f.b[20] = 0x40;
+		f.b[24] = (uint8_t)(f.b[24] - 0x40);
+	}
+	frame_unfinish(&f);
+	do /* one answer a jiffy */
+		tport_send_partial(&a, &f, (uint16_t)icmp, d->proto == 6 ? 16 : 6);
+	while (!tport_recv(&a, &got, 100));
+	assert_int_equal(got.len, icmp + 8 + quote);
+	assert_memory_equal(got.b + icmp + 8, f.b + 14, quote);
+	if (v6)
+		assert_true(frame_icmp6_ok(&got));
+	else
+		assert_int_equal(sum(got.b + 34, got.len - 34), 0xffff);
+	return (uint16_t)(got.b[icmp + 6] << 8 | got.b[icmp + 7]);
+}
+
+/* The sender left its checksum to the hardware; what finishes checksums on the way back leaves the answer alone. */
+static void test_mtu_of_unfinished(void **state)
+{
+	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false);
+	struct desc d = { .smac = mac_a, .dmac = mac_far, .sport = 1000, .dport = 80, .flags = TCP_ACK };
+
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	lab_uplink(&lab, &a, NET, 0);
+	net_offload("p101", ETHTOOL_STXCSUM, 0);
+	for (int i = 0; i < 4; i++) {
+		d.src = i & 1 ? "fd00::11" : "10.0.0.11";
+		d.dst = i & 1 ? "fd00::22" : "10.0.0.22";
+		d.proto = i & 2 ? 6 : 17;
+		d.payload = 1451 - (i & 1 ? 40 : 20) - (i & 2 ? 20 : 8);
+		assert_int_equal(partial_mtu(&d), 1450);
+	}
+}
+
 /* What goes through a tunnel over IPv6 is 20 bytes less. */
 static void test_mss(void **state)
 {
@@ -668,6 +711,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_ovn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ecn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mtu, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mtu_of_unfinished, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mss, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),

@@ -210,6 +210,17 @@ void frame_icmp_error(struct frame *f, const uint8_t *smac, const uint8_t *dmac,
 	l4_checksum(f->b + off, 8 + n, d.proto, f->b + 22, 32);
 }
 
+void frame_unfinish(struct frame *f)
+{
+	bool v6 = f->b[12] == 0x86;
+	size_t l4 = v6 ? 54 : 34;
+	uint8_t proto = f->b[v6 ? 20 : 23];
+
+	put16(f->b + l4 + l4_sum_at(proto),
+	      (uint16_t)~fold(sum_bytes(f->b + (v6 ? 22 : 26), v6 ? 32 : 8,
+					(uint32_t)(f->len - l4) + proto)));
+}
+
 uint32_t frame_seq(const struct frame *f)
 {
 	bool v6 = f->b[12] == 0x86;

@@ -43,6 +43,8 @@ void frame_nd(struct frame *f, const uint8_t *smac, const uint8_t *dmac, const c
 /* ICMP "port unreachable" about `about`, from `src` to `dst`. */
 void frame_icmp_error(struct frame *f, const uint8_t *smac, const uint8_t *dmac, const char *src,
 		      const char *dst, const struct frame *about);
+/* What a stack leaves of the checksum of a frame_build() frame of TCP or UDP when its NIC makes it: the sum of the pseudo header. */
+void frame_unfinish(struct frame *f);
 uint32_t frame_seq(const struct frame *f);  /* of a frame_build() UDP frame */
 bool frame_icmp6_ok(const struct frame *f); /* checksum */
 bool frame_sums_ok(const struct frame *f);  /* of IP, and TCP or UDP; no IP options, no VLAN */

@@ -47,6 +47,8 @@ void tport_free(struct tport *p);
 void link_del(int ifindex);
 
 void tport_send(struct tport *p, const struct frame *f);
+/* As a stack does it whose NIC makes checksums: the one at `start` + `at` is left to who sends the frame over a wire (CHECKSUM_PARTIAL). */
+void tport_send_partial(struct tport *p, const struct frame *f, uint16_t start, uint16_t at);
 /* Waits up to timeout_ms for a frame; false when none came. */
 bool tport_recv(struct tport *p, struct frame *f, int timeout_ms);
 void tport_drain(struct tport *p);
