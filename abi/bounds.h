@@ -7,7 +7,7 @@
  * changes the ABI: bump ABI_VERSION with it.
  */
 
-#define ABI_VERSION 6
+#define ABI_VERSION 7
 
 #define ABI_PORT_ADDRS 32	/* fixed IPs and allowed address pairs of one port */
 #define ABI_PORT_ACLS 4		/* lists of one port and direction */

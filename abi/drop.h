@@ -54,7 +54,8 @@
 	X(NAT_TWICE, "nat_twice", "both ends of an IPv6 connection cannot be translated")          \
 	X(ROUTING_HEADER, "routing_header", "a routing header of type 0 sends it on (RFC 5095)")   \
 	X(REJECT, "reject", "a list of rules rejects it: its sender is told")                      \
-	X(REJECT_LIMIT, "reject_limit", "a list rejects it, and its port was told often enough")
+	X(REJECT_LIMIT, "reject_limit", "a list rejects it, and its port was told often enough")   \
+	X(BINDING_QUOTA, "binding_quota", "the hosts of the port have as many addresses as they may")
 
 enum drop_reason {
 #define X(name, id, text) DROP_##name,

@@ -32,7 +32,9 @@ struct dp_globals {
 	__u32 policy_slot, policy_vec; /* last numbers given out */
 	__u32 n_tunnels;	       /* other than 0: look for tunnels */
 	__u32 chained;		       /* there was a classifier or a chain's port: look for them */
-	__u32 spare[12];
+	__u64 prefix_lens;	       /* bit n: some prefix of n + 1 bits was bound */
+	__u32 bindings_max;	       /* of a port; 0: BINDINGS_DEFAULT */
+	__u32 spare[9];
 	/* Written by every new connection: lines of their own. */
 	__u64 next4, next6;
 	__u64 n_made;				 /* connections */

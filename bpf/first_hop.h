@@ -15,11 +15,14 @@
 
 #define DHCP_OPTIONS_MAX 32
 #define DHCP6_OPTIONS_MAX 24
-#define FCFS_HOLD_NS                                                                               \
-	7200000000000ULL /* 2 h since the last use: nobody is probed, as RFC 6620 would after DEFAULT_LT */
-#define FCFS_RENEW_NS 60000000000ULL /* not written for every packet */
+#define NS_PER_S 1000000000ULL
+#define FCFS_HOLD_S                                                                                \
+	7200 /* 2 h since the last use: nobody is probed, as RFC 6620 would after DEFAULT_LT */
+#define FCFS_HOLD_NS (FCFS_HOLD_S * NS_PER_S)
+#define FCFS_RENEW_NS (60 * NS_PER_S) /* not written for every packet */
 
 enum dhcp_message {
+	DHCP_DECLINE = 4,
 	DHCP_ACK = 5,
 	DHCP_RELEASE = 7,
 	DHCP6_REPLY = 7,
@@ -50,53 +53,183 @@ static __always_inline void binding_key(struct pkt *p, __u8 family, const __u32 
 		p->addr.ip[i] = family == 6 ? ip[i] : 0;
 }
 
-/* p->addr belongs to the sender of p. What was claimed stays its own as long as it opens connections. */
-static __always_inline int binding_holds(struct pkt *p)
+/* The prefix of `len` bits, 1 to BINDING_PREFIX_MAX, that `ip` is in. */
+static __always_inline void prefix_key(struct pkt *p, const __u32 *ip, __u32 len)
 {
-	struct binding *b = bpf_map_lookup_elem(&bindings, &p->addr);
+	p->addr.net = p->net;
+	p->addr.family = (__u16)BINDING_PREFIX(len);
+	p->addr.ip[0] = ip[0] & bpf_htonl(len >= 32 ? ~0u : ~(~0u >> (len & 31)));
+	p->addr.ip[1] = len > 32 ? ip[1] & bpf_htonl(len >= 64 ? ~0u : ~(~0u >> (len & 31))) : 0;
+	p->addr.ip[2] = 0;
+	p->addr.ip[3] = 0;
+}
 
+/* Where a MAC is held. */
+static __always_inline void held_key(struct pkt *p, const __u8 *mac)
+{
+	p->held.net = p->net;
+	p->held.family = BINDING_MAC;
+	p->held.ip[1] = 0;
+	p->held.ip[2] = 0;
+	p->held.ip[3] = 0;
+	mac_copy((__u8 *)p->held.ip, mac);
+}
+
+/*
+ * A host with an address at another guarded port cannot have come to this one, which is guarded, too: it would have to give that back. What
+ * comes from other ports is trusted, here as well.
+ */
+static __always_inline int mac_held(struct pkt *p)
+{
+	struct port_key at = {};
+	struct port_rec *port;
+	struct binding *b;
+
+	held_key(p, p->smac);
+	b = bpf_map_lookup_elem(&bindings, &p->held);
+	if (!b || p->now >= b->until_ns || (b->ifindex == p->in.ifindex && b->vlan == p->in.vlan))
+		return 0;
+	at.ifindex = b->ifindex;
+	at.vlan = b->vlan;
+	port = bpf_map_lookup_elem(&ports, &at);
+	return port && port->net == p->net && (port->guards & GUARD_SOURCE) &&
+	       !(port->flags & PORT_ADMIN_DOWN);
+}
+
+/* p->addr belongs to the sender of p. What was claimed stays its own as long as it opens connections, and so does its MAC. */
+__noinline int binding_holds(void)
+{
+	struct pkt *p = pkt_get();
+	struct binding *b;
+
+	if (!p)
+		return 0;
+	b = bpf_map_lookup_elem(&bindings, &p->addr);
 	if (!b || b->ifindex != p->in.ifindex || b->vlan != p->in.vlan || p->now >= b->until_ns ||
 	    !mac_same(b->mac, p->smac))
 		return 0;
-	if ((b->flags & BINDING_CLAIMED) && !p->trace &&
-	    b->until_ns < p->now + FCFS_HOLD_NS - FCFS_RENEW_NS)
+	if (!(b->flags & BINDING_CLAIMED) || p->trace ||
+	    b->until_ns >= p->now + FCFS_HOLD_NS - FCFS_RENEW_NS)
+		return 1;
+	b->until_ns = p->now + FCFS_HOLD_NS;
+	held_key(p, p->smac);
+	b = bpf_map_lookup_elem(&bindings, &p->held);
+	if (b && b->ifindex == p->in.ifindex && b->vlan == p->in.vlan &&
+	    b->until_ns < p->now + FCFS_HOLD_NS)
 		b->until_ns = p->now + FCFS_HOLD_NS;
+	return 1;
+}
+
+#ifndef HOOK_XDP
+
+static long binding_scan_one(void *map, struct addr_key *k, struct binding *b, __u32 *n)
+{
+	struct pkt *p = pkt_get();
+
+	if (p && k->family != BINDING_MAC && b->ifindex == p->outk.ifindex &&
+	    b->vlan == p->outk.vlan && p->now < b->until_ns)
+		(*n)++;
+	return 0;
+}
+
+/*
+ * 1: the port p->outk may have one more. What has ended is found out when nothing is left, once a second, so that a flood of claims
+ * cannot make it count all the time.
+ */
+__noinline int binding_room(void)
+{
+	struct pkt *p = pkt_get();
+	struct binding_count *c, fresh = {};
+	__u32 max = dp_globals.bindings_max, n = 0, second;
+
+	if (!p)
+		return 0;
+	if (!max)
+		max = BINDINGS_DEFAULT;
+	c = bpf_map_lookup_elem(&binding_counts, &p->outk);
+	second = (__u32)(p->jiffies / (dp_globals.hz | 1));
+	if (c && c->n < max)
+		return 1;
+	if (c && c->second == second)
+		return 0;
+	bpf_for_each_map_elem(&bindings, binding_scan_one, &n, 0);
+	fresh.n = n;
+	fresh.second = second;
+	bpf_map_update_elem(&binding_counts, &p->outk, &fresh, BPF_ANY);
+	return n < max;
+}
+
+/* Binds p->addr, for `seconds` (~0: for ever), to the MAC p->held at the port p->outk. 0: that has too many. */
+__noinline int binding_put(__u32 seconds, __u32 flags)
+{
+	struct pkt *p = pkt_get();
+	struct binding *b, *old;
+	struct binding_count *c;
+
+	if (!p)
+		return 0;
+	old = bpf_map_lookup_elem(&bindings, &p->addr);
+	if (!old || old->ifindex != p->outk.ifindex || old->vlan != p->outk.vlan) {
+		if (!binding_room())
+			return 0;
+		c = bpf_map_lookup_elem(&binding_counts, &p->outk);
+		if (c)
+			__sync_fetch_and_add(&c->n, 1);
+	}
+	b = &p->binding;
+	b->ifindex = p->outk.ifindex;
+	b->vlan = p->outk.vlan;
+	b->flags = flags;
+	mac_copy(b->mac, (const __u8 *)p->held.ip);
+	b->until_ns = seconds == ~0u ? ~0ULL : p->now + seconds * NS_PER_S;
+	bpf_map_update_elem(&bindings, &p->addr, b, BPF_ANY);
+	if (p->addr.family >> 8)
+		__sync_fetch_and_or(&dp_globals.prefix_lens, 1ULL << (((p->addr.family >> 8) - 1) & 63));
+	old = bpf_map_lookup_elem(&bindings, &p->held); /* the MAC stays where it is, too */
+	if (!old || old->ifindex != b->ifindex || old->vlan != b->vlan || old->until_ns < b->until_ns)
+		bpf_map_update_elem(&bindings, &p->held, b, BPF_ANY);
 	return 1;
 }
 
 /* Gives p->addr to `mac`, wherever that was learned. */
 static __always_inline void binding_give(struct pkt *p, const __u8 *mac, __u32 seconds)
 {
-	struct binding b = {};
 	struct fdb_rec *at;
+	struct port_rec *port;
 
 	p->fdb.net = p->net;
 	mac_copy(p->fdb.mac, mac);
 	at = bpf_map_lookup_elem(&fdb_learned, &p->fdb);
 	if (!at || p->trace)
 		return;
-	b.ifindex = at->ifindex;
-	b.vlan = at->vlan;
-	mac_copy(b.mac, mac);
-	b.until_ns = seconds == ~0u ? ~0ULL : p->now + seconds * 1000000000ULL;
-	bpf_map_update_elem(&bindings, &p->addr, &b, BPF_ANY);
-	TRACE1(p, GUARD_BOUND, b.ifindex);
+	p->outk.ifindex = at->ifindex;
+	p->outk.vlan = at->vlan;
+	held_key(p, mac);
+	if (binding_put(seconds, 0))
+		return;
+	port = bpf_map_lookup_elem(&ports, &p->outk);
+	p->dhcp_over |= port && (port->guards & GUARD_SOURCE);
 }
 
-/* The holder gives p->addr back: its flows are looked at again. */
+/* The holder gives p->addr back, or found somebody else there: its flows are looked at again, and it may appear elsewhere. */
 static __always_inline void binding_return(struct pkt *p)
 {
-	if (p->trace || !binding_holds(p))
+	struct binding_count *c;
+
+	if (p->trace || !binding_holds())
 		return;
 	bpf_map_delete_elem(&bindings, &p->addr);
+	held_key(p, p->smac);
+	bpf_map_delete_elem(&bindings, &p->held);
+	c = bpf_map_lookup_elem(&binding_counts, &p->in);
+	if (c && c->n)
+		__sync_fetch_and_add(&c->n, -1);
 	gen_bump();
 }
 
-#ifndef HOOK_XDP
-
 /* ---- DHCP for IPv4: RFC 2131, RFC 2132 ---- */
 
-/* Message type and lease time, from the options. */
+/* Message type, address and lease time, from the options. */
 __noinline int dhcp_options(ctx_t *ctx, __u32 off)
 {
 	struct pkt *p = stage_begin(ctx);
@@ -113,6 +246,8 @@ __noinline int dhcp_options(ctx_t *ctx, __u32 off)
 		}
 		if (b[0] == 53 && b[1] == 1 && ctx_load(ctx, off, b, 3) >= 0)
 			p->dhcp_type = b[2];
+		else if (b[0] == 50 && b[1] == 4 && ctx_load(ctx, off, b, 6) >= 0)
+			__builtin_memcpy(&p->dhcp_ip, b + 2, 4);
 		else if (b[0] == 51 && b[1] == 4 && ctx_load(ctx, off, b, 6) >= 0)
 			p->dhcp_lease = (__u32)b[2] << 24 | (__u32)b[3] << 16 | (__u32)b[4] << 8 | b[5];
 		off += 2u + b[1];
@@ -131,6 +266,7 @@ static __always_inline int dhcp4(ctx_t *ctx, struct pkt *p)
 		return STAGE_NEXT;
 	p->dhcp_type = 0;
 	p->dhcp_lease = 0;
+	p->dhcp_ip = 0;
 	dhcp_options(ctx, off + 240);
 	if (b[0] == 2 && p->dhcp_type == DHCP_ACK && !(p->guards & GUARD_DHCP)) {
 		__builtin_memcpy(&ip, b + 16, 4);
@@ -141,19 +277,20 @@ static __always_inline int dhcp4(ctx_t *ctx, struct pkt *p)
 		__builtin_memcpy(&ip, b + 12, 4);
 		binding_key(p, 4, &ip);
 		binding_return(p);
+	} else if (b[0] == 1 && p->dhcp_type == DHCP_DECLINE) { /* ciaddr is 0: RFC 2131 table 5 */
+		binding_key(p, 4, &p->dhcp_ip);
+		binding_return(p);
 	}
-	return STAGE_NEXT;
+	return p->dhcp_over ? -DROP_BINDING_QUOTA : STAGE_NEXT;
 }
 
 /* ---- DHCP for IPv6: RFC 8415 ---- */
 
-static __always_inline void dhcp6_address(struct pkt *p, const __u8 *opt, __u8 type)
+/* p->addr, for as long as the 4 bytes at `time` say. */
+static __always_inline void dhcp6_bind(struct pkt *p, const __u8 *time, __u8 type)
 {
-	__u32 valid = (__u32)opt[24] << 24 | (__u32)opt[25] << 16 | (__u32)opt[26] << 8 | opt[27];
-	__u32 ip[4];
+	__u32 valid = load32(time);
 
-	__builtin_memcpy(ip, opt + 4, 16);
-	binding_key(p, 6, ip);
 	if (type != DHCP6_REPLY)
 		binding_return(p);
 	else if (valid)
@@ -162,23 +299,48 @@ static __always_inline void dhcp6_address(struct pkt *p, const __u8 *opt, __u8 t
 		bpf_map_delete_elem(&bindings, &p->addr);
 }
 
+/* IA Address: RFC 8415 section 21.6. */
+static __always_inline void dhcp6_address(struct pkt *p, const __u8 *opt, __u8 type)
+{
+	__builtin_memcpy(p->addr.ip, opt + 4, 16);
+	binding_key(p, 6, p->addr.ip);
+	dhcp6_bind(p, opt + 24, type);
+}
+
+/* IA Prefix: RFC 8415 section 21.22. */
+static __always_inline void dhcp6_prefix(struct pkt *p, const __u8 *opt, __u8 type)
+{
+	__u32 len = opt[12];
+
+	if (!len || len > BINDING_PREFIX_MAX)
+		return;
+	__builtin_memcpy(p->addr.ip, opt + 13, 16);
+	prefix_key(p, p->addr.ip, len);
+	dhcp6_bind(p, opt + 8, type);
+}
+
 /* One option at `off`; returns where the next one is, 0 at the end. Options inside an IA follow its header. */
 __noinline __u32 dhcp6_option(ctx_t *ctx, __u32 off, __u32 type)
 {
 	struct pkt *p = stage_begin(ctx);
-	__u8 b[28];
 	__u32 code, len;
+	__u8 *b;
 
-	if (!p || ctx_load(ctx, off, b, 4) < 0)
+	if (!p)
+		return 0;
+	b = p->buf;
+	if (ctx_load(ctx, off, b, 4) < 0)
 		return 0;
 	code = load16(b);
 	len = load16(b + 2);
-	if (code == 3)
-		return off + 16; /* IA_NA: IAID, T1, T2 */
+	if (code == 3 || code == 25)
+		return off + 16; /* IA_NA, IA_PD: IAID, T1, T2 */
 	if (code == 4)
 		return off + 8; /* IA_TA: IAID */
-	if (code == 5 && len >= 24 && ctx_load(ctx, off, b, sizeof(b)) >= 0)
+	if (code == 5 && len >= 24 && ctx_load(ctx, off, b, 28) >= 0)
 		dhcp6_address(p, b, (__u8)type);
+	if (code == 26 && len >= 25 && ctx_load(ctx, off, b, 29) >= 0)
+		dhcp6_prefix(p, b, (__u8)type);
 	return off + 4 + len;
 }
 
@@ -193,30 +355,37 @@ static __always_inline int dhcp6(ctx_t *ctx, struct pkt *p)
 		return STAGE_NEXT;
 	for (int i = 0; i < DHCP6_OPTIONS_MAX && off; i++)
 		off = dhcp6_option(ctx, off, type);
-	return STAGE_NEXT;
+	return p->dhcp_over ? -DROP_BINDING_QUOTA : STAGE_NEXT;
 }
 
 #endif
 
 /* ---- what comes from a guarded port ---- */
 
-static __always_inline int source_row(struct pkt *p, __u8 family, const __u32 *ip)
+static __always_inline int source_row(struct pkt *p)
 {
 	struct port_rec *port = bpf_map_lookup_elem(&ports, &p->in);
 	struct claim c = {};
 
 	mac_copy(c.mac, p->smac);
-	c.family = family;
+	c.family = (__u8)p->addr.family;
 	for (int i = 0; i < 4; i++)
-		c.ip[i] = family == 6 || !i ? ip[i] : 0;
+		c.ip[i] = p->addr.ip[i];
 	return port && claim_holds(port, &c);
 }
 
-/* `ip` is the sender's: by a row of the port, by DHCP or by first claim. */
+/* p->addr is the sender's: by a row of the port, by DHCP or by first claim. */
+__noinline int source_addr_holds(void)
+{
+	struct pkt *p = pkt_get();
+
+	return p && (binding_holds() || source_row(p));
+}
+
 static __always_inline int source_holds(struct pkt *p, __u8 family, const __u32 *ip)
 {
 	binding_key(p, family, ip);
-	return binding_holds(p) || source_row(p, family, ip);
+	return source_addr_holds();
 }
 
 static __always_inline int source_arp(ctx_t *ctx, struct pkt *p)
@@ -242,16 +411,15 @@ static __always_inline int source_dad(struct pkt *p, const __u32 *target)
 	old = bpf_map_lookup_elem(&bindings, &p->addr);
 	if (old && p->now < old->until_ns)
 		return -DROP_SOURCE_GUARD;
-	if (!p->trace) {
-		struct binding b = { .ifindex = p->in.ifindex,
-				     .vlan = p->in.vlan,
-				     .flags = BINDING_CLAIMED };
-
-		mac_copy(b.mac, p->smac);
-		b.until_ns = p->now + FCFS_HOLD_NS;
-		bpf_map_update_elem(&bindings, &p->addr, &b, BPF_ANY);
-	}
-	return STAGE_NEXT;
+#ifdef HOOK_XDP
+	return STAGE_DONE; /* the tc program binds it */
+#else
+	if (p->trace)
+		return STAGE_NEXT;
+	p->outk = p->in;
+	held_key(p, p->smac);
+	return binding_put(FCFS_HOLD_S, BINDING_CLAIMED) ? STAGE_NEXT : -DROP_BINDING_QUOTA;
+#endif
 }
 
 static __always_inline int source_nd(ctx_t *ctx, struct pkt *p)
@@ -280,6 +448,32 @@ static __always_inline int source_unset(struct pkt *p)
 	       p->key.dport == DHCP_SERVER_PORT;
 }
 
+static long prefix_try(__u32 i, __u32 *found)
+{
+	struct pkt *p = pkt_get();
+
+	if (!p)
+		return 1;
+	if (!(dp_globals.prefix_lens >> (i & 63) & 1))
+		return 0;
+	prefix_key(p, p->key.addr, i + 1);
+	if (!binding_holds())
+		return 0;
+	*found = 1;
+	return 1;
+}
+
+/* The source is in a prefix that was delegated to the sender. */
+static __always_inline int prefix_holds(struct pkt *p)
+{
+	__u32 found = 0;
+
+	if (p->key.family != 6 || !dp_globals.prefix_lens)
+		return 0;
+	bpf_loop(BINDING_PREFIX_MAX, prefix_try, &found, 0);
+	return found != 0;
+}
+
 __noinline int guard_source(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
@@ -287,13 +481,15 @@ __noinline int guard_source(ctx_t *ctx)
 
 	if (!p)
 		return -DROP_INTERNAL;
+	if (mac_held(p))
+		return -DROP_SPOOF_MAC;
 	if (p->kind == PKT_ARP)
 		return source_arp(ctx, p);
 	if (p->kind != PKT_IP)
 		return STAGE_NEXT;
 	for (int i = 0; i < 4; i++)
 		ip[i] = p->key.addr[i];
-	if (!source_unset(p) && !source_holds(p, p->key.family, ip))
+	if (!source_unset(p) && !source_holds(p, p->key.family, ip) && !prefix_holds(p))
 		return -DROP_SOURCE_GUARD;
 	return p->icmp == ICMP_CONTROL ? source_nd(ctx, p) : STAGE_NEXT;
 }

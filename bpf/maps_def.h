@@ -52,6 +52,7 @@ MAP_LAZY(port_class, struct port_key, struct port_classifiers, 1024);
 MAP(port_counts, BPF_MAP_TYPE_PERCPU_HASH, __u32, struct port_count, 1024);
 MAP(drop_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, DROP_N);
 MAP(bindings, BPF_MAP_TYPE_LRU_HASH, struct addr_key, struct binding, ABI_BINDINGS);
+MAP(binding_counts, BPF_MAP_TYPE_LRU_HASH, struct port_key, struct binding_count, 1024);
 MAP(meters, BPF_MAP_TYPE_ARRAY, __u32, struct meter_rec, ABI_METERS);
 MAP(mirrors, BPF_MAP_TYPE_ARRAY, __u32, struct mirror_rec, ABI_MIRRORS);
 MAP(encaps, BPF_MAP_TYPE_ARRAY, __u32, struct encap_rec, ABI_ENCAPS);

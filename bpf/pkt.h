@@ -7,6 +7,7 @@
 #include "ctx.h"
 #include "drop.h"
 #include "expect.h"
+#include "guard.h"
 #include "limit.h"
 #include "maps.h"
 #include "nat.h"
@@ -116,6 +117,8 @@ struct pkt {
 	__u8 unrecorded; /* no record is made */
 	__u8 dhcp_type;
 	__u32 dhcp_lease; /* s */
+	__u32 dhcp_ip;	  /* that the client asks for or declines; network order */
+	__u8 dhcp_over;	  /* no more addresses for that port */
 	__u16 out_flags;  /* of the output port */
 	__u16 out_encap;
 	__u8 out_port_mac[6];
@@ -196,7 +199,7 @@ struct pkt {
 	struct port_key in;
 	struct port_key outk;
 	struct fdb_key fdb;
-	struct addr_key addr;
+	struct addr_key addr, held;
 
 	/* From here on nothing is cleared for a new packet: written before it is read. */
 	__u8 scratch[0];
@@ -213,6 +216,7 @@ struct pkt {
 	struct tcp_seg nseg; /* what a segment of ours will have */
 	struct tunnel_frame tunnel;
 	__u8 outer[ABI_ENCAP_MAX];
+	struct binding binding;
 	__u64 ptb_jiffies; /* of the last "packet too big" */
 	__u8 buf[128];	   /* replies are built here */
 	__s32 act;	   /* what the program returns when a stage is done */

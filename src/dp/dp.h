@@ -247,6 +247,27 @@ vlan_id dp_pair_vlan(struct dp *dp, ifindex nic, vlan_id outer, vlan_id inner);
 /* Reads back the network that a port (of no VLAN) is in; 0: the datapath has no such port. */
 uint16_t dp_port_net(struct dp *dp, ifindex port);
 
+/* ---- addresses of the hosts behind ports: DHCP's leases, and what was claimed by DAD ---- */
+
+#define DP_BINDINGS_MAX 16384
+#define DP_BINDING_FOR_EVER UINT32_MAX
+
+struct dp_binding {
+	ifindex port;
+	vlan_id vlan;
+	uint16_t net;
+	struct ip_cidr addr; /* of a host; or a prefix that was delegated to a router (RFC 8415) */
+	struct mac mac;
+	bool claimed;	 /* by its user (RFC 6620), not leased */
+	uint32_t left_s; /* or DP_BINDING_FOR_EVER */
+};
+/* Living ones to a new array, which the caller frees. Returns how many. */
+WARN_UNUSED int dp_bindings(struct dp *dp, struct dp_binding **ret, struct err *e);
+/* What was known before a reboot; a living binding of the address stays instead. The port may come later. */
+WARN_UNUSED int dp_binding_restore(struct dp *dp, const struct dp_binding *b, struct err *e);
+/* How many the hosts behind one port may have, all ports alike; 0: 1024. */
+WARN_UNUSED int dp_bindings_limit(struct dp *dp, uint32_t per_port, struct err *e);
+
 /* ---- connection tracking ---- */
 
 #define DP_CT_STATES 14

@@ -48,6 +48,7 @@
 	X(DROP_COUNTS, drop_counts)                                                                \
 	X(CHAINS, chains)                                                                          \
 	X(BINDINGS, bindings)                                                                      \
+	X(BINDING_COUNTS, binding_counts)                                                          \
 	X(ENCAPS, encaps)                                                                          \
 	X(TUNNELS, tunnels)                                                                        \
 	X(VTEPS, vteps)                                                                            \

@@ -33,6 +33,7 @@ static const struct {
 	ROW(ipfix_active, ""),
 	ROW(enrol_file, ""),
 	ROW(max_flows, ""),
+	ROW(max_bindings, ""),
 	ROW(shell, "no"),
 #undef ROW
 };

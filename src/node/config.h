@@ -36,13 +36,14 @@ struct config {
 	char shell[8];	      /* "yes": the hub's administrators may have one on the node */
 	char enrol_file[256]; /* zero-touch file; "": CONFIG_ENROL_FILE in state_dir, if it is there */
 	char max_flows[12]; /* records of the flow table when it is made; "": default */
+	char max_bindings[8]; /* addresses that the hosts behind one port may have; "": default */
 	struct dp_ct conntrack;
 	size_t n_nics;
 	struct config_nic nics[CONFIG_NICS_MAX];
 };
 
 void config_default(struct config *c);
-/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, ipfix, ipfix_active, enrol_file, max_flows, shell,
+/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, ipfix, ipfix_active, enrol_file, max_flows, max_bindings, shell,
  * nics: {lan: "eth1,tc"}, conntrack: {tcp_liberal: yes, tcp_strict: yes, ESTABLISHED: 3600}: idle seconds by state. Every
  * unknown key and wrong type is an error with its line. */
 WARN_UNUSED int config_load(const char *path, struct config *c, struct err *e);

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "node/chains.h"
 #include "node/guard.h"
+#include "node/lease.h"
 #include "node/native.h"
 #include "node/overlay.h"
 #include "node/policy.h"
@@ -349,6 +350,7 @@ void fabric_pass(struct node *n)
 	f->incomplete = n->frozen;
 	natives_pass(n);
 	dp_mark(n->dp);
+	lease_pass(n);
 	for (size_t pos = 0; (o = intent_next(n->intent, "network", &pos));)
 		set_network(n, o);
 	f->incomplete |= !overlay_pass(n);

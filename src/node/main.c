@@ -69,7 +69,8 @@ enum option_id {
 /* Flags that set one configuration key: val is OPT_SCALAR + index of the key. */
 static const char *const scalar_keys[] = { "state_dir",	   "run_dir",	 "pin_dir",   "hub",
 					   "proxy",	   "user",	 "runtime",   "ipfix",
-					   "ipfix_active", "enrol_file", "max_flows", "shell" };
+					   "ipfix_active", "enrol_file", "max_flows", "shell",
+					   "max_bindings" };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, OPT_CONFIG },
@@ -90,6 +91,7 @@ static const struct option options[] = {
 	{ "enrol-file", required_argument, NULL, OPT_SCALAR + 9 },
 	{ "max-flows", required_argument, NULL, OPT_SCALAR + 10 },
 	{ "shell", required_argument, NULL, OPT_SCALAR + 11 },
+	{ "max-bindings", required_argument, NULL, OPT_SCALAR + 12 },
 	{ NULL, 0, NULL, 0 },
 };
 

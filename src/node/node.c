@@ -12,6 +12,7 @@
 #include "node/exports.h"
 #include "node/fabric.h"
 #include "node/flows.h"
+#include "node/lease.h"
 #include "node/machine.h"
 #include "node/overlay.h"
 #include "node/report.h"
@@ -105,6 +106,7 @@ static void on_tick(uv_timer_t *t)
 	exports_tick(n);
 	flows_tick(n);
 	chains_collect(n);
+	lease_tick(n);
 	overlay_tick(n);
 	images_tick(n->images);
 	servers_rotate_consoles(n);

@@ -30,6 +30,7 @@
 struct chains;
 struct exports;
 struct fabric;
+struct leases;
 struct machine;
 struct overlay;
 struct reports;
@@ -58,6 +59,7 @@ struct node {
 	struct images *images;
 	struct fabric *fabric;
 	struct overlay *overlay;
+	struct leases *leases;
 	struct server *servers;
 	struct chains *chains;
 	struct reports *reports;

@@ -14,6 +14,7 @@
 #include "node/exports.h"
 #include "node/fabric.h"
 #include "node/flows.h"
+#include "node/lease.h"
 #include "node/machine.h"
 #include "node/overlay.h"
 #include "node/report.h"
@@ -91,17 +92,23 @@ static int open_kernel(struct node *n, struct err *e)
 {
 	char pin_dir[PATH_MAX];
 	struct dp_config dc = { .pin_dir = pin_dir };
-	uint64_t max_flows = 0;
+	uint64_t max_flows = 0, max_bindings = 0;
 	int r;
 
 	if (*n->cfg.max_flows && str_to_u64(str_of(n->cfg.max_flows), MAX_FLOWS, &max_flows) < 0)
 		return err_set(e, FAULT_BAD_REQUEST, "max_flows", "'%s' is not a number up to %d",
 			       n->cfg.max_flows, MAX_FLOWS);
+	if (*n->cfg.max_bindings &&
+	    str_to_u64(str_of(n->cfg.max_bindings), DP_BINDINGS_MAX, &max_bindings) < 0)
+		return err_set(e, FAULT_BAD_REQUEST, "max_bindings", "'%s' is not a number up to %d",
+			       n->cfg.max_bindings, DP_BINDINGS_MAX);
 	dc.max_flows = (uint32_t)max_flows;
 	node_pin_dir(&n->cfg, n->id, pin_dir, sizeof(pin_dir));
 	r = dp_open(&dc, &n->dp, e);
 	if (r == 0)
 		r = dp_ct_set(n->dp, &n->cfg.conntrack, e);
+	if (r == 0)
+		r = dp_bindings_limit(n->dp, (uint32_t)max_bindings, e);
 	if (r == 0)
 		r = nl_open(&n->nl, e);
 	if (r == 0)
@@ -112,7 +119,9 @@ static int open_kernel(struct node *n, struct err *e)
 		n->link_watch = watch_start(n->loop, nl_fd(n->nl_watch), on_links, n);
 		r = n->link_watch ? 0 : err_set(e, FAULT_NO_MEMORY, NULL, "watch of links");
 	}
-	return r < 0 ? r : overlay_open(n, e);
+	if (r == 0)
+		r = overlay_open(n, e);
+	return r < 0 ? r : lease_open(n, e);
 }
 
 static uv_loop_t loop; /* of this process' only node */
@@ -167,6 +176,7 @@ void node_close(struct node *n)
 	exports_close(n);
 	fabric_close(n);
 	overlay_close(n);
+	lease_close(n);
 	reports_close(n);
 	if (n->local)
 		node_save(n);

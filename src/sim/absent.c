@@ -5,6 +5,7 @@
 #include "node/calls.h"
 #include "node/exports.h"
 #include "node/flows.h"
+#include "node/lease.h"
 #include "node/overlay.h"
 #include "node/server.h"
 #include "node/stream.h"
@@ -124,6 +125,16 @@ bool overlay_pass(struct node *n)
 }
 
 void overlay_prune(struct node *n)
+{
+	(void)n;
+}
+
+void lease_pass(struct node *n)
+{
+	(void)n;
+}
+
+void lease_tick(struct node *n)
 {
 	(void)n;
 }

@@ -8,23 +8,27 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 
+#include "base/cleanup.h"
+
 #define SHOT 2	   /* TC_ACT_SHOT */
 #define REDIRECT 7 /* TC_ACT_REDIRECT */
 #define STORM_METER 9
 
-static const uint8_t mac_lan[6] = { 2, 0, 0, 0, 1, 1 }, mac_wan[6] = { 2, 0, 0, 0, 1, 2 };
+static const uint8_t mac_lan[6] = { 2, 0, 0, 0, 1, 1 }, mac_wan[6] = { 2, 0, 0, 0, 1, 2 },
+		     mac_lan2[6] = { 2, 0, 0, 0, 1, 3 };
 static const uint8_t host[6] = { 2, 0, 0, 0, 2, 1 }, thief[6] = { 2, 0, 0, 0, 2, 2 },
 		     router[6] = { 2, 0, 0, 0, 3, 1 };
 static const uint8_t bcast[6] = { 255, 255, 255, 255, 255, 255 };
 static const uint8_t mcast6[6] = { 0x33, 0x33, 0, 0, 0, 1 };
 
 static struct lab lab;
-static struct tport lan, wan;
+static struct tport lan, lan2, wan;
 
 static void lan_port(uint8_t guards, uint16_t storm)
 {
@@ -37,14 +41,26 @@ static void lan_port(uint8_t guards, uint16_t storm)
 	OK(dp_port_set(lab.dp, &p, &lab_err));
 }
 
+static void guarded(struct tport *t)
+{
+	struct dp_port p = { .ifindex = { t->host },
+			     .net = 1,
+			     .flags = DP_PORT_UPLINK,
+			     .guards = DP_GUARD_RA | DP_GUARD_DHCP | DP_GUARD_SOURCE };
+
+	OK(dp_port_set(lab.dp, &p, &lab_err));
+}
+
 static int setup(void **state)
 {
 	lab_open(&lab);
 	tport_make(&lan, 101, mac_lan, -1, "eth0");
 	tport_make(&wan, 102, mac_wan, -1, "eth0");
+	tport_make(&lan2, 103, mac_lan2, -1, "eth0");
 	lab_uplink(&lab, &lan, 1, 0);
 	lab_uplink(&lab, &wan, 1, 0);
 	lan_port(DP_GUARD_RA | DP_GUARD_DHCP | DP_GUARD_SOURCE, 0);
+	guarded(&lan2);
 	return 0;
 }
 
@@ -52,7 +68,9 @@ static int teardown(void **state)
 {
 	link_del(101);
 	link_del(102);
+	link_del(103);
 	tport_free(&lan);
+	tport_free(&lan2);
 	tport_free(&wan);
 	lab_close(&lab);
 	return 0;
@@ -111,6 +129,38 @@ static struct frame dhcp4(bool reply, uint8_t type, const uint8_t *who, const ch
 	lease = htonl(lease);
 	memcpy(b + 246, &lease, 4);
 	b[250] = 255;
+	return f;
+}
+
+/* DHCPDECLINE: the address is an option, the client has none: RFC 2131 table 5. */
+static struct frame dhcp4_decline(const uint8_t *who, const char *ip)
+{
+	struct frame f = dhcp4(false, 4, who, "0.0.0.0", 0);
+
+	memset(f.b + 30, 255, 4);
+	memcpy(f.b, bcast, 6);
+	f.b[42 + 244] = 50;
+	inet_pton(AF_INET, ip, f.b + 42 + 246);
+	return f;
+}
+
+/* REPLY with one IA_PD that holds a prefix: RFC 8415 sections 21.21, 21.22. */
+static struct frame dhcp6_delegates(uint8_t type, const uint8_t *who, const char *prefix,
+				    uint8_t len, uint32_t valid)
+{
+	bool reply = type == 7;
+	struct frame f = udp(reply ? router : who, reply ? who : router, reply ? "fe80::1" : "fe80::2",
+			     reply ? "fe80::2" : "fe80::1", reply ? 547 : 546, reply ? 546 : 547, 60);
+	uint8_t *b = f.b + 62;
+
+	memset(b, 0, 60);
+	b[0] = type;
+	memcpy(b + 4, "\0\x19\0\x29", 4); /* IA_PD of 41 bytes: 12, prefix */
+	memcpy(b + 20, "\0\x1a\0\x19", 4);
+	valid = htonl(valid);
+	memcpy(b + 28, &valid, 4);
+	b[32] = len;
+	inet_pton(AF_INET6, prefix, b + 33);
 	return f;
 }
 
@@ -365,6 +415,203 @@ static void test_bad_dhcp(void **state)
 	assert_int_equal(lab_entries(&lab, "bindings"), 0);
 }
 
+/* RFC 2131 section 4.3.3, RFC 8415 section 18.2.8: somebody else has the address. Only its holder may say so. */
+static void test_decline(void **state)
+{
+	struct frame ack = dhcp4(true, 5, host, "10.0.0.9", 3600), f;
+
+	introduce(host);
+	introduce(thief);
+	expect(&wan, &ack, DROP_NONE);
+	f = dhcp4_decline(thief, "10.0.0.9");
+	expect(&lan, &f, DROP_NONE);
+	f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
+	expect(&lan, &f, DROP_NONE);
+	f = dhcp4_decline(host, "10.0.0.8");
+	expect(&lan, &f, DROP_NONE);
+	f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
+	expect(&lan, &f, DROP_NONE);
+	f = dhcp4_decline(host, "10.0.0.9");
+	expect(&lan, &f, DROP_NONE);
+	f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	assert_int_equal(lab_entries(&lab, "bindings"), 0);
+}
+
+static void from_prefix(const uint8_t *mac, const char *src, enum drop_reason reason)
+{
+	static uint16_t sport = 1000;
+	struct frame f = udp(mac, router, src, "fd00::1", sport++, 80, 10);
+
+	expect(&lan, &f, reason);
+}
+
+/* What was delegated to a router behind the port are sources of its MAC, and of no other's. */
+static void test_delegated_prefix(void **state)
+{
+	static const struct {
+		uint8_t len;
+		const char *prefix, *first, *last, *before, *after;
+	} v[] = {
+		{ 56, "fd00:1:2:300::", "fd00:1:2:300::", "fd00:1:2:3ff:ffff:ffff:ffff:ffff",
+		  "fd00:1:2:2ff::1", "fd00:1:2:400::1" },
+		{ 64, "fd00:1:3:4::", "fd00:1:3:4::1",
+		  "fd00:1:3:4:ffff::", "fd00:1:3:3:ffff::", "fd00:1:3:5::" },
+		{ 32, "fd10:1::", "fd10:1::1", "fd10:1:ffff::1", "fd10:0:ffff::1", "fd10:2::" },
+		{ 29, "fd20:8::", "fd20:8::1", "fd20:f:ffff::1", "fd20:7:ffff::1", "fd20:10::1" },
+	};
+	struct frame f;
+
+	introduce(host);
+	introduce(thief);
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		from_prefix(host, v[i].first, DROP_SOURCE_GUARD);
+		f = dhcp6_delegates(7, host, v[i].prefix, v[i].len, 3600);
+		expect(&wan, &f, DROP_NONE);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		from_prefix(host, v[i].first, DROP_NONE);
+		from_prefix(host, v[i].last, DROP_NONE);
+		from_prefix(host, v[i].before, DROP_SOURCE_GUARD);
+		from_prefix(host, v[i].after, DROP_SOURCE_GUARD);
+		from_prefix(thief, v[i].first, DROP_SOURCE_GUARD);
+	}
+	f = dhcp6_delegates(7, host, "::", 0, 3600); /* of no length, of more than is read */
+	expect(&wan, &f, DROP_NONE);
+	f = dhcp6_delegates(7, host, "fd33::", 65, 3600);
+	expect(&wan, &f, DROP_NONE);
+	from_prefix(host, "fd33::1", DROP_SOURCE_GUARD);
+	f = dhcp6_delegates(7, host, v[0].prefix, v[0].len, 0); /* no longer valid */
+	expect(&wan, &f, DROP_NONE);
+	from_prefix(host, v[0].first, DROP_SOURCE_GUARD);
+	from_prefix(host, v[1].first, DROP_NONE);
+}
+
+/* A host's MAC is believed where it has an address, whoever else sends with it from a guarded port. */
+static void test_held_mac(void **state)
+{
+	struct frame ack = dhcp4(true, 5, host, "10.0.0.9", 3600), f;
+
+	introduce(host);
+	expect(&wan, &ack, DROP_NONE);
+	f = udp(host, bcast, "0.0.0.0", "255.255.255.255", 68, 67, 300);
+	expect(&lan2, &f, DROP_SPOOF_MAC);
+	frame_arp(&f, host, bcast, 1, host, "0.0.0.0", "10.0.0.77");
+	expect(&lan2, &f, DROP_SPOOF_MAC);
+	frame_nd(&f, host, mcast6, "::", "ff02::1:ff00:5", 135, "fd00::5", NULL);
+	expect(&lan2, &f, DROP_SPOOF_MAC);
+	f = udp(router, host, "10.0.0.1", "10.0.0.9", 80, 1000, 10);
+	assert_true(lab_passes(&wan, &f, &lan, NULL));
+	/* From where nobody is guarded it may come: that is trusted here, too. */
+	f = udp(host, bcast, "10.0.0.9", "255.255.255.255", 1000, 9, 10);
+	expect(&wan, &f, DROP_NONE);
+	f = udp(host, router, "10.0.0.9", "10.0.0.1", 1001, 80, 10);
+	expect(&lan, &f, DROP_NONE);
+	/* Who gives the address back may go elsewhere. */
+	f = dhcp4(false, 7, host, "10.0.0.9", 0);
+	expect(&lan, &f, DROP_NONE);
+	f = udp(host, bcast, "0.0.0.0", "255.255.255.255", 68, 67, 300);
+	expect(&lan2, &f, DROP_NONE);
+}
+
+static void claim(struct tport *at, const uint8_t *mac, unsigned int n, enum drop_reason reason)
+{
+	char target[32];
+	struct frame f;
+
+	snprintf(target, sizeof(target), "fd00::%x", n);
+	frame_nd(&f, mac, mcast6, "::", "ff02::1:ff00:5", 135, target, NULL);
+	expect(at, &f, reason);
+}
+
+/* The hosts behind one port cannot take all the room that there is for addresses. */
+static void test_quota(void **state)
+{
+	struct frame ack = dhcp4(true, 5, host, "10.0.0.9", 3600), f;
+	int verdict = SHOT;
+
+	OK(dp_bindings_limit(lab.dp, 4, &lab_err));
+	assert_true(dp_bindings_limit(lab.dp, DP_BINDINGS_MAX + 1, &lab_err) < 0);
+	introduce(host);
+	for (unsigned int i = 0; i < 4; i++)
+		claim(&lan, host, 16 + i, DROP_NONE);
+	claim(&lan, host, 32, DROP_BINDING_QUOTA);
+	claim(&lan, host, 16, DROP_NONE); /* which it has */
+	expect(&wan, &ack, DROP_BINDING_QUOTA);
+	f = dhcp6_delegates(7, host, "fd01::", 48, 3600);
+	expect(&wan, &f, DROP_BINDING_QUOTA);
+	claim(&lan2, thief, 33, DROP_NONE); /* another port has its own */
+	/* What the server takes away is found out within a second. */
+	f = dhcp6_reply(host, "fd00::10", 0);
+	expect(&wan, &f, DROP_NONE);
+	for (int i = 0; i < 3000 && verdict == SHOT; i++) {
+		verdict = lab_run(&lab, wan.host, &ack, NULL);
+		usleep(1000);
+	}
+	assert_int_not_equal(verdict, SHOT);
+	f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
+	assert_int_equal(lab_run(&lab, lan.host, &f, NULL), REDIRECT);
+	OK(dp_bindings_limit(lab.dp, 0, &lab_err));
+}
+
+static const struct dp_binding *binding_of(const struct dp_binding *v, int n, const char *addr)
+{
+	for (int i = 0; i < n; i++) {
+		char text[CIDR_STR_SIZE];
+
+		if (!strcmp(cidr_format(v[i].addr, text), addr))
+			return &v[i];
+	}
+	fail_msg("no binding of %s", addr);
+	return NULL;
+}
+
+/* As at a reboot: they are read out, the maps are new, they are put back with the time that was left. */
+static void test_restored(void **state)
+{
+	struct frame ack = dhcp4(true, 5, host, "10.0.0.9", 3600), f;
+	const struct dp_binding *b;
+	struct dp_binding *v, wrong;
+	int n;
+
+	introduce(host);
+	expect(&wan, &ack, DROP_NONE);
+	f = dhcp6_delegates(7, host, "fd00:1:2:300::", 56, UINT32_MAX);
+	expect(&wan, &f, DROP_NONE);
+	claim(&lan, host, 5, DROP_NONE);
+	n = OK(dp_bindings(lab.dp, &v, &lab_err));
+	assert_int_equal(n, 3);
+	b = binding_of(v, n, "10.0.0.9/32");
+	assert_in_range(b->left_s, 3500, 3600);
+	assert_int_equal(b->port.num, lan.host);
+	assert_int_equal(b->net, 1);
+	assert_memory_equal(b->mac.b, host, 6);
+	assert_false(b->claimed);
+	assert_int_equal(binding_of(v, n, "fd00:1:2:300::/56")->left_s, DP_BINDING_FOR_EVER);
+	assert_true(binding_of(v, n, "fd00::5/128")->claimed);
+	(void)teardown(state);
+	(void)setup(state);
+	from_prefix(host, "fd00:1:2:300::1", DROP_SOURCE_GUARD);
+	for (int i = 0; i < n; i++)
+		OK(dp_binding_restore(lab.dp, &v[i], &lab_err));
+	f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
+	expect(&lan, &f, DROP_NONE);
+	from_prefix(host, "fd00:1:2:300::1", DROP_NONE);
+	from_prefix(host, "fd00::5", DROP_NONE);
+	from_prefix(thief, "fd00::5", DROP_SOURCE_GUARD);
+	frame_arp(&f, host, bcast, 1, host, "0.0.0.0", "10.0.0.77");
+	expect(&lan2, &f, DROP_SPOOF_MAC); /* although it was not seen yet */
+	/* What is there already is newer. */
+	wrong = *binding_of(v, n, "10.0.0.9/32");
+	memcpy(wrong.mac.b, thief, 6);
+	OK(dp_binding_restore(lab.dp, &wrong, &lab_err));
+	f = udp(thief, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
+	expect(&lan, &f, DROP_SOURCE_GUARD);
+	wrong.addr = cidr_of("10.0.0.0/24");
+	assert_true(dp_binding_restore(lab.dp, &wrong, &lab_err) < 0);
+	free(v);
+}
+
 /* A port's limit holds for what is flooded, too. */
 static void limit_of_floods(const struct frame *f)
 {
@@ -453,6 +700,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_first_come, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_dhcp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_storm, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_decline, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_delegated_prefix, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_held_mac, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_quota, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restored, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_forged_options, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_claim_lasts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limit_of_floods, setup, teardown),
