@@ -74,12 +74,13 @@ struct encap_rec {
 	__u32 ifindex; /* of the underlay; 0: the slot is free */
 	__u16 vlan;    /* of the underlay */
 	__u16 size;    /* of hdr */
-	__u16 mtu;     /* of an inner IP packet */
-	__u8 family;   /* of the outer header; 0: there is no IP in it */
-	__u8 flags;    /* enum encap_flag */
-	__u16 sum;     /* IPv4 header without length, TOS and checksum; not folded in */
-	__u16 pad;
-	__u32 spare[4];
+	__u16 mtu; /* of an inner IP packet; less than mtu_link while a router on the way says so */
+	__u8 family;	/* of the outer header; 0: there is no IP in it */
+	__u8 flags;	/* enum encap_flag */
+	__u16 sum;	/* IPv4 header without length, TOS and checksum; not folded in */
+	__u16 mtu_link; /* by the underlay's own MTU */
+	__u32 lowered;	/* jiffies when `mtu` was, low bits */
+	__u32 spare[3];
 	__u8 hdr[ABI_ENCAP_MAX]; /* Ethernet, IP, UDP or GRE, ...; lengths, TOS, checksum and source port are 0 */
 };
 ABI_SIZE(struct encap_rec, 192);

@@ -11,6 +11,10 @@
 #include "maps_def.h"
 #include "tunnel_parse.h"
 
+#if defined(__bpf__) && !defined(HOOK_XDP)
+#include "underlay.h"
+#endif
+
 #define ECN_ECT1 1 /* RFC 3168 section 5 */
 #define ECN_ECT0 2
 #define ECN_CE 3
@@ -151,8 +155,12 @@ __noinline int decap(ctx_t *ctx)
 	t = &p->tunnel;
 	__builtin_memset(t, 0, sizeof(*t));
 	v = tunnel_outer(ctx, ETH_SIZE, t);
-	if (v || !is_vtep(t))
+	if ((v && t->proto != PROTO_ICMP && t->proto != PROTO_ICMPV6) || !is_vtep(t))
 		return 0;
+	if (v) {
+		underlay_told(ctx);
+		return 0;
+	}
 	v = tunnel_inner(ctx, t);
 	if (v)
 		return v < 0 ? v : 0;

@@ -73,6 +73,17 @@ static __always_inline void encap_patch(__u8 *b, const struct encap_rec *e, __u3
 
 #ifndef HOOK_XDP
 
+#define PMTU_S 600 /* RFC 1191 section 6.3, RFC 8201 section 4: then a larger packet tries again */
+
+/* What a router said is looked at again when a packet is larger, and when a connection opens. */
+static __always_inline __u32 encap_mtu(struct encap_rec *e)
+{
+	if (e->mtu != e->mtu_link &&
+	    (__s32)((__u32)bpf_jiffies64() - e->lowered) > (__s32)(PMTU_S * dp_globals.hz))
+		e->mtu = e->mtu_link;
+	return e->mtu;
+}
+
 /* Read once: clang would keep the field's address instead of its value. 0: no segmentation offload packet. */
 static __always_inline __u32 gso_size(ctx_t *ctx)
 {
@@ -99,6 +110,29 @@ static __always_inline __u32 wire_size(ctx_t *ctx, __u32 gso)
 	if (b[0] == 0x86 && b[8] == PROTO_UDP)
 		return 40 + 8 + gso;
 	return 0;
+}
+
+/* As wire_size(), of a TCP segment: those of an offload packet fit where its sender knows the link, but not where a router has said less. */
+static __always_inline __u32 segment_size(ctx_t *ctx, __u32 gso)
+{
+	__u8 b[3], off;
+	__u32 head = 40;
+
+	if (ctx_load(ctx, 12, b, 3) < 0)
+		return 0;
+	if (b[0] == 0x08)
+		head = (b[2] & 0xf) * 4u;
+	if (ctx_load(ctx, ETH_SIZE + head + 12, &off, 1) < 0)
+		return 0;
+	return head + (off >> 4) * 4u + gso;
+}
+
+/* 1: the frame, of wire_size() `wire`, does not fit into the tunnel. */
+static __always_inline int encap_over(ctx_t *ctx, struct encap_rec *e, __u32 gso, __u32 wire)
+{
+	if (!wire && e->mtu != e->mtu_link)
+		wire = segment_size(ctx, gso);
+	return wire > e->mtu && wire > encap_mtu(e);
 }
 
 /*
@@ -128,8 +162,9 @@ static __always_inline int encap_room(ctx_t *ctx, const struct encap_rec *e, __u
 __noinline int encap_too_big(ctx_t *ctx, __u32 slot)
 {
 	struct encap_rec *e = bpf_map_lookup_elem(&encaps, &slot);
+	__u32 gso = gso_size(ctx);
 
-	return e && wire_size(ctx, gso_size(ctx)) > e->mtu;
+	return e && encap_over(ctx, e, gso, wire_size(ctx, gso));
 }
 
 /* Sends the untagged frame through the tunnel of `slot`. Returns what the program returns, or -enum drop_reason. */
@@ -143,7 +178,7 @@ __noinline int encap_send(ctx_t *ctx, __u32 slot, __u32 entropy)
 		return -DROP_NO_OUTPUT;
 	gso = gso_size(ctx);
 	wire = wire_size(ctx, gso);
-	if (wire > e->mtu)
+	if (encap_over(ctx, e, gso, wire))
 		return -DROP_MTU;
 	if (!e->family && gso + 40u > e->mtu) /* nobody would make its segments smaller */
 		return -DROP_MTU;
@@ -178,7 +213,7 @@ __noinline int mss_clamp(ctx_t *ctx, __u32 slot)
 		off = ETH_SIZE + (b[2] & 0xf) * 4u;
 	else
 		off = ETH_SIZE + 40;
-	mss = e->mtu - (b[0] == 0x08 ? 40 : 60);
+	mss = encap_mtu(e) - (b[0] == 0x08 ? 40 : 60);
 	if (ctx_load(ctx, off + 12, b, 2) < 0 || !(b[1] & TCP_SYN))
 		return 0;
 	end = off + (b[0] >> 4) * 4u;

@@ -217,9 +217,10 @@ struct pkt {
 	struct tunnel_frame tunnel;
 	__u8 outer[ABI_ENCAP_MAX];
 	struct binding binding;
-	__u64 ptb_jiffies; /* of the last "packet too big" */
-	__u8 buf[128];	   /* replies are built here */
-	__s32 act;	   /* what the program returns when a stage is done */
+	__u64 ptb_jiffies;  /* of the last "packet too big" */
+	__u64 told_jiffies; /* of the last one that came about a tunnel */
+	__u8 buf[128];	    /* replies are built here */
+	__s32 act;	    /* what the program returns when a stage is done */
 };
 
 /* A stage returns STAGE_NEXT, STAGE_DONE (p->act is set) or -enum drop_reason. */

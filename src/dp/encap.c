@@ -313,6 +313,7 @@ int encap_build(const struct dp_tunnel *t, struct encap_rec *ret, struct err *e)
 	ret->ifindex = (__u32)t->underlay.num;
 	ret->size = (__u16)o.len;
 	ret->mtu = (__u16)(t->underlay_mtu - (o.len - tag - ENCAP_IP) - ENCAP_IP);
+	ret->mtu_link = ret->mtu;
 	if (t->type != DP_TUNNEL_MPLS)
 		encap_ip(t, ret);
 	return 0;

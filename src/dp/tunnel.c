@@ -46,12 +46,17 @@ static void slot_free(struct dp *dp, __u16 slot)
 		(void)!dp_put(dp, M_ENCAPS, &i, &none, NULL);
 }
 
+/* Whatever routers say about its way. */
 static bool same_header(struct dp *dp, __u16 slot, const struct encap_rec *now)
 {
 	struct encap_rec old;
 	__u32 i = slot;
 
-	return slot && !dp_get(dp, M_ENCAPS, &i, &old) && !memcmp(&old, now, sizeof(old));
+	if (!slot || dp_get(dp, M_ENCAPS, &i, &old))
+		return false;
+	old.mtu = old.mtu_link;
+	old.lowered = 0;
+	return !memcmp(&old, now, sizeof(old));
 }
 
 static int vtep_put(struct dp *dp, const struct dp_tunnel *t, struct err *e)

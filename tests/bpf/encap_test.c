@@ -10,6 +10,11 @@
 #include <linux/ethtool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "base/cleanup.h"
 
 #include "tunnel.h"
 
@@ -470,6 +475,209 @@ static void test_mtu_of_unfinished(void **state)
 	}
 }
 
+/* ---- what routers on the way say: RFC 1191, RFC 8201 ---- */
+
+/* An error about `sent`, which left with the outer header, of which `quote` bytes are repeated. */
+static struct frame told(const struct frame *sent, bool v6, uint32_t mtu, size_t quote)
+{
+	struct desc d = { .smac = mac_nic,
+			  .dmac = ends.near,
+			  .src = v6 ? "2001:db8:9::1" : "198.51.100.9",
+			  .dst = v6 ? "2001:db8::1" : "192.0.2.1",
+			  .proto = v6 ? 58 : 1,
+			  .type = v6 ? 2 : 3,
+			  .code = v6 ? 0 : 4,
+			  .payload = quote };
+	size_t at = v6 ? 54 : 34;
+	struct frame f;
+
+	frame_build(&f, &d);
+	memcpy(f.b + at + 8, sent->b + 14, quote);
+	f.b[at + 4] = (uint8_t)(mtu >> 24);
+	f.b[at + 5] = (uint8_t)(mtu >> 16);
+	f.b[at + 6] = (uint8_t)(mtu >> 8);
+	f.b[at + 7] = (uint8_t)mtu;
+	return f;
+}
+
+/* Waits for the next jiffy: one error is read in each. */
+static void tell(const struct frame *f)
+{
+	struct frame in = *f;
+
+	usleep(20000);
+	tport_send(&nic, &in);
+}
+
+/* A frame of the size that the tunnel takes, as it leaves; len 0: it does not. */
+static struct frame sent_of(bool v6, size_t size)
+{
+	struct frame f = inner(v6, true, size - (v6 ? 48 : 28), 0), out = { .len = 0 };
+
+	tport_drain(&nic);
+	if (!lab_passes(&a, &f, &nic, &out))
+		out.len = 0;
+	(void)lab_dropped(&lab, DROP_MTU);
+	return out;
+}
+
+static unsigned int encap_slot(struct encap_rec *ret)
+{
+	char path[128];
+	unsigned int slot = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/v%d/encaps", lab.pin, ABI_VERSION);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	do
+		assert_int_equal(bpf_map_lookup_elem(fd, &(unsigned int){ ++slot }, ret), 0);
+	while (!ret->ifindex);
+	close(fd);
+	return slot;
+}
+
+static void encap_store(unsigned int slot, const struct encap_rec *e)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/v%d/encaps", lab.pin, ABI_VERSION);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_map_update_elem(fd, &slot, e, BPF_ANY), 0);
+	close(fd);
+}
+
+static unsigned int tunnel_mtu(void)
+{
+	struct encap_rec e;
+
+	encap_slot(&e);
+	return e.mtu;
+}
+
+/* Every type of both families: what a router says lowers what the tunnel takes, the inside hears of it, and after ten minutes it is forgotten. */
+static void test_told(void **state)
+{
+	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type < DP_TUNNEL_MPLS; type++)
+		for (int v6 = 0; v6 < 2; v6++) {
+			struct dp_tunnel t = make(type, v6);
+			struct frame f, got, out;
+			struct encap_rec e;
+			unsigned int slot, full, low;
+
+			OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+			slot = encap_slot(&e);
+			full = e.mtu;
+			low = 1400 - e.size;
+			out = sent_of(false, full);
+			assert_int_not_equal(out.len, 0);
+			f = told(&out, v6, 1400, v6 ? 48 : 28); /* as little as RFC 792 has */
+			tell(&f);
+			assert_int_equal(tunnel_mtu(), low);
+			assert_int_not_equal(sent_of(false, low).len, 0);
+			f = inner(false, true, low + 1 - 28, 0);
+			f.b[20] = 0x40;
+			f.b[24] = (uint8_t)(f.b[24] - 0x40);
+			usleep(20000);
+			assert_true(lab_passes(&a, &f, &a, &got));
+			assert_dropped(&lab, MTU);
+			assert_int_equal(got.b[40] << 8 | got.b[41], low);
+			OK(dp_tunnel_set(lab.dp, &t, &lab_err)); /* the agent's passes leave it */
+			assert_int_equal(tunnel_mtu(), low);
+			encap_slot(&e);
+			e.lowered -= 601 * 1000; /* jiffies: at most 1000 a second */
+			encap_store(slot, &e);
+			assert_int_not_equal(sent_of(false, full).len, 0);
+			assert_int_equal(tunnel_mtu(), full);
+			OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+		}
+}
+
+/* No lower than what every link carries; of a router that names no size, the next one of RFC 1191 section 7.1. */
+static void test_told_too_little(void **state)
+{
+	static const struct {
+		bool v6;
+		uint32_t says, is;
+	} v[] = { { false, 68, 576 }, { false, 0, 1492 }, { true, 576, 1280 }, { true, 0, 1280 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		struct dp_tunnel t = make(DP_TUNNEL_VXLAN, v[i].v6);
+		struct frame out, f;
+		struct encap_rec e;
+
+		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+		encap_slot(&e);
+		out = sent_of(false, e.mtu);
+		f = told(&out, v[i].v6, v[i].says, 64);
+		tell(&f);
+		assert_int_equal(tunnel_mtu(), v[i].is - e.size);
+		OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+	}
+}
+
+/* An error that is about no packet of ours is nobody's; who sends it has to know more than the addresses. */
+static void test_told_lies(void **state)
+{
+	static const struct {
+		int at; /* from the quoted IP header on */
+		uint8_t value4, value6;
+	} wrong[] = {
+		{ 0, 0x55, 0x50 },		 /* version */
+		{ 9, 6, 0 },			 /* IPv4: TCP */
+		{ 6, 0x20, 6 },			 /* a fragment; IPv6: TCP */
+		{ 15, 77, 0 },			 /* another source */
+		{ 19, 77, 0 },			 /* another far end */
+		{ 23, 0, 77 },			 /* IPv6: another source */
+		{ 39, 0, 77 },			 /* another far end */
+		{ 2, 1, 0 },			 /* shorter than what it says would fit */
+		{ 2, 0x20, 0 },			 /* longer than what we send */
+		{ 4, 0, 1 },			 /* the same of IPv6 */
+		{ 20, 0x10, 0 },		 /* a port that tunnels do not send from */
+		{ 40, 0, 0x10 },   { 22, 1, 0 }, /* another destination port */
+		{ 42, 0, 1 },	   { 26, 1, 0 }, /* with a checksum */
+		{ 46, 0, 1 },
+	};
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct dp_tunnel t = make(DP_TUNNEL_VXLAN, v6);
+		struct frame out, f;
+		struct encap_rec e;
+
+		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+		encap_slot(&e);
+		out = sent_of(false, e.mtu);
+		for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+			uint8_t value = v6 ? wrong[i].value6 : wrong[i].value4;
+
+			if (!value)
+				continue;
+			f = told(&out, v6, 1400, 64);
+			f.b[(v6 ? 62 : 42) + wrong[i].at] = value;
+			tell(&f);
+			if (tunnel_mtu() != e.mtu)
+				fail_msg("IPv%d: byte %d was not looked at", v6 ? 6 : 4, wrong[i].at);
+		}
+		f = told(&out, v6, 1400, 64);
+		f.b[v6 ? 54 : 35] = 1; /* another error */
+		tell(&f);
+		f = told(&out, v6, 1400, v6 ? 44 : 24); /* cut */
+		tell(&f);
+		f = told(&out, v6, 1400, 64);
+		f.b[v6 ? 53 : 33] = 77; /* to an address that ends no tunnel */
+		tell(&f);
+		f = told(&out, v6, v6 ? 0x10578 : 1500, 64); /* it would fit */
+		tell(&f);
+		assert_int_equal(tunnel_mtu(), e.mtu);
+		f = told(&out, v6, 1400, 64);
+		tell(&f);
+		assert_int_equal(tunnel_mtu(), 1400 - e.size);
+		OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+	}
+}
+
 /* What goes through a tunnel over IPv6 is 20 bytes less. */
 static void test_mss(void **state)
 {
@@ -712,6 +920,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_ecn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mtu, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mtu_of_unfinished, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_told_too_little, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_told_lies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mss, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
