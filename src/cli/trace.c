@@ -12,9 +12,19 @@ static const struct packet_option {
 	const char *option, *attribute;
 	long long max;
 } packet_options[] = {
-	{ "src", "src_ip", 0 },		{ "dst", "dst_ip", 0 },		{ "proto", "protocol", 0 },
-	{ "sport", "src_port", 65535 }, { "dport", "dst_port", 65535 }, { "src-mac", "src_mac", 0 },
-	{ "dst-mac", "dst_mac", 0 },	{ "vlan", "vlan", 4094 },	{ "flags", "tcp_flags", 0 },
+	{ "src", "src_ip", 0 },
+	{ "dst", "dst_ip", 0 },
+	{ "proto", "protocol", 0 },
+	{ "sport", "src_port", 65535 },
+	{ "dport", "dst_port", 65535 },
+	{ "src-mac", "src_mac", 0 },
+	{ "dst-mac", "dst_mac", 0 },
+	{ "vlan", "vlan", 4094 },
+	{ "flags", "tcp_flags", 0 },
+	{ "dscp", "dscp", 63 },
+	{ "icmp-type", "icmp_type", 255 },
+	{ "icmp-code", "icmp_code", 255 },
+	{ "ipv6-ext", "ipv6_extensions", 0 },
 };
 
 static int describe(struct cli *c, const char *port_id, json_t **ret, struct err *e)
@@ -108,6 +118,11 @@ static const struct cli_option trace_options[] = {
 	  "destination MAC (that of the port with the destination address, or of the gateway)" },
 	{ "vlan", "ID", "VLAN tag" },
 	{ "flags", "FLAGS", "TCP flags, as in \"syn\" or \"syn,ack\" (syn)" },
+	{ "dscp", "NUMBER", "0 to 63, as it stands in the IP header (0)" },
+	{ "icmp-type", "NUMBER", "of ICMP (echo request)" },
+	{ "icmp-code", "NUMBER", "of ICMP (0)" },
+	{ "ipv6-ext", "LIST",
+	  "extension headers in order: hopopt, ipv6-opts, ipv6-route, ipv6-frag, with commas between" },
 	{ "no-follow", NULL,
 	  "stop at the first function instead of assuming that each forwards the packet as it is" },
 	{ NULL, NULL, NULL },

@@ -8,6 +8,11 @@
 #define PROTO_TCP 6
 #define PROTO_UDP 17
 #define PROTO_ICMPV6 58
+#define PROTO_HOPOPT 0
+#define PROTO_ROUTING 43
+#define PROTO_FRAGMENT 44
+#define PROTO_DSTOPTS 60
+#define ROUTING_TRIAL 253 /* a type for experiments, which nobody acts on: RFC 4727 section 3.5 */
 
 /* Source: neutron-lib constants IP_PROTOCOL_MAP; IANA protocol numbers. Aliases come after the proper name. */
 static const struct {
@@ -94,6 +99,31 @@ int frame_tcp_flags(struct str s, uint8_t *ret)
 	return 0;
 }
 
+static bool is_extension(uint8_t proto)
+{
+	return proto == PROTO_HOPOPT || proto == PROTO_ROUTING || proto == PROTO_FRAGMENT ||
+	       proto == PROTO_DSTOPTS;
+}
+
+int frame_extensions(struct str s, struct frame_spec *f)
+{
+	uint8_t ext[FRAME_EXT_MAX], n = 0;
+
+	do {
+		struct str rest, word = str_trim(str_cut(s, ',', &rest));
+		l4_proto p;
+
+		if (n == FRAME_EXT_MAX || !word.len || l4_proto_parse(word, &p) < 0 ||
+		    !is_extension(p.num))
+			return -EINVAL;
+		ext[n++] = p.num;
+		s = rest;
+	} while (s.len);
+	memcpy(f->ext, ext, n);
+	f->n_ext = n;
+	return 0;
+}
+
 struct out {
 	uint8_t *b;
 	size_t size;
@@ -166,8 +196,8 @@ static void put_udp(struct out *o, const struct frame_spec *f)
 /* Echo request when the description names no type. */
 static void put_icmp(struct out *o, const struct frame_spec *f, unsigned echo)
 {
-	put8(o, f->sport || f->dport ? f->sport : echo);
-	put8(o, f->dport);
+	put8(o, f->has_icmp ? f->icmp_type : echo);
+	put8(o, f->has_icmp ? f->icmp_code : 0);
 	put16(o, 0);
 	put32(o, 1u << 16 | 1); /* identifier, sequence */
 }
@@ -222,7 +252,7 @@ static void put_ipv4(struct out *o, const struct frame_spec *f)
 {
 	size_t l3 = o->size, l4, at;
 
-	put16(o, 0x4500);
+	put16(o, 0x4500u | (unsigned)f->dscp << 2);
 	put16(o, 0);	  /* total length, below */
 	put16(o, 1);	  /* identification */
 	put16(o, 0x4000); /* do not fragment */
@@ -238,19 +268,40 @@ static void put_ipv4(struct out *o, const struct frame_spec *f)
 	l4_checksum(o, l4, at, f);
 }
 
+/* The first eight bytes of any of them, which are all: RFC 8200 section 4. */
+static void put_extension(struct out *o, uint8_t type, uint8_t next)
+{
+	put8(o, next);
+	put8(o, 0); /* no more than these eight */
+	if (type == PROTO_FRAGMENT) {
+		put16(o, 0);
+		put32(o, 1); /* identification */
+	} else if (type == PROTO_ROUTING) {
+		put8(o, ROUTING_TRIAL);
+		put8(o, 0); /* segments left */
+		put32(o, 0);
+	} else {
+		put8(o, 1); /* PadN */
+		put8(o, 4);
+		put32(o, 0);
+	}
+}
+
 static void put_ipv6(struct out *o, const struct frame_spec *f)
 {
-	size_t l3 = o->size, l4, at;
+	size_t l3 = o->size, body = l3 + 40, l4, at;
 
-	put32(o, 0x60000000);
+	put32(o, 0x60000000 | (uint32_t)f->dscp << 22);
 	put16(o, 0); /* payload length, below */
-	put8(o, f->proto.num);
+	put8(o, f->n_ext ? f->ext[0] : f->proto.num);
 	put8(o, 64);
 	put(o, f->src.b, 16);
 	put(o, f->dst.b, 16);
+	for (size_t i = 0; i < f->n_ext; i++)
+		put_extension(o, f->ext[i], i + 1 < f->n_ext ? f->ext[i + 1] : f->proto.num);
 	l4 = o->size;
 	at = put_l4(o, f);
-	set16(o->b + l3 + 4, (uint16_t)(o->size - l4));
+	set16(o->b + l3 + 4, (uint16_t)(o->size - body));
 	l4_checksum(o, l4, at, f);
 }
 
@@ -277,6 +328,9 @@ int frame_build(const struct frame_spec *f, uint8_t ret[static FRAME_SIZE_MAX], 
 			       "src_ip and dst_ip must be of one family");
 	if (f->arp && f->src.family != IP_V4)
 		return err_set(e, FAULT_BAD_REQUEST, "protocol", "ARP carries IPv4 addresses");
+	if (f->n_ext && (f->arp || f->src.family != IP_V6))
+		return err_set(e, FAULT_BAD_REQUEST, "ipv6_extensions",
+			       "only packets of IPv6 have extension headers");
 	put(&o, f->dst_mac.b, 6);
 	put(&o, f->src_mac.b, 6);
 	put16(&o, f->arp ? 0x0806 : f->src.family == IP_V4 ? 0x0800 : 0x86dd);

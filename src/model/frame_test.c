@@ -67,10 +67,55 @@ static void test_icmp(void **state)
 	struct frame_spec f = spec("10.0.0.1", "10.0.0.2", 1),
 			  f6 = spec("2001:db8::1", "2001:db8::2", 58);
 
-	f.sport = f.dport = f6.sport = f6.dport = 0;
 	assert_frame(&f, "02000000000202000000000108004500001c00014000400126de0a0000010a0000020800f7fd00010001");
 	assert_frame(&f6,
 		     "02000000000202000000000186dd6000000000083a4020010db800000000000000000000000120010db80000000000000000000000028000244600010001");
+}
+
+/* IP(tos=46<<2)/ICMP(type=3, code=4, id=1, seq=1); IPv6(tc=46<<2)/IPv6ExtHdrHopByHop(options=[PadN(optdata=4*b"\0")])/... */
+static void test_type_and_dscp(void **state)
+{
+	struct frame_spec f = spec("10.0.0.1", "10.0.0.2", 1),
+			  f6 = spec("2001:db8::1", "2001:db8::2", 58);
+
+	f.has_icmp = f6.has_icmp = true;
+	f.dscp = f6.dscp = 46;
+	assert_frame(&f, "020000000002020000000001080045b8001c0001400040012626"
+			 "0a0000010a0000020000fffd00010001"); /* echo reply: type 0 is one, too */
+	f6.icmp_type = 129;
+	f6.icmp_code = 3;
+	assert_frame(&f6, "02000000000202000000000186dd6b80000000083a40"
+			  "20010db800000000000000000000000120010db8000000000000000000000002"
+			  "8103234300010001");
+}
+
+static void test_extensions(void **state)
+{
+	struct frame_spec f = spec("2001:db8::1", "2001:db8::2", 17);
+	uint8_t frame[FRAME_SIZE_MAX];
+	struct err e;
+
+	assert_int_equal(frame_extensions(STR("hopopt, ipv6-opts,43,ipv6-frag"), &f), 0);
+	assert_int_equal(f.n_ext, 4);
+	assert_frame(&f, "02000000000202000000000186dd6000000000280040"
+			 "20010db800000000000000000000000120010db8000000000000000000000002"
+			 "3c00010400000000"
+			 "2b00010400000000"
+			 "2c00fd0000000000"
+			 "1100000000000001"
+			 "03e800500008a031");
+	f.payload_size = 32;
+	f.proto.num = 6;
+	assert_int_equal(frame_build(&f, frame, &e), 14 + 40 + 32 + 20 + 32);
+	assert_int_equal(frame_extensions(STR("hopopt,tcp"), &f), -EINVAL);
+	assert_int_equal(frame_extensions(STR(""), &f), -EINVAL);
+	assert_int_equal(frame_extensions(STR("43,,44"), &f), -EINVAL);
+	assert_int_equal(frame_extensions(STR("43,43,43,43,43"), &f), -EINVAL);
+	assert_int_equal(f.n_ext, 4);
+	f.src = ip("10.0.0.1");
+	f.dst = ip("10.0.0.2");
+	assert_int_equal(frame_build(&f, frame, &e), -EINVAL);
+	assert_string_equal(e.field, "ipv6_extensions");
 }
 
 static void test_arp(void **state)
@@ -131,9 +176,10 @@ static void test_proto(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tcp),   cmocka_unit_test(test_udp),
-		cmocka_unit_test(test_icmp),  cmocka_unit_test(test_arp),
-		cmocka_unit_test(test_bad),   cmocka_unit_test(test_flags),
+		cmocka_unit_test(test_tcp),	   cmocka_unit_test(test_udp),
+		cmocka_unit_test(test_icmp),	   cmocka_unit_test(test_type_and_dscp),
+		cmocka_unit_test(test_extensions), cmocka_unit_test(test_arp),
+		cmocka_unit_test(test_bad),	   cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_proto),
 	};
 

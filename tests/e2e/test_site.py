@@ -296,6 +296,23 @@ def test_trace(shared_hub, node, port):
     assert call["port_id"] == port["id"] and not call.get("follow")
 
 
+def test_trace_of_other_headers(shared_hub, node, port):
+    import concurrent.futures
+
+    def frame(nth, **attrs):
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(trace, shared_hub, node, port=port["id"], **attrs)
+            call = node.answer("trace", {"trace": {"steps": []}}, nth)
+            assert asked.result(30).status_code == 200, asked.result().text
+        return bytes.fromhex(call["frame"]), call
+    f, call = frame(1, dst_ip="10.1.0.7", protocol="icmp", icmp_type=13, icmp_code=1, dscp=46, vlan=7)
+    assert (f[15] >> 2, f[23], f[34], f[35], call["vlan"]) == (46, 1, 13, 1, 7)
+    f, _ = frame(2, dst_ip="10.1.0.7", protocol="icmp", icmp_type=0)
+    assert (f[34], f[35]) == (0, 0)
+    f, _ = frame(3, src_ip="fd00::1", dst_ip="fd00::2", protocol="udp", dscp=10, ipv6_extensions="hopopt,ipv6-frag")
+    assert ((f[14] << 8 | f[15]) >> 6 & 63, f[20], f[54], f[62]) == (10, 0, 44, 17)
+
+
 def test_trace_fault_of_the_node(shared_hub, node, port):
     import concurrent.futures
 
@@ -322,7 +339,9 @@ def test_status(shared_hub, node):
 def test_wrong_trace(shared_hub, node, port):
     h, good = shared_hub, dict(port=port["id"], dst_ip="10.1.0.7")
     bad = [dict(port=str(uuid.uuid4())), dict(dst_ip="x"), dict(dst_ip="2001:db8::1"), dict(src_ip=7), dict(src_port=70000),
-           dict(protocol="bogus"), dict(tcp_flags="Q"), dict(vlan=5000), dict(src_mac="x"), dict(color=1), dict(dst_port="80")]
+           dict(protocol="bogus"), dict(tcp_flags="Q"), dict(vlan=5000), dict(src_mac="x"), dict(dscp=64), dict(dscp="46"), dict(icmp_type=1),
+           dict(icmp_code=0, protocol="udp"), dict(icmp_type=256, protocol="icmp"), dict(icmp_code=-1, protocol="icmp"), dict(ipv6_extensions="hopopt"),
+           dict(ipv6_extensions=[0], src_ip="fd00::1", dst_ip="fd00::2"), dict(ipv6_extensions="esp", src_ip="fd00::1", dst_ip="fd00::2"), dict(color=1), dict(dst_port="80")]
     for b in bad:
         r = trace(h, node, **{**good, **b})
         assert r.status_code in (400, 404), (b, r.text)

@@ -14,6 +14,7 @@
 #define TRACE_TIMEOUT_MS 10000
 #define STATUS_TIMEOUT_MS 5000
 #define VLAN_MAX 4094
+#define DSCP_MAX 63
 
 /* A host beyond an uplink whose MAC was not given: locally administered, not anybody's. */
 static const struct mac outside = { { 0x02, 0, 0, 0, 0, 0xfe } };
@@ -109,6 +110,43 @@ static int take_protocol(const json_t *t, struct frame_spec *f, struct err *e)
 	return 0;
 }
 
+static int take_icmp(const json_t *t, struct frame_spec *f, struct err *e)
+{
+	int64_t type = f->src.family == IP_V6 ? 128 : 8, code = 0;
+	const char *first = json_object_get(t, "icmp_type") ? "icmp_type" : "icmp_code";
+	int rc = take_number(t, "icmp_type", 255, &type, e);
+
+	if (rc == 0)
+		rc = take_number(t, "icmp_code", 255, &code, e);
+	if (rc < 0 || !json_object_get(t, first))
+		return rc;
+	if (f->arp || (f->proto.num != 1 && f->proto.num != 58))
+		return bad(e, first, "it is of ICMP, so say protocol icmp");
+	f->has_icmp = true;
+	f->icmp_type = (uint8_t)type;
+	f->icmp_code = (uint8_t)code;
+	return 0;
+}
+
+/* What else the IP header, and those behind it, say. */
+static int take_l3(const json_t *t, struct frame_spec *f, struct err *e)
+{
+	const json_t *v = json_object_get(t, "ipv6_extensions");
+	const char *names = json_string_value(v);
+	int64_t dscp = 0;
+	int rc = take_number(t, "dscp", DSCP_MAX, &dscp, e);
+
+	if (rc < 0)
+		return rc;
+	f->dscp = (uint8_t)dscp;
+	if (v && (!names || frame_extensions(str_of(names), f) < 0))
+		return bad(e, "ipv6_extensions",
+			   "it is a list of 4 at most of hopopt, ipv6-opts, ipv6-route, ipv6-frag");
+	if (v && f->src.family != IP_V6)
+		return bad(e, "ipv6_extensions", "only packets of IPv6 have them");
+	return take_icmp(t, f, e);
+}
+
 static int take_l4(const json_t *t, struct frame_spec *f, struct err *e)
 {
 	int64_t sport = f->proto.num == 6 || f->proto.num == 17 ? 40000 : 0,
@@ -185,6 +223,8 @@ static int describe(struct req *r, const json_t *t, const json_t *port, struct f
 		rc = take_mac(t, "dst_mac", &f->dst_mac, e);
 	if (rc == 0)
 		rc = take_protocol(t, f, e);
+	if (rc == 0)
+		rc = take_l3(t, f, e);
 	return rc < 0 ? rc : take_l4(t, f, e);
 }
 
@@ -197,9 +237,10 @@ struct question {
 
 static int check_names(const json_t *t, struct err *e)
 {
-	static const char *const names[] = { "port",	 "src_ip",    "dst_ip",	 "protocol",
-					     "src_port", "dst_port",  "src_mac", "dst_mac",
-					     "vlan",	 "tcp_flags", "follow" };
+	static const char *const names[] = { "port",	  "src_ip",	     "dst_ip",	"protocol",
+					     "src_port",  "dst_port",	     "src_mac", "dst_mac",
+					     "vlan",	  "tcp_flags",	     "dscp",	"icmp_type",
+					     "icmp_code", "ipv6_extensions", "follow" };
 	const char *key;
 	json_t *v;
 
