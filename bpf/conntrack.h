@@ -618,7 +618,8 @@ static __always_inline void record_ends(struct pkt *p, const struct flow_rec *f)
 	flow_gone(&p->key, f, drop ? FLOW_EVENT_FORCED : FLOW_EVENT_REPLACED);
 }
 
-static __always_inline void record_put(struct pkt *p)
+/* Returns 0 when another CPU has made the record of this very packet's flow at the same time. */
+static __always_inline int record_put(struct pkt *p)
 {
 	struct flow_rec *f = 0;
 
@@ -628,11 +629,11 @@ static __always_inline void record_put(struct pkt *p)
 		p->rec.pkts = wire_pkts(p->wire);
 		p->rec.bytes = wire_bytes(p->wire);
 		if (!flow_insert(&p->key, &p->rec, BPF_NOEXIST))
-			return;
+			return 1;
 		f = flow_find(&p->key); /* made by another CPU since, from a packet of the same flow: that one stands */
 		if (f)
 			flow_counted(f, p->wire);
-		return;
+		return 0;
 	}
 	__sync_lock_test_and_set(&f->gen, 0); /* before anything of it changes */
 	flow_account(p->key.ifindex, f);
@@ -641,6 +642,7 @@ static __always_inline void record_put(struct pkt *p)
 		record_restart(f, &p->rec);
 	record_overwrite(f, &p->rec);
 	flow_counted(f, p->wire);
+	return 1;
 }
 
 /*
@@ -731,11 +733,8 @@ __noinline int stage_store(ctx_t *ctx)
 	p->rec.gen = p->gen;
 	record_finish(p, &p->rec);
 	p->stored = 1;
-	if (!p->known) {
-		if (conn_take(p->key.family)) /* forwarded, not remembered */
-			return p->nat.flags ? -DROP_NAT_FULL : STAGE_NEXT;
-		__sync_fetch_and_add(&dp_globals.n_made, 1);
-	}
+	if (!p->known && conn_take(p->key.family)) /* forwarded, not remembered */
+		return p->nat.flags ? -DROP_NAT_FULL : STAGE_NEXT;
 	if (partner_waits(p)) {
 		p->rec.conn |= CONN_LONE;
 	} else {
@@ -743,7 +742,8 @@ __noinline int stage_store(ctx_t *ctx)
 		if (v)
 			return v;
 	}
-	record_put(p);
+	if (record_put(p) && !p->known)
+		__sync_fetch_and_add(&dp_globals.n_made, 1);
 	if (p->nat.flags && !p->known)
 		flow_opens(&p->key, &p->rec);
 	return STAGE_NEXT;

@@ -5,6 +5,7 @@
 #include "lab.h"
 
 #include "ct.h"
+#include "dp/observe.h"
 
 #include <errno.h>
 #include <linux/pkt_cls.h>
@@ -586,9 +587,11 @@ static void race_on_two_processors(void)
 	atomic_uint there = 0;
 	struct racer r[2] = { { .cpu = 0, .there = &there, .frames = frames },
 			      { .cpu = 1, .there = &there, .frames = frames } };
+	struct dp_table_figures before, after;
 	pthread_t thread;
 
 	assert_non_null(frames);
+	dp_table_figures(lab.dp, &before);
 	for (unsigned int i = 0; i < RACES; i++) {
 		cport = (uint16_t)(1024 + i);
 		build(&frames[i], true, &(struct seg){ .flags = TCP_SYN });
@@ -597,6 +600,8 @@ static void race_on_two_processors(void)
 	race(&r[0]);
 	pthread_join(thread, NULL);
 	assert_int_equal(r[0].passed + r[1].passed, 2 * RACES);
+	dp_table_figures(lab.dp, &after);
+	assert_int_equal(after.made - before.made, RACES);
 	for (unsigned int i = 0; i < RACES; i++) {
 		struct flow_rec f;
 
@@ -609,7 +614,7 @@ static void race_on_two_processors(void)
 	free(frames);
 }
 
-/* First packets of one flow at the same time: one record, that counts both. */
+/* First packets of one flow at the same time: one record, that counts both, and one connection. */
 static void test_two_processors(void **state)
 {
 	COVERS(V4 | V6, F_RECORD_CPUS);
