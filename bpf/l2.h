@@ -172,13 +172,27 @@ static __always_inline int flood_tunnel(ctx_t *ctx, __u32 port)
 	return 0;
 }
 
+/* Each mirror hears of a frame once, however many of its ports the frame passes. */
+static __always_inline void flood_mirror(ctx_t *ctx, struct pkt *p, __u16 slot)
+{
+	if (!slot || slot == p->mirrors_of[0] || slot == p->mirrors_of[1])
+		return;
+	p->mirrors_of[1] = slot;
+	mirror_copy(ctx, slot);
+}
+
 /* The limit of what goes to a member; a copy that is over it is counted at its meter. */
-static __always_inline int flood_within(struct pkt *p, const struct member *m)
+static __always_inline int flood_within(ctx_t *ctx, struct pkt *p, const struct member *m)
 {
 	struct port_key k = { .ifindex = m->ifindex, .vlan = m->vlan };
 	struct port_rec *q = bpf_map_lookup_elem(&ports, &k);
 
-	return !q || !q->meter_to || meter_pass(q->meter_to, p->wire, p->jiffies);
+	if (!q)
+		return 1;
+	if (q->meter_to && !meter_pass(q->meter_to, p->wire, p->jiffies))
+		return 0;
+	flood_mirror(ctx, p, q->mirror);
+	return 1;
 }
 
 /* One copy to member i of the network. Returns 1 past the last member. */
@@ -213,7 +227,7 @@ __noinline int flood_one(ctx_t *ctx, __u32 i)
 	    !acl_port_allows(m.ifindex, m.vlan, 0))
 		return 0;
 	TRACE2(p, FLOOD_TO, m.ifindex, m.vlan);
-	if (p->trace || !flood_within(p, &m))
+	if (p->trace || !flood_within(ctx, p, &m))
 		return 0;
 	if (m.flags & PORT_TUNNEL)
 		return flood_tunnel(ctx, m.ifindex);
@@ -275,6 +289,21 @@ static __always_inline int flood_allowed(struct pkt *p)
 	return STAGE_NEXT;
 }
 
+/* What the port of a frame orders beside copies, in the order of send_extra(). The tag comes off. */
+static __always_inline int flood_extra(ctx_t *ctx, struct pkt *p)
+{
+	__u16 slot = p->mirrors_of[0];
+
+	p->mirrors_of[1] = 0;
+	if (slot)
+		mirror_copy(ctx, slot);
+	if (ctx->vlan_present)
+		bpf_skb_vlan_pop(ctx);
+	if (p->marks & PORT_DSCP_SET)
+		return dscp_set(ctx, p->marks & ~PORT_DSCP_SET, ETH_SIZE);
+	return 0;
+}
+
 __noinline int stage_flood(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
@@ -289,8 +318,8 @@ __noinline int stage_flood(ctx_t *ctx)
 	in_vlan = p->in.vlan;
 	if (!p->trace) {
 		count_port(p->in.ifindex, wire_pkts(p->wire), wire_bytes(p->wire), 0, 0, 0);
-		if (ctx->vlan_present)
-			bpf_skb_vlan_pop(ctx);
+		if (flood_extra(ctx, p) < 0)
+			return -DROP_REDIRECT;
 	}
 	for (__u32 i = 0; i < ABI_NET_MEMBERS; i++)
 		if (flood_one(ctx, i))

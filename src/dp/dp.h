@@ -121,7 +121,7 @@ struct dp_port {
 	uint8_t guards;	      /* enum dp_guard */
 	struct dp_limits limits;
 	uint16_t nat; /* list given to dp_nat_set(), for what comes from and goes to the port; 0: none */
-	ifindex mirror_to; /* gets a copy of what passes the port, when its flow has a record; 0: none */
+	ifindex mirror_to; /* gets a copy of what passes the port: of flows that have a record, and of what is flooded; 0: none */
 	bool no_flood; /* of a tunnel: as that of dp_tunnel */
 };
 
