@@ -10,15 +10,15 @@
  */
 #define VERIFIER_SLACK 10 /* percent */
 #define VERIFIER_TABLE(X)                                                                          \
-	X("6.1", "dp_ingress", 392266)                                                             \
+	X("6.1", "dp_ingress", 381439)                                                             \
 	X("6.1", "dp_walk", 2726)                                                                  \
 	X("6.1", "dp_list", 7490)                                                                  \
-	X("6.1", "dp_xdp", 413872)                                                                 \
+	X("6.1", "dp_xdp", 396795)                                                                 \
 	X("6.1", "metadata", 31)                                                                   \
-	X("6.18", "dp_ingress", 323973)                                                            \
+	X("6.18", "dp_ingress", 313357)                                                            \
 	X("6.18", "dp_walk", 4991)                                                                 \
 	X("6.18", "dp_list", 7005)                                                                 \
-	X("6.18", "dp_xdp", 333189)                                                                \
+	X("6.18", "dp_xdp", 315538)                                                                \
 	X("6.18", "metadata", 31)
 
 #endif
