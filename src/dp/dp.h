@@ -122,7 +122,7 @@ struct dp_port {
 	struct dp_limits limits;
 	uint16_t nat; /* list given to dp_nat_set(), for what comes from and goes to the port; 0: none */
 	ifindex mirror_to; /* gets a copy of what passes the port: of flows that have a record, and of what is flooded; 0: none */
-	bool no_flood; /* of a tunnel: as that of dp_tunnel */
+	bool no_flood;	   /* of a tunnel: as that of dp_tunnel */
 };
 
 /* ---- NICs ---- */

@@ -35,7 +35,7 @@ struct config {
 	char ipfix_active[8]; /* seconds; "": default */
 	char shell[8];	      /* "yes": the hub's administrators may have one on the node */
 	char enrol_file[256]; /* zero-touch file; "": CONFIG_ENROL_FILE in state_dir, if it is there */
-	char max_flows[12]; /* records of the flow table when it is made; "": default */
+	char max_flows[12];   /* records of the flow table when it is made; "": default */
 	char max_bindings[8]; /* addresses that the hosts behind one port may have; "": default */
 	struct dp_ct conntrack;
 	size_t n_nics;
