@@ -244,6 +244,55 @@ static __always_inline int tunnel_copy(ctx_t *ctx)
 	return tunnel_out(ctx, slot, slot);
 }
 
+/*
+ * A frame without a record, as fast_parse() took it, into the scratch packet: what stage_parse() would make of it. 0: that has to look itself.
+ */
+static __always_inline int plain_first(ctx_t *ctx, const struct flow_key *k, const struct fast *m)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ipv4_words *ip = data + ETH_SIZE;
+	struct ipv6_words *ip6 = data + ETH_SIZE;
+	struct pkt *p = pkt_get();
+
+	if (!p || (void *)(ip + 1) > end || k->vlan == VLAN_DEEP || (((const __u8 *)&m->mac_hi)[6] & 1))
+		return 0;
+	pkt_begin(p, k->ifindex, k->vlan);
+	if (k->family == 6) {
+		if ((void *)(ip6 + 1) > end)
+			return 0;
+		p->key = *k;
+		p->dscp_seen = (__u8)(bpf_ntohl(ip6->ver) >> 22 & 0x3f);
+		p->hop_limit = ip6->hops;
+		p->ethertype = ETHERTYPE_IPV6;
+		p->l4_off = ETH_SIZE + sizeof(*ip6);
+	} else {
+		__builtin_memcpy(&p->key, k, FLOW_KEY4_SIZE);
+		p->dscp_seen = ip->tos >> 2;
+		p->hop_limit = ip->ttl;
+		p->frag_id = bpf_ntohs(ip->id);
+		p->ethertype = ETHERTYPE_IPV4;
+		p->l4_off = ETH_SIZE + sizeof(*ip);
+	}
+	*(__u64 *)p->dmac = m->mac_hi;
+	*(__u32 *)(p->smac + 2) = m->mac_lo;
+	p->multicast = p->dmac[0] & 1;
+	p->l3_off = ETH_SIZE;
+	p->kind = PKT_IP;
+	p->flow = !p->multicast;
+	p->len = ctx_len(ctx);
+	if (k->proto == PROTO_TCP) {
+		p->seg.seq = m->seg.seq;
+		p->seg.ack = m->seg.ack;
+		p->seg.len = m->seg.len;
+		p->seg.win = m->seg.win;
+		p->seg.off = m->seg.off;
+		p->seg.flags = m->seg.flags;
+		p->tcp_flags = p->flags_seen = (__u8)m->seg.flags;
+	}
+	p->wire = wire_of_parsed(ctx, p);
+	return SLOW_PARSED;
+}
+
 static __always_inline int trace_frame(ctx_t *ctx)
 {
 	if (vlan_inside(ctx))
@@ -284,8 +333,11 @@ int dp_ingress(ctx_t *ctx)
 		plain = !fast_parse(ctx, &k, &m);
 	}
 	f = plain ? flow_find(&k) : find_parsed(ctx, &m);
-	if (!f)
+	if (!f) {
+		if (plain)
+			m.parsed = plain_first(ctx, &k, &m);
 		return slow_path(ctx, m.parsed < 0 ? m.parsed : m.parsed | SLOW_ABSENT);
+	}
 	now = bpf_jiffies64();
 	if (!fast_current(f, &m, now))
 		return slow_path(ctx, m.parsed);
