@@ -89,6 +89,8 @@ struct policy_line6 {
 	__u32 src[3], src_mask[3], dst[3], dst_mask[3];
 };
 
+#define POLICY_LOOKS_KNOWN 0x8000
+
 /* Key: table << 1 | family is 6. */
 struct policy_table {
 	__u64 hash; /* of what it was compiled from */
@@ -99,7 +101,8 @@ struct policy_table {
 	__u8 big;	  /* vectors are in `policy_vecs` */
 	__u8 n_groups[2]; /* source, destination */
 	__u8 n_lines;	  /* other than 0: all that there is are `lines` */
-	__u8 pad[2 + 4];
+	__u16 looks; /* POLICY_LOOKS_KNOWN | 1 << enum policy_dim that a rule looks at; 0: of an older writer */
+	__u8 pad[4];
 	__u64 varying[ABI_POLICY_SMALL]; /* rules, or words, that look at TCP flags or DSCP: not in a flow's key */
 	struct policy_set any[PDIM_N]; /* of a value that no rule names */
 	struct policy_group groups[2][ABI_POLICY_GROUPS];

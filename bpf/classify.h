@@ -401,6 +401,8 @@ static __always_inline __u32 line6_differs(const struct policy_view *v, const st
 static __always_inline __u32 policy_lines(struct policy_scratch *s, const struct policy_table *t,
 					  struct pkt *p)
 {
+	if (t)
+		p->looks |= t->looks ^ POLICY_LOOKS_KNOWN;
 	if (!t || !t->n_lines)
 		return t && t->n_rules ? POLICY_SETS : POLICY_NONE;
 #pragma nounroll

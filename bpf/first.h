@@ -17,6 +17,7 @@
 #include "pkt.h"
 #include "police.h"
 #include "sg.h"
+#include "way.h"
 
 #define RUN(stage)                                                                                 \
 	do {                                                                                       \
@@ -72,7 +73,10 @@ static __always_inline int run_way(ctx_t *ctx)
 	RUN_IF(dp_globals.chained, stage_classify);
 	RUN_IF(dp_globals.chained, stage_chain);
 	RUN_IF(p->nat.flags, stage_nat_route);
-	RUN(stage_l2);
+	p = pkt_get();
+	if (!p)
+		return -DROP_INTERNAL;
+	RUN_IF(!way_leads(p), stage_l2);
 	return STAGE_NEXT;
 }
 

@@ -9,6 +9,7 @@
 #include "maps_def.h"
 #include "output.h"
 #include "sg.h"
+#include "way.h"
 
 /* A member that somebody unknown can be behind. Steered functions are not: nothing floods into a chain. */
 static __always_inline int is_sink(const struct member *m)
@@ -104,7 +105,7 @@ __noinline int stage_l2(ctx_t *ctx)
 	struct pkt *p = stage_begin(ctx);
 	struct fdb_rec *to;
 	struct port_rec *q;
-	int v;
+	int v, lasting = 0;
 
 	if (!p)
 		return -DROP_INTERNAL;
@@ -113,6 +114,7 @@ __noinline int stage_l2(ctx_t *ctx)
 		mac_copy(p->fdb.mac, p->dmac);
 		to = bpf_map_lookup_elem(&fdb, &p->fdb);
 		if (to) {
+			lasting = 1;
 			TRACE1(p, L2_PORT, to->ifindex);
 		} else {
 			to = bpf_map_lookup_elem(&fdb_learned, &p->fdb);
@@ -142,6 +144,8 @@ __noinline int stage_l2(ctx_t *ctx)
 	/* An error about no known connection is nobody's business where rules apply. */
 	if (p->icmp == ICMP_ERROR && !p->known && ((p->port_flags | q->flags) & PORT_SECURITY))
 		return -DROP_ICMP_ERROR;
+	if (lasting)
+		way_note(p);
 	return STAGE_NEXT;
 }
 

@@ -87,6 +87,39 @@ struct nat_to {
 	__u16 flags;
 };
 
+#define WAYS 16 /* of a CPU */
+enum way_use {
+	WAY_NONE,
+	WAY_BEGUN, /* it stands for the port's record */
+	WAY_LED,   /* and for the output */
+};
+
+/* From a port to another: bpf/way.h. */
+struct way {
+	__u32 gen;    /* 0: none */
+	__u32 wanted; /* way_short() of the last one that was not there */
+	struct port_key in;
+	__u32 family;
+	__u8 dmac[6], smac[6]; /* aligned as in a packet */
+	__u16 net, port_flags;
+	__u32 src[4];
+	__u16 nat_in, nat_out;
+	__u16 meters_of[2], mirrors_of[2];
+	__u32 out;
+	__u16 out_vlan, out_flags, out_encap;
+	__u8 out_port_mac[6];
+	__u8 guards, marks;
+	__u8 n_sgs[2];
+	__u32 sgs[2][ABI_PORT_SGS];
+	/* The last connection that these groups allowed. */
+	__u8 allowed; /* its family; 0: none */
+	__u8 proto;
+	__u16 looks; /* 1 << enum policy_dim: what they looked at */
+	__u16 sport, dport;
+	__u32 addr[8];
+	__u32 rule, rule_of;
+};
+
 struct pkt {
 	struct flow_key key; /* as received */
 	__u8 dmac[6], smac[6];
@@ -113,8 +146,11 @@ struct pkt {
 	/* stage_port */
 	__u32 gen; /* before anything that it stands for was read */
 	__u16 net, port_flags;
-	__u8 guards;	 /* of the port */
-	__u8 unrecorded; /* no record is made */
+	__u8 guards;	   /* of the port */
+	__u8 unrecorded;   /* no record is made */
+	__u8 way;	   /* enum way_use */
+	__u8 like_allowed; /* the groups of the way allowed one like it */
+	__u16 looks;	   /* what tables of rules looked at: as in struct policy_table */
 	__u8 dhcp_type;
 	__u32 dhcp_lease; /* s */
 	__u32 dhcp_ip;	  /* that the client asks for or declines; network order */
@@ -213,6 +249,7 @@ struct pkt {
 	struct flow_rec rec, prec; /* the packet's, its partner's */
 	struct source_key source;
 	struct expect_key expect;
+	struct way ways[WAYS];
 	struct tcp_seg nseg; /* what a segment of ours will have */
 	struct tunnel_frame tunnel;
 	__u8 outer[ABI_ENCAP_MAX];

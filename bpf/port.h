@@ -6,6 +6,7 @@
 
 #include "maps_def.h"
 #include "spoof.h"
+#include "way.h"
 
 #define MOVE_HOLD_NS                                                                               \
 	10000000ULL /* a flapping MAC invalidates the records at most 100 times a second */
@@ -32,6 +33,9 @@ __noinline int stage_port(ctx_t *ctx)
 	p->gen = __sync_fetch_and_add(&dp_globals.gen, 0);
 	p->in.ifindex = p->key.ifindex;
 	p->in.vlan = p->key.vlan;
+	p->view = p->key;
+	if (way_begin(ctx, p))
+		return STAGE_NEXT;
 	port = bpf_map_lookup_elem(&ports, &p->in);
 	if (!port) {
 		a = bpf_map_lookup_elem(&attached, &p->in.ifindex);
@@ -49,7 +53,6 @@ __noinline int stage_port(ctx_t *ctx)
 	p->marks = port->dscp;
 	p->nat_in = port->nat;
 	port_groups(p, port, 0);
-	p->view = p->key;
 	TRACE3(p, PORT_OK, p->in.ifindex, p->net, p->port_flags);
 	if (port->flags & PORT_ADMIN_DOWN)
 		return -DROP_ADMIN_DOWN;

@@ -12,6 +12,7 @@
 #include "maps_def.h"
 #include "parse.h"
 #include "spoof.h"
+#include "way.h"
 
 /* The opener's tuple into the scratch; a reply to an ICMP query stands for the query. */
 static __always_inline void sg_view(struct pkt *p, struct policy_scratch *s)
@@ -112,9 +113,15 @@ static __always_inline int stage_sg(ctx_t *ctx)
 			return -DROP_SG_EGRESS;
 		return sg_side_allows(0, 0) ? STAGE_NEXT : -DROP_SG_INGRESS;
 	}
+	if (way_allows(p))
+		return STAGE_NEXT;
+	p->looks = 0;
 	if (!sg_side_allows(0, 1))
 		return -DROP_SG_EGRESS;
-	return sg_side_allows(1, 0) ? STAGE_NEXT : -DROP_SG_INGRESS;
+	if (!sg_side_allows(1, 0))
+		return -DROP_SG_INGRESS;
+	way_allowed();
+	return STAGE_NEXT;
 }
 
 #endif

@@ -578,6 +578,26 @@ static bool compile_lines(struct work *w)
 	return true;
 }
 
+/* A prefix of length 0 has every address of the table's family. */
+static bool looks_at(const struct rule *r, enum policy_dim d)
+{
+	if (d == PDIM_SRC)
+		return r->src_group || r->src.prefix_len;
+	if (d == PDIM_DST)
+		return r->dst_group || r->dst.prefix_len;
+	return !is_any(r, d);
+}
+
+static __u16 looks_of(const struct work *w)
+{
+	__u16 looks = POLICY_LOOKS_KNOWN;
+
+	for (size_t i = 0; i < w->n; i++)
+		for (enum policy_dim d = 0; d < PDIM_N; d++)
+			looks |= (__u16)(looks_at(w->r[i], d) << d);
+	return looks;
+}
+
 static int compile_table(struct work *w)
 {
 	int r = 0;
@@ -586,6 +606,7 @@ static int compile_table(struct work *w)
 	w->big = w->n > 64 * ABI_POLICY_SMALL;
 	w->out->head.n_rules = (uint32_t)w->n;
 	w->out->head.big = w->big;
+	w->out->head.looks = looks_of(w);
 	w->out->rules = calloc(w->n + 1, sizeof(*w->out->rules));
 	if (!w->out->rules)
 		return no_memory(w->e);

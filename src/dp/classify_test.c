@@ -180,6 +180,28 @@ static void test_a_rule_about_everything(void **state)
 	compiled_done(&c);
 }
 
+/* In tables of either kind: what a verdict can depend on (bpf/way.h). A prefix that has every address is not looked at. */
+static void test_what_rules_look_at(void **state)
+{
+	const size_t sizes[] = { 3, ABI_POLICY_LINES + 1 };
+	struct rule v[ABI_POLICY_LINES + 1] = { 0 };
+	struct compiled c;
+
+	v[0] = (struct rule){ .has_dport = true, .dport_min = 80, .dport_max = 80 };
+	v[1] = (struct rule){ .proto = 6, .dst_group = 3 };
+	v[2].src.addr.family = IP_V4;
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(classify_compile(v, sizes[i], IP_V4, &c, NULL), 0);
+		assert_int_equal(c.head.looks, POLICY_LOOKS_KNOWN | 1 << PDIM_DPORT |
+						       1 << PDIM_PROTO | 1 << PDIM_DST);
+		compiled_done(&c);
+	}
+	v[2].flags_mask = 2;
+	assert_int_equal(classify_compile(v, 3, IP_V4, &c, NULL), 0);
+	assert_true(c.head.looks & 1 << PDIM_FLAGS);
+	compiled_done(&c);
+}
+
 /* Ten thousand, each with a prefix and a port of its own: what a table of that size costs. */
 static void distinct_rules(struct rule *v, size_t n)
 {
@@ -310,6 +332,7 @@ int main(void)
 		cmocka_unit_test(test_like_the_rules_one_by_one),
 		cmocka_unit_test(test_no_rules),
 		cmocka_unit_test(test_a_rule_about_everything),
+		cmocka_unit_test(test_what_rules_look_at),
 		cmocka_unit_test(test_ten_thousand_rules),
 		cmocka_unit_test(test_worst_overlaps),
 		cmocka_unit_test(test_limits),

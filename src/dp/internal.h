@@ -133,6 +133,7 @@ struct dp {
 	struct names names;
 	struct policy *policy;
 	struct facts facts;
+	bool swept; /* once by this process */
 	__u32 encap_next;
 };
 

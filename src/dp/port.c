@@ -127,22 +127,27 @@ static bool mac_is_set(const __u8 mac[6])
 	return mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5];
 }
 
-static int fdb_put(struct dp *dp, const struct port_key *k, __u16 net, const __u8 mac[6], struct err *e)
+/* *ret_moved: another port had the MAC, or none. */
+static int fdb_put(struct dp *dp, const struct port_key *k, __u16 net, const __u8 mac[6],
+		   bool *ret_moved, struct err *e)
 {
 	struct fdb_key fk = fdb_key_of(net, mac);
-	struct fdb_rec rec = { .ifindex = k->ifindex, .vlan = k->vlan };
+	struct fdb_rec rec = { .ifindex = k->ifindex, .vlan = k->vlan }, old;
 
-	return mac_is_set(mac) ? dp_put(dp, M_FDB, &fk, &rec, e) : 0;
+	if (!mac_is_set(mac) || (!dp_get(dp, M_FDB, &fk, &old) && !memcmp(&old, &rec, sizeof(rec))))
+		return 0;
+	*ret_moved = true;
+	return dp_put(dp, M_FDB, &fk, &rec, e);
 }
 
 static int derived_put(struct dp *dp, const struct port_key *k, const struct port_rec *p,
-		       bool flooded, struct err *e)
+		       bool flooded, bool *ret_moved, struct err *e)
 {
 	int r;
 
 	if (p->flags & PORT_NATIVE) /* nobody sends to it */
 		return 0;
-	r = fdb_put(dp, k, p->net, p->mac, e);
+	r = fdb_put(dp, k, p->net, p->mac, ret_moved, e);
 
 	for (int i = 0; i < p->n_addrs && !r; i++) {
 		const struct port_addr *a = &p->addrs[i];
@@ -150,7 +155,7 @@ static int derived_put(struct dp *dp, const struct port_key *k, const struct por
 		struct addr_rec rec = { .ifindex = k->ifindex };
 
 		memcpy(rec.mac, a->mac, 6);
-		r = fdb_put(dp, k, p->net, a->mac, e);
+		r = fdb_put(dp, k, p->net, a->mac, ret_moved, e);
 		if (!r && a->own)
 			r = dp_put(dp, M_ADDRS, &ak, &rec, e);
 	}
@@ -372,7 +377,7 @@ int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e)
 {
 	struct port_key k = { .ifindex = (__u32)p->ifindex.num };
 	struct port_rec now, old;
-	bool had;
+	bool had, moved = false;
 	int r = port_check(p, e);
 
 	if (!r)
@@ -392,11 +397,14 @@ int port_set(struct dp *dp, const struct dp_port *p, __u16 encap, struct err *e)
 	had = !dp_get(dp, M_PORTS, &k, &old);
 	if (had)
 		port_rec_inherit(&now, &old);
-	r = derived_put(dp, &k, &now, !p->no_flood, e);
+	r = derived_put(dp, &k, &now, !p->no_flood, &moved, e);
 	if (r)
 		return r;
-	if (had && !memcmp(&now, &old, sizeof(now)))
+	if (had && !memcmp(&now, &old, sizeof(now))) {
+		if (moved)
+			dp_gen_bump(dp);
 		return port_attach(dp, &k, now.flags, e);
+	}
 	/* Gone from the old network before it speaks in the new one: no frame of its own is taken for a loop. */
 	if (had)
 		derived_drop(dp, &k, &old, &now);
@@ -545,14 +553,19 @@ static int sweep_fdb(struct dp *dp, struct err *e)
 {
 	CLEANUP(free_voidp) void *keys = NULL;
 	int n = dp_keys(dp, M_FDB, sizeof(struct fdb_key), &keys, e);
+	bool left = false;
 
 	for (int i = 0; i < n; i++) {
 		struct fdb_key *k = (struct fdb_key *)keys + i;
 		struct fdb_rec rec;
 
-		if (!dp_get(dp, M_FDB, k, &rec) && fdb_is_left(dp, k, &rec))
-			dp_unset(dp, M_FDB, k);
+		if (dp_get(dp, M_FDB, k, &rec) || !fdb_is_left(dp, k, &rec))
+			continue;
+		dp_unset(dp, M_FDB, k);
+		left = true;
 	}
+	if (left)
+		dp_gen_bump(dp);
 	return n < 0 ? n : 0;
 }
 

@@ -128,6 +128,9 @@ int dp_sweep(struct dp *dp, struct err *e)
 		return r;
 	stack_sweep(dp);
 	sweep_abi(dp);
+	if (!dp->swept)
+		dp_gen_bump(dp); /* a process that was killed may have changed something and not come to say so */
+	dp->swept = true;
 	dp->names.on = false;
 	dp->names.len = 0;
 	return 0;

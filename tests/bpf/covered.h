@@ -15,6 +15,7 @@
 	X(SHEDDING, "flow record", "a full table sheds what is least worth")                         \
 	X(GENERATION, "flow record", "a change reaches flows that are under way")                    \
 	X(VERDICT, "flow record", "a refusal is remembered, with its reason")                        \
+	X(WAYS, "flow record", "what a CPU keeps of ports, MACs and groups is what they say")        \
 	X(UNICAST, "switching", "known and unknown destinations, MACs that move, loops")             \
 	X(MULTICAST, "switching", "broadcast and multicast, with the rules of who receives")         \
 	X(NEIGHBOURS, "switching", "ARP and neighbour discovery are answered here")                  \

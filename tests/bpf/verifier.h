@@ -10,15 +10,15 @@
  */
 #define VERIFIER_SLACK 10 /* percent */
 #define VERIFIER_TABLE(X)                                                                          \
-	X("6.1", "dp_ingress", 381439)                                                             \
+	X("6.1", "dp_ingress", 384793)                                                             \
 	X("6.1", "dp_walk", 2726)                                                                  \
 	X("6.1", "dp_list", 7490)                                                                  \
-	X("6.1", "dp_xdp", 396795)                                                                 \
+	X("6.1", "dp_xdp", 397872)                                                                 \
 	X("6.1", "metadata", 31)                                                                   \
-	X("6.18", "dp_ingress", 313357)                                                            \
+	X("6.18", "dp_ingress", 315198)                                                            \
 	X("6.18", "dp_walk", 4991)                                                                 \
 	X("6.18", "dp_list", 7005)                                                                 \
-	X("6.18", "dp_xdp", 315538)                                                                \
+	X("6.18", "dp_xdp", 316394)                                                                \
 	X("6.18", "metadata", 31)
 
 #endif
