@@ -116,8 +116,7 @@ int send(struct xdp_md *ctx)
 	udp = (void *)(ip + 1);
 	tcp = (void *)(ip + 1);
 	size = (__u16)(end - data - sizeof(*eth));
-	if (c->proto == IPPROTO_TCP &&
-	    (c->tcp_flags & TCP_SYN)) /* it carries nothing: the rest pads the frame */
+	if (c->proto == IPPROTO_TCP && (c->tcp_flags & TCP_SYN)) /* it carries nothing: the rest pads the frame */
 		size = sizeof(*ip) + sizeof(*tcp);
 	if ((void *)(tcp + 1) > end)
 		return XDP_ABORTED;
