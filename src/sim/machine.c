@@ -44,14 +44,15 @@ static struct sim_function **find(struct sim_node *s, const char *id)
 
 static struct sim_function *get(struct sim_node *s, const char *id)
 {
-	struct sim_function **p = find(s, id);
+	struct sim_function **p = find(s, id), *f = *p;
 
-	if (*p)
-		return *p;
-	*p = calloc(1, sizeof(**p));
-	if (*p)
-		(void)str_copy((*p)->id, sizeof((*p)->id), str_of(id));
-	return *p;
+	if (f)
+		return f;
+	f = calloc(1, sizeof(*f));
+	if (f)
+		(void)str_copy(f->id, sizeof(f->id), str_of(id));
+	*p = f;
+	return f;
 }
 
 /* ---- steps ---- */

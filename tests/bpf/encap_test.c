@@ -500,12 +500,12 @@ static struct frame told(const struct frame *sent, bool v6, uint32_t mtu, size_t
 	return f;
 }
 
-/* Waits for the next jiffy: one error is read in each. */
+/* One error is read in each jiffy. */
 static void tell(const struct frame *f)
 {
 	struct frame in = *f;
 
-	usleep(20000);
+	lab_next_jiffy();
 	tport_send(&nic, &in);
 }
 
@@ -580,7 +580,7 @@ static void test_told(void **state)
 			f = inner(false, true, low + 1 - 28, 0);
 			f.b[20] = 0x40;
 			f.b[24] = (uint8_t)(f.b[24] - 0x40);
-			usleep(20000);
+			lab_next_jiffy();
 			assert_true(lab_passes(&a, &f, &a, &got));
 			assert_dropped(&lab, MTU);
 			assert_int_equal(got.b[40] << 8 | got.b[41], low);

@@ -547,7 +547,7 @@ static void test_quota(void **state)
 	expect(&wan, &f, DROP_NONE);
 	for (int i = 0; i < 3000 && verdict == SHOT; i++) {
 		verdict = lab_run(&lab, wan.host, &ack, NULL);
-		usleep(1000);
+		lab_next_jiffy();
 	}
 	assert_int_not_equal(verdict, SHOT);
 	f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);

@@ -8,6 +8,7 @@
 #include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/pkt_cls.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,11 +18,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "base/clock.h"
 #include "dp/internal.h"
 
 struct err lab_err;
@@ -464,6 +467,24 @@ static void idle_in(struct lab *l, const char *map)
 		assert_int_equal(bpf_map_update_elem(fd, &keys[i], &r, BPF_EXIST), 0);
 	}
 	close(fd);
+}
+
+static int64_t jiffy_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t); /* moves with the jiffies */
+	return t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+void lab_next_jiffy(void)
+{
+	for (int i = 0; i < 2; i++) {
+		int64_t was = jiffy_ns();
+
+		while (jiffy_ns() == was)
+			sched_yield();
+	}
 }
 
 void lab_idle(struct lab *l)

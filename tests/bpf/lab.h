@@ -68,6 +68,7 @@ bool lab_record(struct lab *l, int port, const struct frame *f, struct flow_rec 
 uint64_t lab_entries(struct lab *l, const char *map);
 /* Every flow record has been silent since boot. */
 void lab_idle(struct lab *l);
+void lab_next_jiffy(void); /* a whole one passes */
 
 /*
  * First statement of a test: what it covers, with packets of which families. Before the lab is closed a packet of each must have been
