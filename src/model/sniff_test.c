@@ -35,6 +35,9 @@ static void test_read_back_and_cut(void **state)
 					.proto = { rows[i].proto },
 					.sport = 8,
 					.dport = 3,
+					.has_icmp = true,
+					.icmp_type = 8,
+					.icmp_code = 3,
 					.tcp_flags = 0x12,
 					.src_mac = { { 2, 3 } } };
 		uint8_t b[FRAME_SIZE_MAX];
