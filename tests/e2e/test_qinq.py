@@ -12,11 +12,11 @@ BUILD = pathlib.Path(os.environ["DEMARC_BUILD"])
 PAIRS = {(100, 7), (200, 9)}
 
 
-@pytest.fixture(scope="module", params=[("vlan", "*"), ("xdp", "test_vlan")], ids=["tc", "xdp"])
+@pytest.fixture(scope="module", params=[("vlan",), ("xdp", "test_vlan")], ids=["tc", "xdp"])
 def pcap(request, tmp_path_factory):
-    program, test = request.param
+    program, *tests = request.param
     file = tmp_path_factory.mktemp("qinq") / f"{program}.pcap"
-    run = subprocess.run([BUILD / f"tests/bpf/test-bpf-{program}", file, test], capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run([BUILD / f"tests/bpf/test-bpf-{program}", file, *tests], capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     return file
 
