@@ -200,7 +200,7 @@ static int tls_step(struct dial *d, const struct url *u, struct err *e)
 		dial_tls_shaken(d->tls, d->ssl);
 		return 1;
 	}
-	if (why == SSL_ERROR_SSL)
+	if (why == SSL_ERROR_SSL && d->answered) /* else a hub that is too busy for TLS, faster than this looked */
 		dial_tls_refused(d->tls);
 	if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
 		return dial_tls_fail(d->ssl, u, e);
