@@ -18,7 +18,7 @@
 #define LOOK_MS 10
 #define SAY_NS (2 * NS_PER_S)
 #define READY_S 300
-#define TICKETS_S 60 /* for the hub to have given every node its ticket */
+#define CALM_S 120 /* for what follows a ramp */
 #define FILES_SPARE 100u
 
 volatile int sim_interrupted;
@@ -296,19 +296,25 @@ static struct comings comings_of(const struct sim *s)
 	return c;
 }
 
-/* The hub gives tickets in quiet times: nodes that have been there for a while have one. */
-static void until_tickets(struct sim *s, struct outcome *o)
+static unsigned n_calm(const struct sim *s)
 {
-	int64_t until = clock_mono_ns() + TICKETS_S * NS_PER_S;
-	unsigned n = s->o.no_tickets ? s->o.n_nodes : 0;
+	unsigned n = 0;
 
-	while (!sim_interrupted && n < s->o.n_nodes && clock_mono_ns() < until) {
+	for (size_t i = 0; i < s->o.n_nodes; i++)
+		n += s->shared->slots[i].whole && (s->o.no_tickets || s->shared->slots[i].has_ticket);
+	return n;
+}
+
+/* What follows a ramp is over: functions have started and said so, and the hub, which gives tickets in quiet times, has given each node one. */
+static void until_calm(struct sim *s, struct outcome *o)
+{
+	int64_t until = clock_mono_ns() + CALM_S * NS_PER_S;
+
+	while (!sim_interrupted && n_calm(s) < s->o.n_nodes && clock_mono_ns() < until) {
 		crew_look(s, o);
 		sim_pause_us(LOOK_MS * 1000);
-		n = 0;
-		for (size_t i = 0; i < s->o.n_nodes; i++)
-			n += s->shared->slots[i].has_ticket;
 	}
+	crew_stay(s, o, 2);
 }
 
 int crew_disturb(struct sim *s, struct outcome *o, int (*what)(struct sim *, struct err *),
@@ -319,7 +325,7 @@ int crew_disturb(struct sim *s, struct outcome *o, int (*what)(struct sim *, str
 	pid_t hub;
 	int rc;
 
-	until_tickets(s, o);
+	until_calm(s, o);
 	before = comings_of(s);
 	sim0 = crew_cpu();
 	crew.probe = load_probe(s);
@@ -366,8 +372,7 @@ static int do_steady(struct sim *s, struct outcome *o, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	until_tickets(s, o); /* what follows a ramp is not steady */
-	crew_stay(s, o, 2);
+	until_calm(s, o);
 	hub0 = process_cost(crew_hub_pid(s)).cpu_s;
 	sim0 = crew_cpu();
 	crew.probe = load_probe(s);
