@@ -166,12 +166,18 @@ struct dial {
 	bool asked, answered; /* the first words of TLS went out; something came back */
 };
 
-/* The first bytes of the peer, looked at before TLS takes them: a hub that is too busy for TLS says so in the clear. */
-static int check_busy(const struct dial *d, const struct url *u, struct err *e)
+#define TLS_HEAD                                                                                   \
+	5 /* bytes of a record's header, RFC 8446 section 5.1: what OpenSSL takes before it sees that they are none */
+
+/*
+ * The first bytes of the peer, looked at before TLS takes them: a hub that is too busy for TLS says so in the clear. `taken` of them, where it was
+ * faster than this looked, are with TLS.
+ */
+static int check_busy(const struct dial *d, const struct url *u, size_t taken, struct err *e)
 {
-	char text[512];
-	ssize_t n = recv(d->fd, text, sizeof(text), MSG_PEEK | MSG_DONTWAIT);
-	struct str head = { text, n > 0 ? (size_t)n : 0 };
+	char text[512] = "HTTP/";
+	ssize_t n = recv(d->fd, text + taken, sizeof(text) - taken, MSG_PEEK | MSG_DONTWAIT);
+	struct str head = { text, n > 0 ? taken + (size_t)n : 0 };
 
 	if (!str_starts(head, STR("HTTP/1.1 503")))
 		return 0;
@@ -185,7 +191,18 @@ static int answer_came(struct dial *d, const struct url *u, struct err *e)
 	if (!d->asked || d->answered)
 		return 0;
 	d->answered = true;
-	return check_busy(d, u, e);
+	return check_busy(d, u, 0, e);
+}
+
+/* A session that the peer breaks off is not offered again, but one that is too busy for TLS has not seen it. */
+static int tls_broken(struct dial *d, const struct url *u, struct err *e)
+{
+	int rc = d->answered ? 0 : check_busy(d, u, TLS_HEAD, e);
+
+	if (rc < 0)
+		return rc;
+	dial_tls_refused(d->tls);
+	return dial_tls_fail(d->ssl, u, e);
 }
 
 static int tls_step(struct dial *d, const struct url *u, struct err *e)
@@ -200,8 +217,8 @@ static int tls_step(struct dial *d, const struct url *u, struct err *e)
 		dial_tls_shaken(d->tls, d->ssl);
 		return 1;
 	}
-	if (why == SSL_ERROR_SSL && d->answered) /* else a hub that is too busy for TLS, faster than this looked */
-		dial_tls_refused(d->tls);
+	if (why == SSL_ERROR_SSL)
+		return tls_broken(d, u, e);
 	if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
 		return dial_tls_fail(d->ssl, u, e);
 	d->wants = why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;

@@ -167,6 +167,33 @@ static void a_spoilt_ticket_costs_one_connection(void **state)
 	strbuf_done(&b);
 }
 
+/* A hub that says in the clear when to come, before the node has looked: the ticket stays, and the time is heard. */
+static void a_busy_hub_takes_no_ticket(void **state)
+{
+	static const char busy[] =
+		"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nX-Retry-After-Ms: 1234\r\n\r\n";
+	struct dial_tls *t = node_new();
+	struct dial *d = NULL;
+	struct err e;
+	int fds[2], rc = 0;
+
+	assert_int_equal(visit(t), 0);
+	assert_true(dial_has_ticket(t));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(write(fds[1], busy, sizeof(busy) - 1), sizeof(busy) - 1);
+	assert_int_equal(dial_begin(t, fds[0], &d, &e), 0);
+	for (int i = 0; i < TURNS && rc == 0; i++)
+		rc = dial_step(d, &hub_url, &e);
+	assert_true(rc < 0 && e.fault == FAULT_UNAVAILABLE);
+	assert_int_equal(dial_retry_ms(t), 1234);
+	assert_true(dial_has_ticket(t));
+	dial_close(d);
+	close(fds[1]);
+	assert_int_equal(visit(t), 0);
+	assert_true(dial_resumed(t));
+	dial_tls_free(t);
+}
+
 /* The session as if it had been made at another time. */
 static void made_at(struct strbuf *b, int64_t s)
 {
@@ -213,6 +240,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_next_process_is_resumed),
 		cmocka_unit_test(a_spoilt_ticket_costs_one_connection),
+		cmocka_unit_test(a_busy_hub_takes_no_ticket),
 		cmocka_unit_test(a_ticket_lives_for_a_day),
 	};
 
