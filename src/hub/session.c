@@ -510,25 +510,30 @@ static void on_silence(struct wheel_node *n, void *ctx)
 	session_goodbye(f->sessions, x, "no sign of life", 0);
 }
 
-/* Ids, a line each, in jobs of at most SEEN_LIST_BYTES and a line: none holds the store's transaction for long. */
+/*
+ * Ids, a line each, of nodes that were seen `ago_ms` ago, in jobs of at most SEEN_LIST_BYTES and a line: none holds the store's transaction for
+ * long.
+ */
 #define SEEN_LIST_BYTES 20000
-static void push_seen(struct sessions *s, struct strbuf *list, size_t min_bytes)
+static void push_seen(struct sessions *s, struct strbuf *list, size_t min_bytes, unsigned ago_ms)
 {
 	struct job *j;
 
 	if (list->len == 0 || list->len < min_bytes)
 		return;
 	j = job_new(JOB_SEEN, 0, "");
-	if (j)
+	if (j) {
 		j->seen = strbuf_take(list);
+		j->now_us -= ago_ms * 1000LL;
+	}
 	job_thread_push(&s->store, j);
 	strbuf_done(list);
 }
 
-static void add_seen(struct sessions *s, struct strbuf *list, const char *node_id)
+static void add_seen(struct sessions *s, struct strbuf *list, const char *node_id, unsigned ago_ms)
 {
 	strbuf_addf(list, "%s\n", node_id);
-	push_seen(s, list, SEEN_LIST_BYTES);
+	push_seen(s, list, SEEN_LIST_BYTES, ago_ms);
 }
 
 /* Not those whose last report said it. */
@@ -540,15 +545,15 @@ static void flush_seen(struct session_front *f, int64_t now)
 		struct session *x = f->seen;
 
 		if (!x->report_ns || now - x->report_ns >= SESSION_SEEN_MS * NS_PER_MS)
-			add_seen(f->sessions, &list, x->node_id);
+			add_seen(f->sessions, &list, x->node_id, 0);
 		seen_remove(x);
 	}
-	push_seen(f->sessions, &list, 0);
+	push_seen(f->sessions, &list, 0, 0);
 	strbuf_done(&list);
 }
 
-/* Those of the older list that are not back: after an outage that is hardly one. */
-static void flush_gone(struct session_front *f)
+/* Those of the older list that are not back: after an outage that is hardly one. They left ago_ms ago, or before. */
+static void flush_gone(struct session_front *f, unsigned ago_ms)
 {
 	struct strbuf list = { 0 }, older = f->gone[1];
 	struct str rest = str_of(strbuf_cstr(&older));
@@ -560,9 +565,9 @@ static void flush_gone(struct session_front *f)
 
 		if (str_copy(id, sizeof(id), str_cut(rest, '\n', &rest)) == 0 &&
 		    !session_serial_of(f->sessions, id))
-			add_seen(f->sessions, &list, id);
+			add_seen(f->sessions, &list, id, ago_ms);
 	}
-	push_seen(f->sessions, &list, 0);
+	push_seen(f->sessions, &list, 0, ago_ms);
 	strbuf_done(&list);
 	strbuf_done(&older);
 }
@@ -583,7 +588,7 @@ static void on_tick(uv_timer_t *timer)
 
 	wheel_turn(&f->wheel, ms_of(now), on_silence, f);
 	if (is_due(now, SESSION_GONE_MS, &f->last_gone_ns))
-		flush_gone(f);
+		flush_gone(f, SESSION_GONE_MS);
 	if (is_due(now, SESSION_SEEN_MS, &f->last_seen_ns))
 		flush_seen(f, now);
 	if (f->index == 0 && is_due(now, SESSION_SWEEP_MS, &s->last_sweep_ns)) {
@@ -621,8 +626,8 @@ void session_front_ends(void *ctx, unsigned front)
 	pthread_mutex_lock(&f->lock);
 	f->open = false;
 	pthread_mutex_unlock(&f->lock);
-	flush_gone(f);
-	flush_gone(f);
+	flush_gone(f, SESSION_GONE_MS);
+	flush_gone(f, 0);
 	uv_close((uv_handle_t *)&f->async, NULL);
 	uv_close((uv_handle_t *)&f->tick, NULL);
 }

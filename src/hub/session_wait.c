@@ -4,9 +4,10 @@
 #include <string.h>
 
 /*
- * Jobs that wait, in their order: for space on a full disk, and figures for others (session_store.c). What nodes report and acknowledge waits for space, in its order, instead of ending their connections: each would come
- * back, report all it has, and be sent away again. A node's figures are said again and again: of those only the newest wait, and they are the first that
- * are given up. A report is acknowledged with all before it, so what is passed over is acknowledged with what waits before it.
+ * Jobs that wait, in their order: for space on a full disk, and figures for each other (session_store.c). What nodes report and acknowledge
+ * waits for space instead of ending their connections: each would come back, report all it has, and be sent away again. A node's figures are
+ * said again and again: of those only the newest wait, and they are the first that are given up. A report is acknowledged with all before it, so
+ * what is passed over is acknowledged with what waits before it.
  */
 
 bool job_figures_only(const struct job *j)
