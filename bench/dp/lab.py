@@ -200,12 +200,13 @@ class Lab:
 
     # ---- packets
 
-    def send(self, *more, flows=1, first=0, count=0, ms=400, backwards=False, tcp=None, size=60, smac=None, tool="source"):
+    def send(self, *more, flows=1, first=0, count=0, ms=400, backwards=False, tcp=None, size=60, smac=None, batch=None, tool="source"):
         here, dev, dmac = ("b", "h1", MAC_P1 if self.dmac == MAC_P0 else MAC_A) if backwards else ("a", "h0", self.dmac)
         argv = ["taskset", "-c", SOURCE_CPU, TOOL, tool, "--dev", dev, "--smac", smac or (MAC_B if backwards else MAC_A), "--dmac", dmac,
                 "--saddr", IP_B if backwards else IP_A, "--daddr", self.known_as if backwards else IP_B, "--flows", str(flows), "--first", str(first),
                 "--size", str(size), "--meter", ",".join(map(str, self.softirq + self.daemons)), "--sink", f"{self.pins}/arrived"]
         argv += ["--count", str(count)] if count else ["--seconds", str(ms)]
+        argv += ["--batch", str(batch)] if batch else []
         argv += ["--backwards"] if backwards else []
         argv += ["--vxlan", self.outer] if self.outer else []
         if tcp:

@@ -36,7 +36,7 @@
 struct run {
 	struct frame_spec frame;
 	struct meter meter;
-	uint64_t n_flows, first, count, rate;
+	uint64_t n_flows, first, count, rate, batch;
 	double seconds;
 	uint64_t n_sent;
 	double spent_s;
@@ -143,7 +143,7 @@ static void send_live(struct run *r, const struct bench_source *c)
 	struct xdp_md ctx = { .data_end = size };
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = size, .ctx_in = &ctx,
 		    .ctx_size_in = sizeof(ctx), .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
-		    .batch_size = BATCH);
+		    .batch_size = (uint32_t)r->batch);
 	struct bench_source now = *c;
 	uint32_t zero = 0;
 	int fd;
@@ -241,6 +241,7 @@ int cmd_source(int argc, char **argv)
 		.n_flows = number("flows", option(argc, argv, "flows", "1"), 1U << 30),
 		.first = number("first", option(argc, argv, "first", "0"), 1U << 30),
 		.count = number("count", option(argc, argv, "count", "0"), 1U << 30),
+		.batch = number("batch", option(argc, argv, "batch", "64"), BATCH),
 		.rate = number("rate", option(argc, argv, "rate", "0"), 1U << 30),
 		.seconds = (double)number("seconds", option(argc, argv, "seconds", "500"), 600000) * 1e-3,
 		.sink = *sink ? bpf_obj_get(sink) : -1,
