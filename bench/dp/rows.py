@@ -86,6 +86,11 @@ def us_of(raw, peer):
     return figures
 
 
+def ratio_of(raw, ours, peer):
+    """The median of the ratios of the same rounds."""
+    return round(statistics.median(a / b for a, b in zip(raw[ours], raw[peer]) if b), 3)
+
+
 class Report:
     def __init__(self):
         self.rows = []
@@ -98,15 +103,14 @@ class Report:
     def missing(self, row_id, what, goal, why):
         self.add(row_id, what, None, "", goal, False, note=f"not measured: {why}")
 
-    def ratio(self, row_id, what, raw, ours, peer, bound, unit="us", goal=None, most=True, digits=3, title=None):
-        """Ours against the peer's, round by round; the median ratio is held to the bound. Without a bound it is only shown."""
+    def ratio(self, row_id, what, raw, ours, peer, bound, unit="us", goal=None, most=True, digits=3, title=None, note=""):
+        """Ours against the peer's, round by round; the median ratio is held to the bound. Without a bound it is only shown. `note` stands beside the figures."""
         goal = goal or (f"{'<=' if most else '>='} {bound} x {peer}" if bound else "shown")
         if ours not in raw or peer not in raw:
             return self.missing(row_id, what, goal, f"no figure of {peer if ours in raw else ours}")
-        ratios = [a / b for a, b in zip(raw[ours], raw[peer]) if b]
-        ratio = round(statistics.median(ratios), 3)
+        ratio = ratio_of(raw, ours, peer)
         met = not bound or (ratio <= bound if most else ratio >= bound)
         theirs = statistics.median(raw[peer])
         return self.add(row_id, what, round(statistics.median(raw[ours]), digits), unit, goal, met,
-                        f"{title or peer}: {round(theirs, digits)} {unit}", ratio, f"min {min(raw[ours]):.{digits}f} against {min(raw[peer]):.{digits}f}",
+                        f"{title or peer}: {round(theirs, digits)} {unit}", ratio, f"min {min(raw[ours]):.{digits}f} against {min(raw[peer]):.{digits}f}{'; ' + note if note else ''}",
                         {name: [round(v, 4) for v in raw[name]] for name in (ours, peer)})
