@@ -209,8 +209,9 @@ static void look(struct sim_node *s, unsigned turn)
 {
 	s->slot->report_sent = reports_last_seq(&s->n);
 	s->slot->has_ticket = dial_has_ticket(s->tls);
+	/* Whether it is connected at the moment has no part in it; before it was, it had nothing to be well. */
 	if (!s->slot->whole || turn % CALM_TURNS < LOOK_TURNS)
-		s->slot->whole = s->slot->state == SIM_STEADY && is_whole(&s->n);
+		s->slot->whole = s->slot->steady_ns && is_whole(&s->n);
 }
 
 /* Nodes that have been started and never were connected: the first ones that are still on their way, up to `most`. */

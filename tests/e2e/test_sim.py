@@ -41,6 +41,7 @@ def test_storm(sim):
     assert report["nodes"] == NODES and report["steady_s"] > 0, report
     assert (report["lost"], report["not_steady"], report["refused"], report["show_failed"]) == (0, 0, 0, 0), report
     assert report["changes"] > 0 and report["bare_handshakes_s"] > 0, report
+    assert report["not_whole"] == 0, "functions go on while their node is not connected"
     assert report["returns"] >= NODES and report["resumed"] > 0.9 * NODES, "nodes keep their tickets"
     assert 0 < report["fresh_p50_ms"] <= report["fresh_p99_ms"] <= report["fresh_max_ms"], report
     assert max(p["steady"] for p in report["points"]) == NODES
