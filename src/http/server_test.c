@@ -20,8 +20,6 @@
 
 #define HOST "Host: a\r\n"
 
-static struct test_pki pki;
-
 /* What the handlers and the tests tell each other. */
 static struct {
 	pthread_mutex_t lock;
@@ -140,7 +138,7 @@ static void on_file(struct http_request *r, struct http_reply *reply)
 {
 	char path[128], piece[1000];
 
-	snprintf(path, sizeof(path), "%s/file-XXXXXX", pki.folder);
+	snprintf(path, sizeof(path), "%s/file-XXXXXX", test_pki.folder);
 	reply->body_fd = mkostemp(path, O_CLOEXEC);
 	for (int i = 0; i <= FILE_SIZE / 1000; i++) {
 		memset(piece, 'a' + i % 26, sizeof(piece));
@@ -225,8 +223,8 @@ static struct http_config config(void)
 {
 	gate_reset();
 	return (struct http_config){ .listen_addr = "127.0.0.1",
-				     .cert_file = pki.cert,
-				     .key_file = pki.key,
+				     .cert_file = test_pki.cert,
+				     .key_file = test_pki.key,
 				     .n_workers = 2,
 				     .max_body_bytes = 1000,
 				     .wants_stream = wants_stream,
@@ -737,9 +735,9 @@ static void bad_configuration(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		rows[i] = config();
 	rows[0].cert_file = "/nonexistent";
-	rows[1].key_file = pki.client_key; /* of another certificate */
+	rows[1].key_file = test_pki.client_key; /* of another certificate */
 	rows[2].listen_addr = "hub.example";
-	rows[3].client_ca_file = pki.ca_key;
+	rows[3].client_ca_file = test_pki.ca_key;
 	assert_int_equal(uv_loop_init(&loop), 0);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		assert_true(http_server_start(&loop, &rows[i], &s, &e) < 0);
@@ -831,7 +829,7 @@ static void tickets_outlive_the_server(void **state)
 	char file[128];
 	SSL_SESSION *session;
 
-	snprintf(file, sizeof(file), "%s/tickets", pki.folder);
+	snprintf(file, sizeof(file), "%s/tickets", test_pki.folder);
 	c.ticket_file = file;
 	start_with(&c);
 	test_client_say(&client, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
@@ -1056,18 +1054,6 @@ static void a_stuck_handshake_makes_room(void **state)
 	finish();
 }
 
-static int make_pki(void **state)
-{
-	test_pki_make(&pki);
-	return 0;
-}
-
-static int remove_pki(void **state)
-{
-	test_pki_remove(&pki);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1101,5 +1087,5 @@ int main(void)
 		cmocka_unit_test(a_stuck_handshake_makes_room),
 	};
 
-	return cmocka_run_group_tests_name("http-server", tests, make_pki, remove_pki);
+	return cmocka_run_group_tests_name("http-server", tests, test_pki_make, test_pki_remove);
 }

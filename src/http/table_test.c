@@ -25,7 +25,6 @@
 #define FRONTS 3u
 #define TRIES 400u /* the kernel spreads connections by a hash of their ports */
 
-static struct test_pki pki;
 static char file[128];
 
 static struct {
@@ -57,8 +56,8 @@ static struct test_server server;
 static void start(void)
 {
 	const struct http_config c = { .listen_addr = "127.0.0.1",
-				       .cert_file = pki.cert,
-				       .key_file = pki.key,
+				       .cert_file = test_pki.cert,
+				       .key_file = test_pki.key,
 				       .n_fronts = FRONTS,
 				       .n_conns = ROOM,
 				       .n_workers = FRONTS * ROOM + 1,
@@ -192,15 +191,9 @@ static int make(void **state)
 {
 	struct err e;
 
-	test_pki_make(&pki);
-	(void)snprintf(file, sizeof(file), "%s/file", pki.folder);
+	assert_int_equal(test_pki_make(state), 0);
+	(void)snprintf(file, sizeof(file), "%s/file", test_pki.folder);
 	return file_write_atomic(file, 0600, STR("bytes"), &e);
-}
-
-static int remove_all(void **state)
-{
-	test_pki_remove(&pki);
-	return 0;
 }
 
 int main(void)
@@ -210,5 +203,5 @@ int main(void)
 		cmocka_unit_test(fronts_that_get_no_table_share_one), /* the last: its filter stays */
 	};
 
-	return cmocka_run_group_tests_name("http-table", tests, make, remove_all);
+	return cmocka_run_group_tests_name("http-table", tests, make, test_pki_remove);
 }

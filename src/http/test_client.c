@@ -16,6 +16,8 @@
 #include "base/file.h"
 #include "http/pki.h"
 
+struct test_pki test_pki;
+
 static void name_file(char ret[96], const struct test_pki *p, const char *name)
 {
 	snprintf(ret, 96, "%s/%s", p->folder, name);
@@ -32,8 +34,9 @@ static void make_client(const char *ca, const char *ca_key, const char *cert, co
 	assert_int_equal(file_write_atomic(cert, 0644, str_of(pem), &e), 0);
 }
 
-void test_pki_make(struct test_pki *p)
+int test_pki_make(void **state)
 {
+	struct test_pki *p = &test_pki;
 	static const char *const sans[] = { "DNS:localhost", "IP:127.0.0.1" };
 	char other_ca[96], other_ca_key[96], serial[48];
 	struct err e;
@@ -55,13 +58,12 @@ void test_pki_make(struct test_pki *p)
 	make_client(p->ca, p->ca_key, p->client, p->client_key, p->serial);
 	assert_int_equal(pki_make_ca(other_ca, other_ca_key, "test CA", 10, &e), 0);
 	make_client(other_ca, other_ca_key, p->other, p->other_key, serial);
+	return 0;
 }
 
-void test_pki_remove(struct test_pki *p)
+int test_pki_remove(void **state)
 {
-	struct err e;
-
-	assert_int_equal(tree_remove(p->folder, &e), 0);
+	return tree_remove(test_pki.folder, NULL);
 }
 
 static void *loop_main(void *arg)

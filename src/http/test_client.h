@@ -16,8 +16,9 @@ struct test_pki {
 	char other[96], other_key[96]; /* a client certificate of somebody else's CA */
 	char serial[48];	       /* of `client` */
 };
-void test_pki_make(struct test_pki *p);
-void test_pki_remove(struct test_pki *p);
+extern struct test_pki test_pki; /* of the program: set up and torn down with its group of tests */
+int test_pki_make(void **state);
+int test_pki_remove(void **state);
 
 struct test_server {
 	uv_loop_t loop;

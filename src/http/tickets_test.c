@@ -106,8 +106,6 @@ static void damaged_texts_are_refused(void **state)
 
 /* ---- through TLS, in memory ---- */
 
-static struct test_pki pki;
-
 struct hub {
 	struct http_config c;
 	OSSL_LIB_CTX *lib;
@@ -119,7 +117,7 @@ static void hub_start(struct hub *h, const char *file)
 {
 	struct err e;
 
-	*h = (struct hub){ .c = { .cert_file = pki.cert, .key_file = pki.key } };
+	*h = (struct hub){ .c = { .cert_file = test_pki.cert, .key_file = test_pki.key } };
 	h->lib = tls_lib_new();
 	assert_int_equal(tls_server_new(&h->c, h->lib, &h->ctx, &e), 0);
 	assert_int_equal(ticket_keys_new(file, false, &h->keys, &e), 0);
@@ -196,7 +194,7 @@ static void a_new_key_is_no_storm(void **state)
 	struct hub h;
 	struct err e;
 
-	(void)snprintf(file, sizeof(file), "%s/keys", pki.folder);
+	(void)snprintf(file, sizeof(file), "%s/keys", test_pki.folder);
 	clock_freeze(1, T0 * 1000000);
 	hub_start(&h, file);
 	assert_false(visit(&h, &old));
@@ -240,7 +238,7 @@ static void a_key_that_cannot_be_stored_does_not_seal(void **state)
 	struct err e;
 	size_t size;
 
-	(void)snprintf(folder, sizeof(folder), "%s/gone", pki.folder);
+	(void)snprintf(folder, sizeof(folder), "%s/gone", test_pki.folder);
 	(void)snprintf(file, sizeof(file), "%s/keys", folder);
 	assert_int_equal(mkdir(folder, 0700), 0);
 	clock_freeze(1, T0 * 1000000);
@@ -270,7 +268,7 @@ static void a_damaged_file_is_made_again(void **state)
 	char file[128];
 	struct err e;
 
-	(void)snprintf(file, sizeof(file), "%s/damaged", pki.folder);
+	(void)snprintf(file, sizeof(file), "%s/damaged", test_pki.folder);
 	clock_freeze(1, T0 * 1000000);
 	assert_int_equal(file_write_atomic(file, 0600, STR("demarc-tickets 1\nnot a key\n"), &e), 0);
 	assert_int_equal(ticket_keys_new(file, false, &k, &e), 0);
@@ -286,18 +284,6 @@ static void a_damaged_file_is_made_again(void **state)
 	assert_true(ticket_keys_new("/nonexistent/keys", false, &k, &e) < 0);
 }
 
-static int make_pki(void **state)
-{
-	test_pki_make(&pki);
-	return 0;
-}
-
-static int remove_pki(void **state)
-{
-	test_pki_remove(&pki);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -311,5 +297,5 @@ int main(void)
 		cmocka_unit_test(a_damaged_file_is_made_again),
 	};
 
-	return cmocka_run_group_tests_name("http-tickets", tests, make_pki, remove_pki);
+	return cmocka_run_group_tests_name("http-tickets", tests, test_pki_make, test_pki_remove);
 }

@@ -28,8 +28,6 @@
 #define MAX_MESSAGE 70000
 #define MAX_QUEUE 200000
 
-static struct test_pki pki;
-
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -133,9 +131,9 @@ static struct http_config config(void)
 {
 	return (struct http_config){
 		.listen_addr = "127.0.0.1",
-		.cert_file = pki.cert,
-		.key_file = pki.key,
-		.client_ca_file = pki.ca,
+		.cert_file = test_pki.cert,
+		.key_file = test_pki.key,
+		.client_ca_file = test_pki.ca,
 		.n_workers = 1,
 		.handle = handle,
 		.ws_path = "/channel",
@@ -203,7 +201,7 @@ static void expect_frame(uint8_t first, const char *payload, size_t size)
 
 static void connect_node(void)
 {
-	assert_true(dial(pki.client, pki.client_key));
+	assert_true(dial(test_pki.client, test_pki.client_key));
 	struct test_reply r;
 	test_client_say(&client, UPGRADE);
 	assert_true(test_client_reply(&client, &r, false));
@@ -252,12 +250,12 @@ static void certificates_are_optional_and_checked(void **state)
 	assert_true(dial(NULL, NULL));
 	ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "0 ");
 	test_client_close(&client);
-	assert_true(dial(pki.client, pki.client_key));
+	assert_true(dial(test_pki.client, test_pki.client_key));
 	ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "1 node-1");
-	assert_string_equal(seen.serial, pki.serial);
+	assert_string_equal(seen.serial, test_pki.serial);
 	test_client_close(&client);
 	/* With TLS 1.3 the client learns of the refusal at its first read. */
-	(void)dial(pki.other, pki.other_key);
+	(void)dial(test_pki.other, test_pki.other_key);
 	test_client_say(&client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
 	assert_false(test_client_fill(&client, 1));
 	finish();
@@ -276,25 +274,25 @@ static SSL_SESSION *leave(void)
 static void revoked_certificates_are_refused(void **state)
 {
 	start();
-	assert_true(dial(pki.client, pki.client_key));
+	assert_true(dial(test_pki.client, test_pki.client_key));
 	ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "1 node-1");
 	SSL_SESSION *session = leave();
 	/* A resumed session still is that client ... */
-	assert_true(test_client_open(&client, http_server_port(server.server), pki.client,
-				     pki.client_key, session));
+	assert_true(test_client_open(&client, http_server_port(server.server), test_pki.client,
+				     test_pki.client_key, session));
 	assert_true(SSL_session_reused(client.ssl));
 	ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "1 node-1");
 	SSL_SESSION_free(session);
 	session = leave();
 	/* ... until it is revoked. */
 	seen.revoked = true;
-	(void)test_client_open(&client, http_server_port(server.server), pki.client, pki.client_key,
-			       session);
+	(void)test_client_open(&client, http_server_port(server.server), test_pki.client,
+			       test_pki.client_key, session);
 	test_client_say(&client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
 	assert_false(test_client_fill(&client, 1));
 	SSL_SESSION_free(session);
 	test_client_close(&client);
-	(void)dial(pki.client, pki.client_key);
+	(void)dial(test_pki.client, test_pki.client_key);
 	test_client_say(&client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
 	assert_false(test_client_fill(&client, 1));
 	finish();
@@ -326,7 +324,7 @@ static void upgrades_are_checked(void **state)
 	ask(UPGRADE, 403, NULL);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		test_client_close(&client);
-		assert_true(dial(pki.client, pki.client_key));
+		assert_true(dial(test_pki.client, test_pki.client_key));
 		ask(rows[i].text, rows[i].status, NULL);
 	}
 	assert_int_equal(seen.n_open, 0);
@@ -377,7 +375,7 @@ static void a_node_gets_its_ticket_afterwards(void **state)
 	start();
 	test_client_alpn = "\x0b"
 			   "demarc-node";
-	assert_true(dial(pki.client, pki.client_key));
+	assert_true(dial(test_pki.client, test_pki.client_key));
 	for (int i = 0; i < 3; i++)
 		ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "1 node-1");
 	assert_false(may_resume());
@@ -387,8 +385,8 @@ static void a_node_gets_its_ticket_afterwards(void **state)
 		echo();
 	assert_true(may_resume());
 	session = leave();
-	assert_true(test_client_open(&client, http_server_port(server.server), pki.client,
-				     pki.client_key, session));
+	assert_true(test_client_open(&client, http_server_port(server.server), test_pki.client,
+				     test_pki.client_key, session));
 	assert_true(SSL_session_reused(client.ssl));
 	ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "1 node-1");
 	SSL_SESSION_free(session);
@@ -438,8 +436,8 @@ static void a_node_that_stays_gets_another_ticket(void **state)
 	SSL_SESSION_free(last);
 	/* The first one is good as well, as long as no key that sealed it has gone: here all have. */
 	test_client_close(&client);
-	assert_true(test_client_open(&client, http_server_port(server.server), pki.client,
-				     pki.client_key, first));
+	assert_true(test_client_open(&client, http_server_port(server.server), test_pki.client,
+				     test_pki.client_key, first));
 	assert_false(SSL_session_reused(client.ssl));
 	SSL_SESSION_free(first);
 	test_client_alpn = NULL;
@@ -480,7 +478,7 @@ static void refused_by_the_hub(void **state)
 {
 	start();
 	seen.refuse_open = true;
-	assert_true(dial(pki.client, pki.client_key));
+	assert_true(dial(test_pki.client, test_pki.client_key));
 	struct test_reply r;
 	test_client_say(&client, UPGRADE);
 	assert_true(test_client_reply(&client, &r, false));
@@ -538,18 +536,6 @@ static void stop_says_goodbye(void **state)
 	assert_int_equal(seen.n_close, 1);
 }
 
-static int make_pki(void **state)
-{
-	test_pki_make(&pki);
-	return 0;
-}
-
-static int remove_pki(void **state)
-{
-	test_pki_remove(&pki);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -567,5 +553,5 @@ int main(void)
 		cmocka_unit_test(stop_says_goodbye),
 	};
 
-	return cmocka_run_group_tests_name("http-ws", tests, make_pki, remove_pki);
+	return cmocka_run_group_tests_name("http-ws", tests, test_pki_make, test_pki_remove);
 }
