@@ -6,6 +6,7 @@ Nodes are made with the hub's own CA and a row in its store, so that these tests
 
 import base64
 import contextlib
+import ctypes
 import gzip
 import hashlib
 import json
@@ -23,7 +24,7 @@ import uuid
 import zlib
 
 import pytest
-from conftest import wait_for
+from conftest import running_hub, wait_for
 
 CHANNEL = "/demarc/v1/channel"
 REFUSALS = ("session_refused", "session_bad_frame", "session_closed")
@@ -640,6 +641,31 @@ def test_hub_dies_and_returns(build, hub, tmp_path, start):
     assert sql(hub, "SELECT text FROM event WHERE id = ?", event) == [("kept",)]
 
 
+def test_a_node_that_left_was_seen_when_it_left(hub, tmp_path, raw):
+    """It is written ten to twenty seconds later, so that nodes that come back cost nothing, and says when they left; a hub that stops says so at once."""
+    who, other = (Identity(str(tmp_path), hub.file("ca"), add_node(hub)) for _ in range(2))
+
+    def left(identity):
+        """When it was there for the last time."""
+        peer = raw(identity, hub=hub)
+        peer.send(node_hello(identity.node_id))
+        assert peer.recv()[1][0] == 0x5A  # field 11, hub_hello
+        when = time.time_ns() // 1000
+        peer.close()
+        wait_for(lambda: f"node_disconnected node={identity.node_id}" in hub.log(), "the hub has seen it go")
+        return when
+
+    def seen(identity):
+        return sql(hub, "SELECT last_seen_us FROM node WHERE id = ?", identity.node_id)[0][0]
+
+    when = left(who)
+    said = wait_for(lambda: seen(who) > when and seen(who), "its leaving is stored")
+    assert when < said <= time.time_ns() // 1000 - 10_000_000, "not when it was stored"
+    when = left(other)
+    hub.stop()
+    assert when < seen(other) <= time.time_ns() // 1000 and seen(who) == said
+
+
 def test_silent_hub_is_noticed(build, hub, tmp_path, start):
     """Half-open: the TCP connection stays, nobody answers."""
     hub.allow_log("session_silent")
@@ -654,6 +680,71 @@ def test_silent_hub_is_noticed(build, hub, tmp_path, start):
     finally:
         hub.process.send_signal(signal.SIGCONT)
     node.wait("hello", 2, deadline_s=40)
+
+
+SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17  # of ptrace(2)
+
+
+@contextlib.contextmanager
+def halted(process, name):
+    """One thread of a process stands still, as one does that waits for a disk; all others go on."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    tid = next(int(t) for t in os.listdir(f"/proc/{process.pid}/task") if thread_name(process.pid, t) == name)
+    for request in (SEIZE, INTERRUPT):
+        assert libc.ptrace(request, tid, None, None) == 0, os.strerror(ctypes.get_errno())
+    os.waitpid(tid, 0x40000000)  # __WALL: it has stopped
+    try:
+        yield
+    finally:
+        assert libc.ptrace(DETACH, tid, None, None) == 0, os.strerror(ctypes.get_errno())
+
+
+def thread_name(pid, tid):
+    with open(f"/proc/{pid}/task/{tid}/comm", encoding="ascii") as f:
+        return f.read().strip()
+
+
+def goodbye(peer):
+    """(reason, milliseconds) of the next message, which is a goodbye."""
+    data = peer.recv()[1]
+    assert data[:2] == b"\x92\x03" and data[3] == 0x0A, data  # field 50; of it field 1
+    rest = data[5 + data[4]:]
+    assert rest[0] == 0x10 and len(rest) == 3, rest  # field 2, of two bytes
+    return data[5:5 + data[4]].decode(), rest[1] & 0x7F | rest[2] << 7
+
+
+@pytest.mark.timeout(120)
+def test_a_slow_store_sends_hellos_away(build, tmp_path, raw, start):
+    """Before they give up after 15 s, and not all for the same moment; who comes back as it left does not need the store to write."""
+    with running_hub(build, str(tmp_path), ("--fronts", "1")) as hub:
+        hub.allow_log("session_hello_late")
+        nodes = [Identity(str(tmp_path), hub.file("ca"), add_node(hub)) for _ in range(4)]
+        def comes():
+            peer = raw(nodes[0], hub=hub)
+            peer.send(node_hello(nodes[0].node_id))
+            with contextlib.closing(peer):
+                return peer.recv()[1][0] == 0x5A  # field 11, hub_hello
+
+        assert comes()
+        with halted(hub.process, "nodes-store"):
+            begin = time.monotonic()
+            real = start(nodes[1], hub=hub)
+            peers = [raw(who, hub=hub) for who in nodes[2:]]
+            for who, peer in zip(nodes[2:], peers):
+                peer.sock.settimeout(30)
+                peer.send(node_hello(who.node_id))
+            wait_for(lambda: real.lines("up"), "the real one has said hello, too")
+            assert comes() and hub.get("/identity/v3", 200) and time.monotonic() - begin < 11
+            told = [goodbye(peer) for peer in peers]
+            assert 11 < time.monotonic() - begin < 15
+            assert "too slow" in real.wait("goodbye")
+        assert all("too slow" in reason for reason, _ in told), told
+        waits = sorted(ms for _, ms in told)
+        assert waits[0] in (10000, 10100) and waits[1] - waits[0] in (100, 200), told
+        assert real.wait("hello") == "hello 0 0 0"
+        # What nobody waits for any more is not stored.
+        assert sql(hub, "SELECT count(*) FROM node WHERE release = 'raw'") == [(1,)]
 
 
 def test_network_process_dies(identity, start):
