@@ -34,7 +34,8 @@ struct dp_globals {
 	__u32 chained;		       /* there was a classifier or a chain's port: look for them */
 	__u64 prefix_lens;	       /* bit n: some prefix of n + 1 bits was bound */
 	__u32 bindings_max;	       /* of a port; 0: BINDINGS_DEFAULT */
-	__u32 spare[9];
+	__u32 writes;		       /* counts what was replaced or removed: bpf/held.h */
+	__u32 spare[8];
 	/* Written by every new connection: lines of their own. */
 	__u64 next4, next6;
 	__u64 n_made;				 /* connections */
@@ -285,9 +286,19 @@ struct fdb_key {
 struct fdb_rec {
 	__u32 ifindex;
 	__u16 vlan;
-	__u16 fixed; /* 1: dp_fdb_set() said so, it does not follow from a port */
+	__u16 fixed; /* 1: dp_fdb_set() said so, it does not follow from a port; learned: fdb_tag() of its key */
 	__u64 last_ns; /* learned: last slow-path packet; in the future: nobody else may claim it yet */
 };
+
+/* A learned entry says whose it is, in the 8 bytes that say where: bpf/held.h. Never 0, which is what an older program wrote. */
+static __inline__ __u16 fdb_tag(const struct fdb_key *k)
+{
+	__u32 h = k->net * 0x9e3779b1u;
+
+	for (int i = 0; i < 6; i++)
+		h = (h ^ k->mac[i]) * 0x01000193u; /* FNV-1a */
+	return (__u16)(h >> 16 | 1);
+}
 
 struct addr_key {
 	__u16 net;

@@ -9,6 +9,7 @@
  *   | htype| ptype|hl |pl | oper | sender MAC| sender IP| target MAC| target IP|
  */
 
+#include "held.h"
 #include "maps_def.h"
 #include "output.h"
 
@@ -70,6 +71,8 @@ __noinline int stage_arp(ctx_t *ctx)
 		goto pass;
 	TRACE1(p, ARP_REPLY, a->ifindex);
 	arp_reply_build(p, a->mac);
+	if (was_written(p))
+		goto pass; /* who has it answers */
 	if (!p->trace && ctx_store(ctx, 0, p->buf, 42) < 0)
 		return -DROP_REDIRECT;
 	return send_back(ctx, p);

@@ -8,6 +8,7 @@
  */
 
 #include "encap.h"
+#include "held.h"
 #include "maps_def.h"
 #include "tunnel_parse.h"
 
@@ -73,6 +74,24 @@ static __always_inline struct tunnel_rec *tunnel_of(struct tunnel_frame *t)
 	t->key.type = TUNNEL_NVGRE; /* the same header, another reading of the key */
 	t->key.id >>= 8;
 	return bpf_map_lookup_elem(&tunnels, &t->key);
+}
+
+/* The port of the tunnel whose frames these are, on this interface; 0: of none. */
+static __always_inline __u32 tunnel_port(struct tunnel_frame *t, __u32 underlay)
+{
+	__u32 port = 0, writes;
+
+#pragma nounroll
+	for (int i = 0; i < 2; i++) { /* bpf/held.h */
+		struct tunnel_rec *r;
+
+		writes = writes_now();
+		r = tunnel_of(t);
+		port = r && r->underlay == underlay && (!r->path || r->path == t->path) ? r->port : 0;
+		if (writes_now() == writes)
+			break;
+	}
+	return port;
 }
 
 /* Does anybody here end tunnels at this address? */
@@ -146,8 +165,8 @@ static __always_inline int strip(ctx_t *ctx, __u32 size)
 __noinline int decap(ctx_t *ctx)
 {
 	struct pkt *p = stage_begin(ctx);
-	struct tunnel_rec *r;
 	struct tunnel_frame *t;
+	__u32 port;
 	int v, mark;
 
 	if (!p)
@@ -165,10 +184,8 @@ __noinline int decap(ctx_t *ctx)
 	if (v)
 		return v < 0 ? v : 0;
 	t->key.vlan = ctx_vlan(ctx);
-	r = tunnel_of(t);
-	if (!r || r->underlay != ctx->ifindex)
-		return -DROP_TUNNEL_UNKNOWN;
-	if (r->path && r->path != t->path)
+	port = tunnel_port(t, ctx->ifindex);
+	if (!port)
 		return -DROP_TUNNEL_UNKNOWN;
 	if (ctx->len < t->inner + ETH_SIZE)
 		return -DROP_MALFORMED;
@@ -184,7 +201,7 @@ __noinline int decap(ctx_t *ctx)
 		return -DROP_REDIRECT;
 	if (mark)
 		ecn_mark(ctx, ETH_SIZE, (__u32)mark);
-	return (int)r->port;
+	return (int)port;
 }
 
 #endif

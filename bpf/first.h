@@ -12,6 +12,7 @@
 #include "conntrack.h"
 #include "cookie.h"
 #include "flood.h"
+#include "held.h"
 #include "l2.h"
 #include "nat_stage.h"
 #include "pkt.h"
@@ -39,6 +40,7 @@ static __always_inline void pkt_begin(struct pkt *p, __u32 ifindex, __u16 vlan)
 	__builtin_memset(p, 0, __builtin_offsetof(struct pkt, scratch));
 	p->now = bpf_ktime_get_coarse_ns();
 	p->jiffies = bpf_jiffies64();
+	p->writes = writes_now();
 	p->key.ifindex = ifindex;
 	p->key.vlan = vlan;
 }

@@ -8,6 +8,7 @@
  * addresses that hosts make themselves (RFC 6620), no fragmented neighbour discovery (RFC 6980).
  */
 
+#include "held.h"
 #include "maps_def.h"
 #include "parse.h"
 #include "port.h"
@@ -96,27 +97,38 @@ static __always_inline int mac_held(struct pkt *p)
 	       !(port->flags & PORT_ADMIN_DOWN);
 }
 
+/* What was read to end at `until`, if it is that still: not another one in its memory. */
+static __always_inline void binding_prolong(struct pkt *p, struct binding *b, __u64 until)
+{
+	__sync_val_compare_and_swap(&b->until_ns, until, p->now + FCFS_HOLD_NS);
+}
+
 /* p->addr belongs to the sender of p. What was claimed stays its own as long as it opens connections, and so does its MAC. */
 __noinline int binding_holds(void)
 {
 	struct pkt *p = pkt_get();
 	struct binding *b;
+	__u64 until;
 
 	if (!p)
 		return 0;
 	b = bpf_map_lookup_elem(&bindings, &p->addr);
-	if (!b || b->ifindex != p->in.ifindex || b->vlan != p->in.vlan || p->now >= b->until_ns ||
+	if (!b)
+		return 0;
+	until = *(volatile __u64 *)&b->until_ns;
+	if (b->ifindex != p->in.ifindex || b->vlan != p->in.vlan || p->now >= until ||
 	    !mac_same(b->mac, p->smac))
 		return 0;
-	if (!(b->flags & BINDING_CLAIMED) || p->trace ||
-	    b->until_ns >= p->now + FCFS_HOLD_NS - FCFS_RENEW_NS)
+	if (!(b->flags & BINDING_CLAIMED) || p->trace || until >= p->now + FCFS_HOLD_NS - FCFS_RENEW_NS)
 		return 1;
-	b->until_ns = p->now + FCFS_HOLD_NS;
+	binding_prolong(p, b, until);
 	held_key(p, p->smac);
 	b = bpf_map_lookup_elem(&bindings, &p->held);
-	if (b && b->ifindex == p->in.ifindex && b->vlan == p->in.vlan &&
-	    b->until_ns < p->now + FCFS_HOLD_NS)
-		b->until_ns = p->now + FCFS_HOLD_NS;
+	if (!b)
+		return 1;
+	until = *(volatile __u64 *)&b->until_ns;
+	if (b->ifindex == p->in.ifindex && b->vlan == p->in.vlan && until < p->now + FCFS_HOLD_NS)
+		binding_prolong(p, b, until);
 	return 1;
 }
 
@@ -199,7 +211,7 @@ static __always_inline void binding_give(struct pkt *p, const __u8 *mac, __u32 s
 
 	p->fdb.net = p->net;
 	mac_copy(p->fdb.mac, mac);
-	at = bpf_map_lookup_elem(&fdb_learned, &p->fdb);
+	at = learned_find(p);
 	if (!at || p->trace)
 		return;
 	p->outk.ifindex = at->ifindex;

@@ -5,6 +5,7 @@
 /* Forwarding by destination MAC inside one network, and flooding over its member list. */
 
 #include "acl.h"
+#include "held.h"
 #include "lone.h"
 #include "maps_def.h"
 #include "output.h"
@@ -117,7 +118,7 @@ __noinline int stage_l2(ctx_t *ctx)
 			lasting = 1;
 			TRACE1(p, L2_PORT, to->ifindex);
 		} else {
-			to = bpf_map_lookup_elem(&fdb_learned, &p->fdb);
+			to = learned_find(p);
 			if (to)
 				TRACE2(p, L2_LEARNED, to->ifindex, to->vlan);
 		}
@@ -199,22 +200,38 @@ static __always_inline int flood_within(ctx_t *ctx, struct pkt *p, const struct 
 	return 1;
 }
 
+/* Member i of the packet's network. 0: past the last one. A row that is another network's by now is looked up again: bpf/held.h. */
+static __always_inline int member_of(struct pkt *p, __u32 i, struct member *m)
+{
+	__u32 id = p->net;
+	int is = 0;
+
+	if (i >= ABI_NET_MEMBERS)
+		return 0;
+#pragma nounroll
+	for (int n = 0; n < 2; n++) {
+		struct net_rec *net = bpf_map_lookup_elem(&nets, &id);
+
+		if (!net)
+			return 0;
+		is = i < net->n_members;
+		*m = net->members[i];
+		barrier();
+		if (*(volatile __u16 *)&net->net == p->net)
+			return is;
+	}
+	return 0;
+}
+
 /* One copy to member i of the network. Returns 1 past the last member. */
 __noinline int flood_one(ctx_t *ctx, __u32 i)
 {
 	struct pkt *p = stage_begin(ctx);
-	struct net_rec *net;
 	struct port_chain *pc;
 	struct member m;
-	__u32 id;
 
-	if (!p || i >= ABI_NET_MEMBERS)
+	if (!p || !member_of(p, i, &m))
 		return 1;
-	id = p->net;
-	net = bpf_map_lookup_elem(&nets, &id);
-	if (!net || i >= net->n_members)
-		return 1;
-	m = net->members[i];
 	if (is_ingress(p, &m) || (m.flags & PORT_ADMIN_DOWN))
 		return 0;
 	if ((m.flags & PORT_NAT) && p->flow) /* addresses inside are not told outside */

@@ -10,6 +10,7 @@
  *   0 Ethernet | 14 IPv6 | 54 type code checksum flags | 62 target | 78 option 2, length 1, MAC
  */
 
+#include "held.h"
 #include "maps_def.h"
 #include "output.h"
 #include "parse.h"
@@ -92,6 +93,8 @@ __noinline int stage_nd(ctx_t *ctx)
 	}
 	TRACE1(p, ND_REPLY, a->ifindex);
 	na_build(p, a->mac, !(p->key.addr[0] | p->key.addr[1] | p->key.addr[2] | p->key.addr[3]));
+	if (was_written(p))
+		return STAGE_NEXT; /* who has it answers */
 	if (p->trace)
 		return send_back(ctx, p);
 	if (ctx_len(ctx) != NA_SIZE && bpf_skb_change_tail(ctx, NA_SIZE, 0) < 0)

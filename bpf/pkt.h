@@ -144,7 +144,8 @@ struct pkt {
 	__u64 jiffies;
 
 	/* stage_port */
-	__u32 gen; /* before anything that it stands for was read */
+	__u32 gen;    /* before anything that it stands for was read */
+	__u32 writes; /* likewise: bpf/held.h */
 	__u16 net, port_flags;
 	__u8 guards;	   /* of the port */
 	__u8 unrecorded;   /* no record is made */
@@ -245,6 +246,7 @@ struct pkt {
 	struct flow_key vkey, wkey; /* records looked at to make room, bpf/table.h */
 	struct flow_key inner;	    /* ICMP error: the reply to the packet inside it */
 	struct native_visit natives[ABI_CHAIN_HOPS];
+	struct fdb_rec learned;
 	struct frag_key fragk;
 	struct flow_rec rec, prec; /* the packet's, its partner's */
 	struct source_key source;
@@ -258,12 +260,14 @@ struct pkt {
 	__u64 told_jiffies; /* of the last one that came about a tunnel */
 	__u8 buf[128];	    /* replies are built here */
 	__s32 act;	    /* what the program returns when a stage is done */
+	__u8 asked;	    /* twice, since something was written meanwhile */
 };
 
 /* A stage returns STAGE_NEXT, STAGE_DONE (p->act is set) or -enum drop_reason. */
 #define STAGE_NEXT 0
 #define STAGE_DONE 1
-#define STAGE_SENT 2 /* under XDP: the frame has become an answer */
+#define STAGE_SENT 2  /* under XDP: the frame has become an answer */
+#define STAGE_AGAIN 3 /* run_stages(): what was read is not to be believed */
 
 static __always_inline __u32 key_words(__u8 family)
 {

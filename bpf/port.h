@@ -4,6 +4,7 @@
 
 /* The ingress port, and what an unsecured one teaches us: who is behind it. */
 
+#include "held.h"
 #include "maps_def.h"
 #include "spoof.h"
 #include "way.h"
@@ -30,6 +31,7 @@ __noinline int stage_port(ctx_t *ctx)
 	 * The generation that the record will carry is the one of now: if something changes while the stages
 	 * run, the record is old at once. Adding 0 is a read with a full barrier.
 	 */
+	p->writes = writes_now();
 	p->gen = __sync_fetch_and_add(&dp_globals.gen, 0);
 	p->in.ifindex = p->key.ifindex;
 	p->in.vlan = p->key.vlan;
@@ -65,6 +67,15 @@ __noinline int stage_port(ctx_t *ctx)
 		return port_spoof(ctx, port);
 	TRACE0(p, SPOOF_OFF);
 	return STAGE_NEXT;
+}
+
+/* What is learned, and all that follows, is of the port's network: so it is asked again before. */
+static __always_inline int port_of(ctx_t *ctx)
+{
+	int v = stage_port(ctx);
+	struct pkt *p = pkt_get();
+
+	return p && was_written(p) ? stage_port(ctx) : v;
 }
 
 static __always_inline void learn_moved(struct pkt *p)
@@ -124,6 +135,7 @@ __noinline int stage_learn(ctx_t *ctx)
 		return STAGE_NEXT;
 	fresh.ifindex = p->in.ifindex;
 	fresh.vlan = p->in.vlan;
+	fresh.fixed = fdb_tag(&p->fdb);
 	fresh.last_ns = p->now;
 	if (old)
 		learn_moved(p);

@@ -111,6 +111,12 @@ static __always_inline int run_ip(ctx_t *ctx)
 	return run_way(ctx);
 }
 
+/* Something was replaced or removed while the stages ran: bpf/held.h. An announced connection was taken from those that are waited for. */
+static __always_inline int may_ask_again(struct pkt *p)
+{
+	return was_written(p) && !p->asked && !p->frag && !(p->related && !p->known);
+}
+
 static __always_inline int run_record(ctx_t *ctx)
 {
 	struct pkt *p = pkt_get();
@@ -122,6 +128,8 @@ static __always_inline int run_record(ctx_t *ctx)
 	v = run_rules(ctx);
 	if (v)
 		return v;
+	if (may_ask_again(p))
+		return STAGE_AGAIN;
 	p->allowed = 1;
 	RUN_IF(p->meters_of[0] || p->meters_of[1] || p->mirrors_of[0] || p->mirrors_of[1] ||
 		       p->marks || (p->rec_flags & FLOW_METER),
@@ -147,7 +155,7 @@ static __always_inline int run_stages(ctx_t *ctx, int parsed)
 	if (!p)
 		return -DROP_INTERNAL;
 	p->absent = !!(parsed & SLOW_ABSENT);
-	RUN(stage_port);
+	RUN(port_of);
 	p = pkt_get();
 	if (!p)
 		return -DROP_INTERNAL;
@@ -185,23 +193,28 @@ static __always_inline int run_stages(ctx_t *ctx, int parsed)
 
 /*
  * Not inlined: the fast path keeps its registers. `parsed`: enum slow_known, < 0 when it was and is to be dropped. What is dropped may be an answer
- * whose record was not made yet; then once more.
+ * whose record was not made yet, or was decided by what was another's by then; then once more.
  */
 __noinline int slow_path(ctx_t *ctx, int parsed)
 {
 	struct pkt *p;
 	int v = 0;
 
+	p = pkt_get();
+	if (!p)
+		return TC_ACT_SHOT;
+	p->asked = 0;
 #pragma nounroll
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		v = run_stages(ctx, parsed);
 		p = pkt_get();
 		if (!p)
 			return TC_ACT_SHOT;
-		if (v >= 0)
+		if (v >= 0 && v != STAGE_AGAIN)
 			return p->act;
-		if (parsed < 0 || !lone_again(p, (__u32)-v))
+		if (parsed < 0 || (v < 0 && !may_ask_again(p) && !lone_again(p, (__u32)-v)))
 			break;
+		p->asked |= was_written(p);
 		parsed = 0;
 		__asm__ volatile(""
 				 : "+r"(i)); /* else clang counts in a bit, which the verifier does not follow */

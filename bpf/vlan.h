@@ -9,6 +9,7 @@
  * Source: IEEE 802.1Q-2018 section 9.5 and table 9-1. Outer tags of either type are taken, service tags are sent.
  */
 
+#include "held.h"
 #include "maps_def.h"
 #include "parse.h"
 
@@ -36,12 +37,29 @@ static __always_inline int vlan_lift(ctx_t *ctx)
 	return (int)bpf_skb_vlan_push(ctx, *(__u16 *)b, load16(b + 2));
 }
 
+/* < 0: it is no port's. */
+static __always_inline int stack_number(struct stack_key *k)
+{
+	int n = -1;
+
+#pragma nounroll
+	for (int i = 0; i < 2; i++) { /* bpf/held.h */
+		__u32 writes = writes_now(), *number = bpf_map_lookup_elem(&stacks, k);
+
+		n = number ? *number & (VLAN_STACK - 1) : -1;
+		if (writes_now() == writes)
+			break;
+	}
+	return n;
+}
+
 /* Of a frame with vlan_inside(): says which port's it is, and takes the tags of a port behind two off. */
 __noinline int vlan_stack(ctx_t *ctx)
 {
 	struct stack_key k = { .ifindex = ctx->ifindex };
 	struct port_key port = { .ifindex = ctx->ifindex };
-	__u32 *number, vlan;
+	__u32 vlan;
+	int number;
 	__u8 b[6]; /* type, tag, type */
 
 	if (vlan_lift(ctx) < 0)
@@ -51,16 +69,16 @@ __noinline int vlan_stack(ctx_t *ctx)
 	if (ctx_load(ctx, 12, b, sizeof(b)) < 0 || !is_tag(load16(b)))
 		return 0;
 	k.inner = load16(b + 2) & 0xfff;
-	number = bpf_map_lookup_elem(&stacks, &k);
+	number = stack_number(&k);
 	if (is_tag(load16(b + 4))) {
 		port.vlan = k.outer;
-		if (number || bpf_map_lookup_elem(&ports, &port))
+		if (number >= 0 || bpf_map_lookup_elem(&ports, &port))
 			ctx->cb[2] = VLAN_DEEP;
 		return 0;
 	}
-	if (!number)
+	if (number < 0)
 		return 0;
-	vlan = VLAN_STACK | *number;
+	vlan = VLAN_STACK | number;
 	if (bpf_skb_vlan_pop(ctx) < 0 || bpf_skb_vlan_pop(ctx) < 0)
 		return 0;
 	ctx->cb[2] = vlan;

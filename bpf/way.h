@@ -12,6 +12,7 @@
  * reads more. What was learned is not in it, since that ends without a bump.
  */
 
+#include "held.h"
 #include "maps_def.h"
 #include "policy.h"
 #include "spoof.h"
@@ -140,7 +141,7 @@ static __always_inline void way_note(struct pkt *p)
 	struct way *w = way_of(p);
 	__u32 id = way_short(p);
 
-	if (!way_plain(p) || p->nat.flags)
+	if (!way_plain(p) || p->nat.flags || was_written(p))
 		return;
 	if (w->wanted != id) {
 		w->wanted = id;

@@ -164,6 +164,7 @@ __noinline int xdp_inside(ctx_t *ctx)
 		return -1;
 	t = &p->tunnel;
 	__builtin_memset(t, 0, sizeof(*t));
+	p->writes = writes_now();
 	v = xdp_outer(ctx, t, &r);
 	if (v)
 		return v < 0 ? -1 : 0;
@@ -173,6 +174,8 @@ __noinline int xdp_inside(ctx_t *ctx)
 	if (v < 0 || t->inner >> INSIDE_BITS || xdp_ip(ctx, t->inner + ETH_SIZE, 0))
 		return -1;
 	p->key.ifindex = r->port;
+	if (was_written(p))
+		return -1;
 	return (int)(t->inner | (__u32)v << INSIDE_BITS);
 }
 

@@ -32,7 +32,7 @@ static __always_inline int first_port(ctx_t *ctx)
 	struct pkt *p;
 	int v;
 
-	RUN(stage_port);
+	RUN(port_of);
 	p = pkt_get();
 	if (!p)
 		return -DROP_INTERNAL;
@@ -96,7 +96,7 @@ static __always_inline int first_ask(ctx_t *ctx, __u32 vlan)
 
 static __always_inline int first_drop(struct pkt *p, __u32 reason)
 {
-	if (p->reject || lone_again(p, reason))
+	if (p->reject || was_written(p) || lone_again(p, reason))
 		return XDP_PASS;
 	count_drop(reason);
 	drop_remember(p, reason);

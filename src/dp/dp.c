@@ -21,6 +21,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "dp.skel.h"
+#include "nat.h"
+#include "tunnel.h"
 
 #define MAX_FLOWS_DEFAULT 262144
 #define MIN_FLOWS 1024
@@ -50,16 +52,54 @@ static const char *libbpf_last(void)
 
 /* ---- map helpers ---- */
 
+/*
+ * Size of the values of those maps of which a packet may hold an element while it is replaced or removed: bpf/held.h. What is the same is not
+ * written again, and what is written is counted afterwards.
+ */
+static const size_t held[M_N] = {
+	[M_PORTS] = sizeof(struct port_rec),
+	[M_ATTACHED] = sizeof(struct attach_rec),
+	[M_NETS] = sizeof(struct net_rec),
+	[M_FDB] = sizeof(struct fdb_rec),
+	[M_ADDRS] = sizeof(struct addr_rec),
+	[M_PATHS] = sizeof(struct path_rec),
+	[M_PATH_HOPS] = sizeof(struct path_hop),
+	[M_PATH_PORTS] = sizeof(struct path_port),
+	[M_PORT_CHAIN] = sizeof(struct port_chain),
+	[M_PORT_CLASS] = sizeof(struct port_classifiers),
+	[M_TUNNELS] = sizeof(struct tunnel_rec),
+	[M_VTEPS] = sizeof(__u32),
+	[M_NAT_TARGETS] = sizeof(struct nat_target),
+	[M_LIMITS] = sizeof(struct limit_rec),
+	[M_STACKS] = sizeof(__u32),
+};
+
+static void count_write(struct dp *dp, enum dp_map m)
+{
+	if (held[m])
+		__atomic_add_fetch(&dp->g->writes, 1, __ATOMIC_SEQ_CST);
+}
+
+static bool is_there(struct dp *dp, enum dp_map m, const void *key, const void *value)
+{
+	char was[sizeof(struct port_classifiers)];
+
+	return held[m] && !dp_get(dp, m, key, was) && !memcmp(was, value, held[m]);
+}
+
 int dp_put(struct dp *dp, enum dp_map m, const void *key, const void *value, struct err *e)
 {
 	if (m == M_PORT_CHAIN || m == M_PORT_CLASS)
 		__atomic_store_n(&dp->g->chained, 1, __ATOMIC_SEQ_CST);
+	if (is_there(dp, m, key, value))
+		return 0;
 	if (bpf_map_update_elem(dp->map[m], key, value, BPF_ANY)) {
 		if (errno == E2BIG)
 			return err_set(e, FAULT_QUOTA, NULL, "the datapath's table `%s` is full",
 				       map_name[m]);
 		return err_errno(e, errno, "datapath table `%s`", map_name[m]);
 	}
+	count_write(dp, m);
 	return 0;
 }
 
@@ -70,7 +110,8 @@ int dp_get(struct dp *dp, enum dp_map m, const void *key, void *ret_value)
 
 void dp_unset(struct dp *dp, enum dp_map m, const void *key)
 {
-	(void)bpf_map_delete_elem(dp->map[m], key);
+	if (!bpf_map_delete_elem(dp->map[m], key))
+		count_write(dp, m);
 }
 
 int dp_keys(struct dp *dp, enum dp_map m, size_t key_size, void **ret, struct err *e)

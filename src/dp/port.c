@@ -235,6 +235,7 @@ static void learned_follow(struct dp *dp, const struct port_key *k, __u16 net)
 		    rec.vlan != k->vlan || fk->net == net)
 			continue;
 		to.net = net;
+		rec.fixed = fdb_tag(&to);
 		rec.last_ns = kernel_ns() + REWIRE_HOLD_NS;
 		if (net)
 			(void)!dp_put(dp, M_FDB_LEARNED, &to, &rec, &e);

@@ -16,6 +16,7 @@
 	X(GENERATION, "flow record", "a change reaches flows that are under way")                    \
 	X(VERDICT, "flow record", "a refusal is remembered, with its reason")                        \
 	X(WAYS, "flow record", "what a CPU keeps of ports, MACs and groups is what they say")        \
+	X(REUSE, "flow record", "what a lookup found becomes another key's meanwhile")               \
 	X(UNICAST, "switching", "known and unknown destinations, MACs that move, loops")             \
 	X(MULTICAST, "switching", "broadcast and multicast, with the rules of who receives")         \
 	X(NEIGHBOURS, "switching", "ARP and neighbour discovery are answered here")                  \
