@@ -45,6 +45,13 @@ enum tunnel_type {
 #define GENEVE_OVN_CLASS 0x0102
 #define GENEVE_OVN_TYPE 0x80
 #define GENEVE_OVN_WORDS 2 /* with its header */
+#define GENEVE_OVN_IN_MAX 0x7fff
+
+/*
+ * Type of a key by which frames of one logical port of OVN are known: VNI, far end and VLAN are those of a geneve tunnel that is there, too,
+ * `local` is the port.
+ */
+#define TUNNEL_OVN_PORT 0xff
 
 struct tunnel_key {
 	__u8 type;

@@ -65,11 +65,27 @@ static __noinline int ecn_mark(ctx_t *ctx, __u32 l3, __u32 ecn)
 	return ctx_store(ctx, l3 + 1, b + 3, 1);
 }
 
+/* Some logical ports of OVN have a tunnel of their own beside the one to where they are: answers go where they came from. */
+static __always_inline struct tunnel_rec *tunnel_of_port(struct tunnel_frame *t, struct tunnel_rec *any)
+{
+	struct tunnel_rec *r;
+
+	if (t->key.type != TUNNEL_GENEVE || !t->path)
+		return any;
+	t->key.type = TUNNEL_OVN_PORT;
+	t->key.local[0] = t->path;
+	t->key.local[1] = t->key.local[2] = t->key.local[3] = 0;
+	r = bpf_map_lookup_elem(&tunnels, &t->key);
+	return r ? r : any;
+}
+
 static __always_inline struct tunnel_rec *tunnel_of(struct tunnel_frame *t)
 {
 	struct tunnel_rec *r = bpf_map_lookup_elem(&tunnels, &t->key);
 
-	if (r || t->key.type != TUNNEL_GRE)
+	if (r)
+		return tunnel_of_port(t, r);
+	if (t->key.type != TUNNEL_GRE)
 		return r;
 	t->key.type = TUNNEL_NVGRE; /* the same header, another reading of the key */
 	t->key.id >>= 8;

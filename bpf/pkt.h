@@ -67,7 +67,7 @@ enum cookie_step { COOKIE_NONE, COOKIE_SYN, COOKIE_SPLICE };
 struct tunnel_frame {
 	struct tunnel_key key;
 	__u32 inner; /* offset of the frame inside */
-	__u32 path;  /* NSH: service path and index */
+	__u32 path;  /* NSH: service path and index; OVN: the logical port it is from */
 	__u16 l4;
 	__u8 proto, tos;
 };

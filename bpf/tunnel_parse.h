@@ -109,15 +109,16 @@ static __always_inline int tunnel_gpe(ctx_t *c, const __u8 *h, struct tunnel_fra
 	return tunnel_nsh(c, t->l4 + 16u, t);
 }
 
-/* The one critical option that is known, alone: what OVN puts into every frame (abi/tunnel.h). What it says is not needed, MACs decide. */
-static __always_inline int geneve_critical(ctx_t *c, const __u8 *h, const struct tunnel_frame *t)
+/* The one critical option that is known, alone: what OVN puts into every frame (abi/tunnel.h). Where a frame goes, MACs decide. */
+static __always_inline int geneve_critical(ctx_t *c, const __u8 *h, struct tunnel_frame *t)
 {
-	__u8 b[4];
+	__u8 b[6];
 
-	if ((h[0] & 0x3f) != GENEVE_OVN_WORDS || ctx_load(c, t->l4 + 16u, b, 4) < 0)
+	if ((h[0] & 0x3f) != GENEVE_OVN_WORDS || ctx_load(c, t->l4 + 16u, b, sizeof(b)) < 0)
 		return -DROP_TUNNEL;
 	if (load16(b) != GENEVE_OVN_CLASS || b[2] != GENEVE_OVN_TYPE || (b[3] & 0x1f) != 1)
 		return -DROP_TUNNEL;
+	t->path = load16(b + 4) & GENEVE_OVN_IN_MAX;
 	return 0;
 }
 

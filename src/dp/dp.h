@@ -204,8 +204,10 @@ struct dp_tunnel {
 	/* What the far end sends; a path of 0: the same path and index. Frames with another one are dropped. */
 	uint32_t nsh_path_in;
 	uint8_t nsh_index_in;
-	/* Geneve toward OVN: keys of its logical ports, sent in its option; an out port of 0: no option. Received ones are not looked at. */
+	/* Geneve toward OVN: keys of its logical ports, sent in its option; an out port of 0: no option. */
 	uint16_t ovn_in_port, ovn_out_port;
+	/* Of a tunnel beside one with the same ends and id: the key of the logical port whose frames are this one's, not that one's. 0: all others. */
+	uint16_t ovn_from;
 	uint16_t nat;  /* as that of dp_port */
 	bool no_flood; /* only frames to MACs that are known to be behind it leave by it */
 };

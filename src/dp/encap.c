@@ -10,7 +10,6 @@
 #define PROTO_GRE 47
 #define TTL_DEFAULT 64
 #define MTU_MIN 576
-#define OVN_IN_PORT_MAX 0x7fff
 
 /* A header under construction. */
 struct out {
@@ -215,8 +214,13 @@ static int check_ovn(const struct dp_tunnel *t, struct err *e)
 {
 	if (t->ovn_out_port && t->type != DP_TUNNEL_GENEVE)
 		return bad(e, "ovn_out_port", "only geneve tunnels have OVN's option");
-	if (t->ovn_in_port > OVN_IN_PORT_MAX)
+	if (t->ovn_in_port > GENEVE_OVN_IN_MAX)
 		return bad(e, "ovn_in_port", "an ingress port of OVN is 0..32767");
+	if (t->ovn_from > GENEVE_OVN_IN_MAX)
+		return bad(e, "ovn_from", "the key of a logical port of OVN is 1..32767");
+	if (t->ovn_from && !t->ovn_out_port)
+		return bad(e, "ovn_from",
+			   "a tunnel of one logical port sends its key: give ovn_out_port");
 	return 0;
 }
 
@@ -334,6 +338,11 @@ void encap_key(const struct dp_tunnel *t, struct tunnel_key *ret)
 	}
 	memcpy(ret->local, t->local.b, 16);
 	memcpy(ret->remote, t->remote.b, 16);
+	if (!t->ovn_from)
+		return;
+	ret->type = TUNNEL_OVN_PORT;
+	memset(ret->local, 0, sizeof(ret->local));
+	ret->local[0] = t->ovn_from;
 }
 
 uint32_t encap_path_in(const struct dp_tunnel *t)

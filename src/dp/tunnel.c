@@ -61,11 +61,13 @@ static bool same_header(struct dp *dp, __u16 slot, const struct encap_rec *now)
 
 static int vtep_put(struct dp *dp, const struct dp_tunnel *t, struct err *e)
 {
+	struct dp_tunnel any = *t;
 	struct addr_key k = { 0 };
 	struct tunnel_key end;
 	__u32 one = 1;
 
-	encap_key(t, &end);
+	any.ovn_from = 0;
+	encap_key(&any, &end);
 	k.family = end.family;
 	memcpy(k.ip, end.local, sizeof(k.ip));
 	return dp_put(dp, M_VTEPS, &k, &one, e);

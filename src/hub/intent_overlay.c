@@ -122,6 +122,34 @@ static int foreign_labels(struct intent_build *b, const json_t *list, Demarc__V1
 	return 0;
 }
 
+/* MAC and key of each; a port with two MACs is there twice. */
+static int foreign_ovn_ports(struct intent_build *b, const json_t *list, Demarc__V1__ForeignVtep *f)
+{
+	struct mac mac;
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(list, i, row) {
+		Demarc__V1__OvnPort *p = ARENA_NEW(b->arena, Demarc__V1__OvnPort);
+		const char *text = json_str(row, "mac_address");
+
+		if (!text || mac_parse(str_of(text), &mac) < 0)
+			continue;
+		if (!p)
+			return -ENOMEM;
+		demarc__v1__ovn_port__init(p);
+		p->key = (uint32_t)json_int(row, "tunnel_key", 0);
+		p->macs.data = arena_alloc(b->arena, sizeof(mac));
+		if (!p->macs.data)
+			return -ENOMEM;
+		p->macs.len = sizeof(mac);
+		memcpy(p->macs.data, mac.b, sizeof(mac));
+		if (INTENT_APPEND(b, f->n_ovn_ports, f->ovn_ports, p) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int foreign_row(struct intent_build *b, struct db_rows *q, void *ctx, struct err *e)
 {
 	Demarc__V1__Object *o = intent_find(&b->objects, *(const size_t *)ctx, db_text(q, 0));
@@ -129,6 +157,7 @@ static int foreign_row(struct intent_build *b, struct db_rows *q, void *ctx, str
 	Demarc__V1__Vtep *at = ARENA_NEW(b->arena, Demarc__V1__Vtep);
 	CLEANUP(json_freep) json_t *macs = db_json(q, 5);
 	CLEANUP(json_freep) json_t *labels = db_json(q, 6);
+	CLEANUP(json_freep) json_t *ports = db_json(q, 9);
 
 	(void)e;
 	if (!f || !at)
@@ -144,7 +173,8 @@ static int foreign_row(struct intent_build *b, struct db_rows *q, void *ctx, str
 	f->no_flood = !db_int(q, 4);
 	f->ovn_ingress_port = (uint32_t)db_int(q, 7);
 	f->ovn_egress_port = (uint32_t)db_int(q, 8);
-	if (foreign_macs(b, macs, at) < 0 || foreign_labels(b, labels, f) < 0)
+	if (foreign_macs(b, macs, at) < 0 || foreign_labels(b, labels, f) < 0 ||
+	    foreign_ovn_ports(b, ports, f) < 0)
 		return -ENOMEM;
 	return INTENT_APPEND(b, o->network->overlay->n_foreign, o->network->overlay->foreign, f);
 }
@@ -152,11 +182,12 @@ static int foreign_row(struct intent_build *b, struct db_rows *q, void *ctx, str
 static int build_foreign(struct intent_build *b, size_t first, struct err *e)
 {
 	struct db_rows *q = NULL;
-	int rc = db_query(b->db, &q, e,
-			  "SELECT network_id, ip_address, tunnel_type, segmentation_id, flood, mac_addresses, mpls_labels, "
-			  "ovn_ingress_port, ovn_egress_port FROM remote_vtep WHERE network_id IN " OVERLAYS_HERE
-			  " ORDER BY network_id, ip_address",
-			  "s", b->node_id);
+	int rc = db_query(
+		b->db, &q, e,
+		"SELECT network_id, ip_address, tunnel_type, segmentation_id, flood, mac_addresses, mpls_labels, "
+		"ovn_ingress_port, ovn_egress_port, ovn_ports FROM remote_vtep WHERE network_id IN " OVERLAYS_HERE
+		" ORDER BY network_id, ip_address",
+		"s", b->node_id);
 
 	return rc < 0 ? rc : intent_each(b, q, foreign_row, &first, e);
 }

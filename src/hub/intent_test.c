@@ -242,6 +242,7 @@ static const char *const tunnel_rows[] = {
 	"UPDATE remote_vtep SET mpls_labels = '[16,17]' WHERE id = 'v2'",
 	"INSERT INTO remote_vtep (id, project_id, network_id, ip_address, tunnel_type, segmentation_id, ovn_ingress_port, ovn_egress_port, "
 	"created_us, updated_us) VALUES ('v1', 'p', 'mid', '192.0.2.9', 'geneve', 5, 3, 4, 0, 0)",
+	"UPDATE remote_vtep SET ovn_ports = '[{\"mac_address\":\"02:00:00:00:09:03\",\"tunnel_key\":7}]' WHERE id = 'v1'",
 	"UPDATE network SET outer_segmentation_id = 100 WHERE id = 'lan'",
 };
 
@@ -269,6 +270,10 @@ static void tunnels_and_tags(void **state)
 	assert_string_equal(end->type, "geneve");
 	assert_int_equal(end->ovn_ingress_port, 3);
 	assert_int_equal(end->ovn_egress_port, 4);
+	assert_int_equal(end->n_ovn_ports, 1);
+	assert_int_equal(end->ovn_ports[0]->key, 7);
+	assert_int_equal(end->ovn_ports[0]->macs.len, 6);
+	assert_int_equal(end->ovn_ports[0]->macs.data[5], 3);
 	assert_int_equal(end->at->macs.len, 0);
 	assert_false(end->no_flood);
 	end = v->foreign[1];

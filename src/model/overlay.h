@@ -37,6 +37,11 @@ enum overlay_flag {
 #define OVERLAY_NSH_PATH_MAX 0xffffff /* RFC 8300 2.3 */
 #define OVERLAY_NSH_INDEX_MAX 255     /* of a path's beginning; 0 is dropped by everybody */
 
+#define OVERLAY_OVN_PORT_MAX                                                                       \
+	0x7fff /* key of a logical port: ovn-architecture(7), "Tunnel Encapsulations" */
+#define OVERLAY_OVN_PORTS_MAX                                                                      \
+	256 /* of one hypervisor; each takes one of the 1023 headers that a node has (ABI_ENCAPS) */
+
 enum overlay_kind {
 	OVERLAY_NONE,
 #define X(id, name, min, max, size, flags) OVERLAY_##id,

@@ -17,7 +17,7 @@
 
 #define UNDERLAY_ID                                                                                \
 	"underlay:" /* and the NIC's name: the network of a NIC that carries tunnels only */
-#define ID_SIZE (UUID_STR_SIZE + IP_STR_SIZE)
+#define ID_SIZE (UUID_STR_SIZE + IP_STR_SIZE + 8) /* with the key of a logical port */
 /* A new agent knows no way yet, while the tunnels of the one before carry traffic: so long nothing is swept for it. */
 #define SETTLE_NS (10 * NS_PER_S)
 
@@ -53,6 +53,7 @@ struct overlay {
 struct far {
 	const Demarc__V1__Vtep *at;
 	const Demarc__V1__ForeignVtep *foreign; /* NULL: a node's */
+	const Demarc__V1__OvnPort *port; /* one of it; NULL: all others, and what is flooded */
 };
 
 static const enum dp_tunnel_type dp_types[OVERLAY_N] = {
@@ -327,29 +328,33 @@ bool overlay_keeps_network(struct node *n, const char *id)
 
 /* ---- tunnels ---- */
 
-static ifindex port_of(struct node *n, const char *network_id, const char *address)
+static ifindex port_of(struct node *n, const char *network_id, const struct far *f)
 {
 	char id[ID_SIZE];
 	uint32_t number;
 
-	tunnel_id(id, network_id, address);
+	if (f->port)
+		(void)snprintf(id, sizeof(id), "%s/%s#%u", network_id, f->at->address, f->port->key);
+	else
+		tunnel_id(id, network_id, f->at->address);
 	number = local_number(n->local, LOCAL_TUNNEL, id);
 	return (ifindex){ number ? OVERLAY_PORT_BASE + (int)number : 0 };
 }
 
 /* A MAC of a port here that is about to leave for another node is that port's until the sweep; the far end is learned meanwhile. */
 static bool set_macs(struct node *n, const char *network_id, const struct dp_tunnel *t,
-		     const Demarc__V1__Vtep *v)
+		     const struct far *f)
 {
+	const ProtobufCBinaryData *macs = f->port ? &f->port->macs : &f->at->macs;
 	struct err e = { 0 };
 	bool good = true;
 
-	for (size_t at = 0; at + sizeof(struct mac) <= v->macs.len; at += sizeof(struct mac)) {
+	for (size_t at = 0; at + sizeof(struct mac) <= macs->len; at += sizeof(struct mac)) {
 		struct mac mac;
 
-		memcpy(mac.b, v->macs.data + at, sizeof(mac.b));
+		memcpy(mac.b, macs->data + at, sizeof(mac.b));
 		if (dp_fdb_set(n->dp, t->net, &mac, t->port, &e) < 0 && e.fault != FAULT_CONFLICT) {
-			refused(n, network_id, v->address, &e);
+			refused(n, network_id, f->at->address, &e);
 			good = false;
 		}
 	}
@@ -371,6 +376,13 @@ static void set_foreign(struct dp_tunnel *t, const Demarc__V1__ForeignVtep *f)
 	t->ovn_out_port = (uint16_t)f->ovn_egress_port;
 	for (; t->n_labels < f->n_labels && t->n_labels < ARRAY_LEN(t->labels); t->n_labels++)
 		t->labels[t->n_labels] = f->labels[t->n_labels];
+}
+
+/* Only what is for the port goes there: the tunnel to all of them floods. */
+static void set_ovn_port(struct dp_tunnel *t, const Demarc__V1__OvnPort *p)
+{
+	t->no_flood = true;
+	t->ovn_from = t->ovn_out_port = (uint16_t)p->key;
 }
 
 static int check_tunnel(const struct dp_tunnel *t, const struct overlay_type *type,
@@ -397,7 +409,7 @@ static bool set_tunnel(struct node *n, const intent_object *o, const struct far 
 	const Demarc__V1__Overlay *overlay = o->network->overlay;
 	const char *type_name = f->foreign ? f->foreign->type : overlay->type;
 	const struct overlay_type *type = overlay_type_find(type_name);
-	struct dp_tunnel t = { .port = port_of(n, o->id, f->at->address),
+	struct dp_tunnel t = { .port = port_of(n, o->id, f),
 			       .net = (uint16_t)local_number(n->local, LOCAL_NETWORK, o->id),
 			       .type = type ? dp_types[type->kind] : DP_TUNNEL_NONE,
 			       .id = f->foreign ? f->foreign->id : overlay->id,
@@ -413,9 +425,11 @@ static bool set_tunnel(struct node *n, const intent_object *o, const struct far 
 		set_nsh(&t, overlay->nsh);
 	if (f->foreign)
 		set_foreign(&t, f->foreign);
+	if (f->port)
+		set_ovn_port(&t, f->port);
 	if (check_tunnel(&t, type, w, type_name, &e) == 0 && attach_nic(n, w, &e) &&
 	    dp_tunnel_set(n->dp, &t, &e) == 0)
-		return set_macs(n, o->id, &t, f->at);
+		return set_macs(n, o->id, &t, f);
 	if (e.fault != FAULT_CONFLICT || !once_more(n, o->id, f->at->address))
 		refused(n, o->id, f->at->address, &e);
 	/* What will not be otherwise in the next pass does not keep the sweep from what is left of earlier ones. */
@@ -456,6 +470,18 @@ static void pass_far(struct node *n, const intent_object *o, struct ip_addr loca
 		p->good = false;
 }
 
+static void pass_foreign(struct node *n, const intent_object *o, struct ip_addr local,
+			 const Demarc__V1__ForeignVtep *v, struct pass *p)
+{
+	struct far f = { .at = v->at, .foreign = v };
+
+	pass_far(n, o, local, &f, p);
+	for (size_t i = 0; i < v->n_ovn_ports; i++) {
+		f.port = v->ovn_ports[i];
+		pass_far(n, o, local, &f, p);
+	}
+}
+
 static void pass_network(struct node *n, const intent_object *o, struct pass *p)
 {
 	const Demarc__V1__Overlay *overlay = o->network->overlay;
@@ -473,9 +499,7 @@ static void pass_network(struct node *n, const intent_object *o, struct pass *p)
 	for (size_t i = 0; i < overlay->n_remotes; i++)
 		pass_far(n, o, local, &(struct far){ .at = overlay->remotes[i] }, p);
 	for (size_t i = 0; i < overlay->n_foreign; i++)
-		pass_far(n, o, local,
-			 &(struct far){ .at = overlay->foreign[i]->at, .foreign = overlay->foreign[i] },
-			 p);
+		pass_foreign(n, o, local, overlay->foreign[i], p);
 }
 
 bool overlay_pass(struct node *n)
@@ -494,10 +518,25 @@ bool overlay_pass(struct node *n)
 	return p.good;
 }
 
+static bool has_ovn_port(const Demarc__V1__ForeignVtep *f, struct str key)
+{
+	uint64_t number;
+
+	if (!key.len)
+		return true;
+	if (str_to_u64(key, OVERLAY_OVN_PORT_MAX, &number) < 0)
+		return false;
+	for (size_t i = 0; i < f->n_ovn_ports; i++)
+		if (f->ovn_ports[i]->key == number)
+			return true;
+	return false;
+}
+
 static bool keep_tunnel(void *ctx, const char *id)
 {
 	struct node *n = ctx;
-	struct str address, network = str_cut(str_of(id), '/', &address);
+	struct str key, rest, network = str_cut(str_of(id), '/', &rest),
+			      address = str_cut(rest, '#', &key);
 	char network_id[UUID_STR_SIZE] = "";
 	const Demarc__V1__Network *net;
 
@@ -508,7 +547,7 @@ static bool keep_tunnel(void *ctx, const char *id)
 			return true;
 	for (size_t i = 0; net && net->overlay && i < net->overlay->n_foreign; i++)
 		if (str_eq_c(address, net->overlay->foreign[i]->at->address))
-			return true;
+			return has_ovn_port(net->overlay->foreign[i], key);
 	return false;
 }
 

@@ -152,15 +152,29 @@ static int subnet(const Demarc__V1__Subnet *s, struct err *e)
 	return 0;
 }
 
+static int macs(const ProtobufCBinaryData *b, struct err *e)
+{
+	if (b->len % 6 != 0)
+		return err_set(e, FAULT_BAD_REQUEST, "macs", "%zu bytes are not MACs", b->len);
+	return count(b->len / 6, MACS_MAX, "macs", e);
+}
+
 static int vtep(const Demarc__V1__Vtep *t, struct err *e)
 {
 	struct ip_addr a;
 
 	if (ip_parse(str_of(t->address), &a) < 0)
 		return bad(e, "address", "an IP address", t->address);
-	if (t->macs.len % 6 != 0)
-		return err_set(e, FAULT_BAD_REQUEST, "macs", "%zu bytes are not MACs", t->macs.len);
-	return count(t->macs.len / 6, MACS_MAX, "macs", e);
+	return macs(&t->macs, e);
+}
+
+static int ovn_port(const Demarc__V1__OvnPort *p, struct err *e)
+{
+	if (!p->key)
+		return err_set(e, FAULT_BAD_REQUEST, "key",
+			       "a logical port of OVN has a key of 1 to %d", OVERLAY_OVN_PORT_MAX);
+	FIRST_ERROR(at_most(p->key, OVERLAY_OVN_PORT_MAX, "key", e) || macs(&p->macs, e));
+	return 0;
 }
 
 static int foreign(const Demarc__V1__ForeignVtep *f, struct err *e)
@@ -170,7 +184,11 @@ static int foreign(const Demarc__V1__ForeignVtep *f, struct err *e)
 	FIRST_ERROR(vtep(f->at, e) || text(f->type, 32, "type", e) ||
 		    count(f->n_labels, OVERLAY_LABELS_MAX, "labels", e) ||
 		    at_most(f->ovn_ingress_port, UINT16_MAX, "ovn_ingress_port", e) ||
-		    at_most(f->ovn_egress_port, UINT16_MAX, "ovn_egress_port", e));
+		    at_most(f->ovn_egress_port, UINT16_MAX, "ovn_egress_port", e) ||
+		    count(f->n_ovn_ports, OVERLAY_OVN_PORTS_MAX, "ovn_ports", e));
+	for (size_t i = 0; i < f->n_ovn_ports; i++)
+		if (ovn_port(f->ovn_ports[i], e) < 0)
+			return in_list(e, "ovn_ports", i);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/types.h"
+#include "model/overlay.h"
 
 #define ID "aaaaaaaa-0000-4000-8000-000000000001"
 
@@ -152,6 +153,26 @@ static void test_kinds(void **state)
 	refused(&o, "id");
 }
 
+static void wrong_ovn_ports(const Demarc__V1__Object *o, Demarc__V1__ForeignVtep *f)
+{
+	Demarc__V1__OvnPort port = DEMARC__V1__OVN_PORT__INIT, *ports[] = { &port };
+	uint8_t macs[7] = { 2 };
+
+	f->n_ovn_ports = 1;
+	f->ovn_ports = ports;
+	refused(o, "ovn_ports[0].key");
+	port.key = 0x8000;
+	refused(o, "key");
+	port.key = 0x7fff;
+	port.macs = (ProtobufCBinaryData){ sizeof(macs), macs };
+	refused(o, "macs");
+	port.macs.len = 6;
+	assert_int_equal(validate_object(o, NULL), 0);
+	f->n_ovn_ports = OVERLAY_OVN_PORTS_MAX + 1;
+	refused(o, "ovn_ports");
+	f->n_ovn_ports = 0;
+}
+
 static void test_tunnels(void **state)
 {
 	Demarc__V1__Object o = DEMARC__V1__OBJECT__INIT;
@@ -197,6 +218,7 @@ static void test_tunnels(void **state)
 	f.ovn_egress_port = 65536;
 	refused(&o, "ovn_egress_port");
 	f.ovn_egress_port = 1;
+	wrong_ovn_ports(&o, &f);
 	v.nsh = &nsh;
 	nsh.path = 1 << 24;
 	refused(&o, "nsh.path");

@@ -340,6 +340,53 @@ static void test_ovn(void **state)
 	assert_not_dropped(&lab);
 }
 
+/*
+ * A hypervisor of OVN hands a frame to the port of its key. So a port has a tunnel of its own beside the one for all others: with its key to its MAC, and
+ * for what its key comes with.
+ */
+static void test_ovn_ports(void **state)
+{
+	COVERS(V4 | V6, F_GENEVE_OVN, F_OUTER);
+
+	const ifindex own_port = { tun.num + 1 };
+	const struct mac far = { { 2, 0, 0, 0, 9, 1 } };
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct dp_tunnel t = make(DP_TUNNEL_GENEVE, v6), own = t;
+		size_t head = tunnel_head(t.type, v6) + 8, ports = head - 4;
+		struct frame up = inner(v6, true, 40, 0), out, wire, down = inner(v6, false, 40, 0);
+
+		t.ovn_in_port = own.ovn_in_port = 7;
+		t.ovn_out_port = 0x8000;
+		own.port = own_port;
+		own.ovn_from = own.ovn_out_port = 9;
+		own.no_flood = true;
+		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+		assert_true(lab_passes(&a, &up, &nic, &out));
+		assert_memory_equal(out.b + ports, "\x00\x07\x80\x00", 4);
+		OK(dp_tunnel_set(lab.dp, &own, &lab_err));
+		OK(dp_fdb_set(lab.dp, NET, &far, own_port, &lab_err));
+		assert_true(lab_passes(&a, &up, &nic, &out));
+		assert_memory_equal(out.b + ports, "\x00\x07\x00\x09", 4);
+		wire = tunnel_answer(&ends, &out, head, &down, v6);
+		wire.b[ports + 1] = 9;
+		assert_true(lab_passes(&nic, &wire, &a, &out));
+		assert_memory_equal(out.b, down.b, down.len);
+		wire.b[ports + 1] = 10; /* another one is not believed to have this MAC */
+		down.b[14 + (v6 ? 40 : 20)] ^= 1;
+		memcpy(wire.b + head, down.b, down.len);
+		assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
+		assert_dropped(&lab, L2_LOOP);
+		wire.b[head + 11] ^= 1; /* its own MAC */
+		assert_true(lab_passes(&nic, &wire, &a, NULL));
+		dp_fdb_del(lab.dp, NET, &far);
+		OK(dp_tunnel_del(lab.dp, own_port, &lab_err));
+		assert_int_equal(lab_entries(&lab, "tunnels"), 1);
+		OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+	}
+	assert_not_dropped(&lab);
+}
+
 /* Type of service, or traffic class. */
 static unsigned int class_of(const struct frame *f)
 {
@@ -899,6 +946,12 @@ static void test_bad_tunnels(void **state)
 	t = make(DP_TUNNEL_GENEVE, false);
 	t.ovn_in_port = 0x8000;
 	refuses(t, "ovn_in_port");
+	t.ovn_in_port = 1;
+	t.ovn_from = 1;
+	refuses(t, "ovn_from");
+	t.ovn_out_port = 1;
+	t.ovn_from = 0x8000;
+	refuses(t, "ovn_from");
 	t = make(DP_TUNNEL_VXLAN, false);
 	t.port = (ifindex){ 5 };
 	refuses(t, "port");
@@ -917,6 +970,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_nsh, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nsh_path, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ovn, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ovn_ports, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ecn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mtu, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mtu_of_unfinished, setup, teardown),

@@ -10,15 +10,15 @@
  */
 #define VERIFIER_SLACK 10 /* percent */
 #define VERIFIER_TABLE(X)                                                                          \
-	X("6.1", "dp_ingress", 384793)                                                             \
+	X("6.1", "dp_ingress", 384825)                                                             \
 	X("6.1", "dp_walk", 2726)                                                                  \
 	X("6.1", "dp_list", 7490)                                                                  \
-	X("6.1", "dp_xdp", 397872)                                                                 \
+	X("6.1", "dp_xdp", 397902)                                                                 \
 	X("6.1", "metadata", 31)                                                                   \
-	X("6.18", "dp_ingress", 315198)                                                            \
+	X("6.18", "dp_ingress", 315230)                                                            \
 	X("6.18", "dp_walk", 4991)                                                                 \
 	X("6.18", "dp_list", 7005)                                                                 \
-	X("6.18", "dp_xdp", 316394)                                                                \
+	X("6.18", "dp_xdp", 316424)                                                                \
 	X("6.18", "metadata", 31)
 
 #endif

@@ -103,6 +103,9 @@ class WithOvn(WithPeer):
             finally:
                 web.kill()
 
+    def tunnels(self):
+        return len(self.node.map("tunnels"))
+
     def passes(self, server, vm, families=(4, 6)):
         """Both ways: pings and files. The kernel's own ways of asking for MACs are used, ARP and ND."""
         for family in families:
@@ -152,11 +155,20 @@ def test_a_port_by_its_key(site, joined, family):
 
 
 @pytest.mark.timeout(120)
-def test_all_ports_by_the_key_of_their_group(site, joined):
+def test_each_port_by_its_own_key(site, joined):
+    """What is flooded has the key of the group; what is for a MAC has its port's, and no other port of the hypervisor sees it."""
     net, server, number, keys = joined
     chassis_moves(site, 4)
     switch = site.ovn.sbctl("--bare", "--columns=_uuid", "find", "datapath_binding", f"tunnel_key={number}").strip()
     group = site.ovn.key("multicast_group", "name=_MC_flood", f"datapath={switch}")
-    with site.remote(net, ip_address=THERE[4], tunnel_type="geneve", segmentation_id=number, ovn_ingress_port=keys["cpe-1"], ovn_egress_port=group):
+    with site.remote(net, ip_address=THERE[4], tunnel_type="geneve", segmentation_id=number, ovn_ingress_port=keys["cpe-1"], ovn_egress_port=group) as end:
         for vm in VMS:
-            site.passes(server, vm)
+            wait_for(lambda h=at(VMS[vm], 4): site.pings(server, h), "an address behind the key of the group", 30)
+        site.change(end, ovn_ports=[{"mac_address": site.mac(vm).upper(), "tunnel_key": keys[vm]} for vm in VMS])
+        wait_for(lambda: site.tunnels() == 3, "a tunnel for each port", 30)
+        site.passes(server, "vm1")
+        site.passes(server, "vm2", [6])
+        site.change(end, ovn_ports=[{"mac_address": site.mac(vm), "tunnel_key": keys["vm2"]} for vm in VMS])
+        wait_for(lambda: site.tunnels() == 2, "one tunnel for both", 30)
+        wait_for(lambda: not site.pings(server, at(VMS["vm1"], 4)), "the key of another port", 30)
+        assert site.pings(server, at(VMS["vm2"], 4))

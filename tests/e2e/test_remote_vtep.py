@@ -338,10 +338,20 @@ def test_what_is_refused(shared_hub):
     assert "label of 16" in remote(tunnel_type="mpls-gre", segmentation_id=16, mpls_labels=[3])
     assert "geneve" in remote(ovn_egress_port=1)
     assert "ovn_egress_port" in remote(tunnel_type="geneve", ovn_ingress_port=1)
+    station = {"mac_address": "02:00:00:00:50:07", "tunnel_key": 5}
+    assert "ovn_egress_port" in remote(tunnel_type="geneve", ovn_ports=[station])
+    assert "geneve" in remote(ovn_ports=[station])
+    for wrong in (station["mac_address"], {**station, "tunnel_key": 0}, {**station, "tunnel_key": 1 << 15}, {**station, "x": 1}, {"tunnel_key": 5, "x": 1}):
+        assert "tunnel_key of 1 to 32767" in remote(tunnel_type="geneve", ovn_egress_port=32768, ovn_ports=[wrong])
+    assert "station" in remote(tunnel_type="geneve", ovn_egress_port=32768, ovn_ports=[{**station, "mac_address": "ff:ff:ff:ff:ff:ff"}])
+    for twice in ({"ovn_ports": [station, {**station, "tunnel_key": 6}]}, {"ovn_ports": [station], "mac_addresses": [station["mac_address"]]}):
+        assert "in the lists already" in remote(tunnel_type="geneve", ovn_egress_port=32768, **twice)
     one = remote(201, mac_addresses=["02:00:00:00:50:01"], tunnel_type="mpls-udp", segmentation_id=16, mpls_labels=[16, 17])
     assert one["mpls_labels"] == [16, 17]
     remote(409)
     remote(409, ip_address="192.0.2.98", mac_addresses=["02:00:00:00:50:01"])
+    taken = {"tunnel_type": "geneve", "ovn_egress_port": 32768, "ovn_ports": [{"mac_address": "02:00:00:00:50:01", "tunnel_key": 5}]}
+    remote(409, ip_address="192.0.2.98", **taken)
     other = network(**{KIND: "vxlan"})["id"]
     remote(409, network_id=other, tunnel_type="mpls-udp", segmentation_id=16)
     shared_hub.put(f"{V2}/remote-vteps/{one['id']}", {"remote_vtep": {"segmentation_id": 1 << 20}}, 400)

@@ -4,8 +4,8 @@
 #include "base/json.h"
 #include "hub/network/provider.h"
 
-#define OVN_INGRESS_MAX 0x7fff /* ovn-architecture(7), "Tunnel Encapsulations" */
-#define OVN_EGRESS_MAX 0xffff
+#define OVN_EGRESS_MAX                                                                             \
+	0xffff /* groups of ports are above ports: ovn-architecture(7), "Tunnel Encapsulations" */
 
 /* Without "local", "flat" and "vlan". */
 static const char *const tunnel_types[] = {
@@ -28,8 +28,10 @@ static const struct attr attrs[] = {
 	{ "mac_addresses", "mac_addresses", ATTR_LIST, ATTR_RW, .max = REMOTE_VTEP_MACS_MAX,
 	  .dflt = "[]" },
 	{ "mpls_labels", "mpls_labels", ATTR_LIST, ATTR_RW, .max = OVERLAY_LABELS_MAX, .dflt = "[]" },
-	{ "ovn_ingress_port", "ovn_ingress_port", ATTR_INT, ATTR_RW | ATTR_NULLABLE, 0, OVN_INGRESS_MAX },
+	{ "ovn_ingress_port", "ovn_ingress_port", ATTR_INT, ATTR_RW | ATTR_NULLABLE, 0,
+	  OVERLAY_OVN_PORT_MAX },
 	{ "ovn_egress_port", "ovn_egress_port", ATTR_INT, ATTR_RW | ATTR_NULLABLE, 1, OVN_EGRESS_MAX },
+	{ "ovn_ports", "ovn_ports", ATTR_LIST, ATTR_RW, .max = OVERLAY_OVN_PORTS_MAX, .dflt = "[]" },
 	NET_ATTR_REVISION,
 	NET_ATTR_TIMES,
 	{ 0 },
@@ -41,24 +43,70 @@ static int wrong(struct req *r, struct err *e, const char *field, const char *wh
 			   arena_printf(r->arena, "'%.80s' %s", net_json_text(r, v), what));
 }
 
+static int check_mac(struct req *r, const json_t *v, const char *field,
+		     char ret_text[static MAC_STR_SIZE], struct err *e)
+{
+	const char *s = json_string_value(v);
+	struct mac mac;
+
+	if (!s || mac_parse(str_of(s), &mac) < 0 || mac_is_zero(mac) || mac_is_multicast(mac))
+		return wrong(r, e, field, "is not the MAC address of one station", v);
+	(void)mac_format(mac, ret_text);
+	return 0;
+}
+
 /* The list becomes its canonical form. */
 static int check_macs(struct req *r, json_t *row, struct err *e)
 {
 	CLEANUP(json_freep) json_t *out = json_array();
 	char text[MAC_STR_SIZE];
-	struct mac mac;
 	json_t *v;
 	size_t i;
 
 	json_array_foreach(json_object_get(row, "mac_addresses"), i, v) {
-		const char *s = json_string_value(v);
-
-		if (!s || mac_parse(str_of(s), &mac) < 0 || mac_is_zero(mac) || mac_is_multicast(mac))
-			return wrong(r, e, "mac_addresses", "is not the MAC address of one station", v);
-		if (json_array_append_new(out, json_string(mac_format(mac, text))) < 0)
+		if (check_mac(r, v, "mac_addresses", text, e) < 0)
+			return -e->num;
+		if (json_array_append_new(out, json_string(text)) < 0)
 			return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for addresses");
 	}
 	return json_object_set(row, "mac_addresses", out);
+}
+
+static int check_ovn_port(struct req *r, const json_t *v, json_t *seen, json_t *out, struct err *e)
+{
+	const json_t *key = json_object_get(v, "tunnel_key");
+	char text[MAC_STR_SIZE];
+
+	if (json_object_size(v) != 2 || !json_object_get(v, "mac_address") || !json_is_integer(key) ||
+	    json_integer_value(key) < 1 || json_integer_value(key) > OVERLAY_OVN_PORT_MAX)
+		return wrong(r, e, "ovn_ports",
+			     "is not a port: give its mac_address and its tunnel_key of 1 to 32767", v);
+	if (check_mac(r, json_object_get(v, "mac_address"), "ovn_ports", text, e) < 0)
+		return -e->num;
+	if (json_object_get(seen, text))
+		return wrong(r, e, "ovn_ports", "has a MAC address that is in the lists already", v);
+	if (json_object_set_new(seen, text, json_true()) < 0 ||
+	    json_array_append_new(out,
+				  json_pack("{s:s, s:O}", "mac_address", text, "tunnel_key", key)) < 0)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for ports");
+	return 0;
+}
+
+/* As check_macs(), whose list is canonical. */
+static int check_ovn_ports(struct req *r, json_t *row, struct err *e)
+{
+	CLEANUP(json_freep) json_t *out = json_array();
+	CLEANUP(json_freep) json_t *seen = json_object();
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(json_object_get(row, "mac_addresses"), i, v)
+		if (json_object_set_new(seen, json_string_value(v), json_true()) < 0)
+			return err_set(e, FAULT_NO_MEMORY, NULL, "no memory for ports");
+	json_array_foreach(json_object_get(row, "ovn_ports"), i, v)
+		if (check_ovn_port(r, v, seen, out, e) < 0)
+			return -e->num;
+	return json_object_set(row, "ovn_ports", out);
 }
 
 /* A frame has one end to go to. */
@@ -67,10 +115,12 @@ static int check_macs_free(struct req *r, const json_t *row, const char *except_
 	const char *network = json_str(row, "network_id"), *mac = NULL;
 	int rc = db_get_text(
 		r->db, r->arena, &mac, e,
-		"SELECT m.value FROM json_each(?1) m WHERE m.value IN (SELECT mac_address FROM port WHERE "
-		"network_id = ?2) OR m.value IN (SELECT o.value FROM remote_vtep v, json_each(v.mac_addresses) o "
-		"WHERE v.network_id = ?2 AND v.id <> ?3) LIMIT 1",
-		"jss", json_object_get(row, "mac_addresses"), network, except_id);
+		"SELECT m.value FROM (SELECT value FROM json_each(?1) UNION ALL SELECT value ->> 'mac_address' FROM json_each(?4)) m "
+		"WHERE m.value IN (SELECT mac_address FROM port WHERE network_id = ?2) OR m.value IN (SELECT o.value "
+		"FROM remote_vtep v, json_each(v.mac_addresses) o WHERE v.network_id = ?2 AND v.id <> ?3) OR m.value IN "
+		"(SELECT o.value ->> 'mac_address' FROM remote_vtep v, json_each(v.ovn_ports) o WHERE v.network_id = ?2 AND v.id <> ?3) LIMIT 1",
+		"jssj", json_object_get(row, "mac_addresses"), network, except_id,
+		json_object_get(row, "ovn_ports"));
 
 	return rc > 0 ? neutron_err(e, NEUTRON_MAC_IN_USE, "mac_addresses", network, mac) : rc;
 }
@@ -94,12 +144,12 @@ static int check_labels(struct req *r, const struct overlay_type *t, const json_
 
 static int check_ovn(struct req *r, const struct overlay_type *t, const json_t *row, struct err *e)
 {
-	static const char *const names[] = { "ovn_egress_port", "ovn_ingress_port" };
+	static const char *const names[] = { "ovn_egress_port", "ovn_ingress_port", "ovn_ports" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		const json_t *v = json_object_get(row, names[i]);
 
-		if (!json_is_integer(v))
+		if (!json_is_integer(v) && !json_array_size(v))
 			continue;
 		if (t->kind != OVERLAY_GENEVE)
 			return wrong(r, e, names[i], "is of a tunnel_type geneve only", v);
@@ -146,6 +196,8 @@ static int check(struct req *r, json_t *row, const char *except_id, struct err *
 	if (rc == 0)
 		rc = check_macs(r, row, e);
 	if (rc == 0)
+		rc = check_ovn_ports(r, row, e);
+	if (rc == 0)
 		rc = check_labels(r, t, row, e);
 	if (rc == 0)
 		rc = check_ovn(r, t, row, e);
@@ -176,6 +228,7 @@ static int check_create(struct req *r, json_t *row, struct err *e)
 
 static int check_update(struct req *r, const json_t *old, json_t *changes, struct err *e)
 {
+	static const char *const canonical[] = { "mac_addresses", "ovn_ports" };
 	CLEANUP(json_freep) json_t *now = json_copy((json_t *)old);
 	int rc = net_begin(r, old, "update_remote_vtep", e);
 
@@ -184,8 +237,10 @@ static int check_update(struct req *r, const json_t *old, json_t *changes, struc
 	if (json_object_update(now, changes) < 0)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "out of memory");
 	rc = check(r, now, json_str(old, "id"), e);
-	if (rc == 0 && json_object_get(changes, "mac_addresses"))
-		(void)json_object_set(changes, "mac_addresses", json_object_get(now, "mac_addresses"));
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(canonical); i++)
+		if (json_object_get(changes, canonical[i]))
+			(void)json_object_set(changes, canonical[i],
+					      json_object_get(now, canonical[i]));
 	return rc;
 }
 
