@@ -36,7 +36,7 @@ static struct world {
 	size_t bulk_bytes, frame_bytes; /* that the hub has not taken */
 	uint8_t child_binding[LINK_BINDING_SIZE];
 	/* what the agent was told */
-	bool up, in_down;
+	bool up, in_down, busy;
 	unsigned n_tickets;
 	/* the loop */
 	uv_timer_cb on_timer;
@@ -189,6 +189,7 @@ static int take(enum pipe_kind kind, struct str payload)
 	case PIPE_TICKET:
 		FUZZ_CHECK(payload.len && payload.len <= LINK_TICKET_MAX && link_client_has_ticket(w.l));
 		FUZZ_CHECK(memcmp(w.l->ticket.binding, w.child_binding, LINK_BINDING_SIZE) == 0);
+		FUZZ_CHECK(!w.l->doing_full && !w.l->fresh_child);
 		return 0;
 	case PIPE_CONFIG:
 	case PIPE_UP:
@@ -310,7 +311,20 @@ static void on_ticket(void *ctx, const struct link_ticket *t)
 	w.n_tickets++;
 }
 
-static const struct link_client_ops ops = { on_up, on_frame, on_down, on_ticket };
+static bool on_busy(void *ctx)
+{
+	FUZZ_CHECK(ctx == &w);
+	return w.busy;
+}
+
+static const struct link_client_ops ops = { on_up, on_frame, on_down, on_ticket, on_busy };
+
+/* Days have passed. */
+static void full_is_due(void)
+{
+	if (w.l->full_due_ns)
+		w.l->full_due_ns = clock_mono_ns();
+}
 
 /* link_client_reload(), whose files are not there: another certificate. */
 static void reload(void)
@@ -609,6 +623,7 @@ static void check(void)
 		return;
 	FUZZ_CHECK(w.due_ns && w.up == (l->state == LINK_UP) && l->hub < l->n_hubs);
 	FUZZ_CHECK(l->n_tried <= l->n_hubs);
+	FUZZ_CHECK(l->state != LINK_UP || (l->full_due_ns && !l->doing_full && !l->fresh_child));
 	if (l->state == LINK_DIALLING)
 		FUZZ_CHECK(ms_since(l->since_ns) <= CLIENT_DIAL_MS + TICK_SLACK_MS);
 	if (l->state == LINK_WAITING)
@@ -722,6 +737,12 @@ static void step_of_agent(uint8_t what)
 	case 'i':
 		w.hangs_up_inside = !w.hangs_up_inside;
 		break;
+	case 'f':
+		full_is_due();
+		break;
+	case 'b':
+		w.busy = !w.busy;
+		break;
 	default: /* 'j' */
 		w.stops_inside = !w.stops_inside;
 		break;
@@ -738,7 +759,7 @@ static void step(void)
 		step_of_hub(what);
 	else if (strchr("DdWtZzxns", what))
 		step_of_child(what);
-	else if (strchr("BCEhLKij", what))
+	else if (strchr("BCEhLKijfb", what))
 		step_of_agent(what);
 	else if (what == 'T')
 		pass_time();

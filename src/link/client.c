@@ -105,6 +105,8 @@ void client_lost(struct link_client *l, const char *reason)
 	l->said_hello = false;
 	intent_parts_clear(&l->parts);
 	bulk_clear(l);
+	if (l->state == LINK_DIALLING)
+		client_full_lost(l);
 	if (l->config_stale) {
 		l->config_stale = false;
 		l->carrier->kill(l);
@@ -125,6 +127,8 @@ static void dial_now(struct link_client *l)
 	l->gen++;
 	l->state = LINK_DIALLING;
 	l->since_ns = clock_mono_ns();
+	if (client_full_begins(l))
+		l->carrier->kill(l);
 	if (l->carrier->start(l) < 0) {
 		client_lost(l, "cannot start the network process");
 		return;
@@ -254,6 +258,7 @@ static void take_up(struct link_client *l)
 	l->n_unanswered = 0;
 	l->said_hello = false;
 	l->heartbeat_ms = CLIENT_HEARTBEAT_MAX_MS;
+	client_full_up(l);
 	l->ops.up(l->ctx);
 }
 
@@ -343,10 +348,10 @@ static void check_alive(struct link_client *l, int64_t now)
 		send_ping(l, now);
 }
 
-static void give_up(struct link_client *l)
+static void give_up(struct link_client *l, const char *reason)
 {
 	l->carrier->kill(l);
-	client_lost(l, "the attempt took too long");
+	client_lost(l, reason);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -354,10 +359,12 @@ static void on_tick(uv_timer_t *timer)
 	struct link_client *l = timer->data;
 	int64_t now = clock_mono_ns();
 
-	if (l->state == LINK_UP)
+	if (l->state == LINK_UP && client_full_begins(l))
+		give_up(l, "a full handshake is due");
+	else if (l->state == LINK_UP)
 		check_alive(l, now);
 	else if (l->state == LINK_DIALLING && now - l->since_ns > CLIENT_DIAL_MS * NS_PER_MS)
-		give_up(l);
+		give_up(l, "the attempt took too long");
 	else if (l->state == LINK_WAITING && now >= l->dial_at_ns)
 		dial_now(l);
 	client_rearm(l);

@@ -64,6 +64,9 @@ struct link_client {
 	uint8_t binding[LINK_BINDING_SIZE];	  /* of config and hubs */
 	uint8_t child_binding[LINK_BINDING_SIZE]; /* of what the child that runs was started with */
 	struct link_ticket ticket;		  /* the newest; session.ptr is owned, NULL: none */
+	int64_t full_ns, full_due_ns; /* the last full handshake that is known of, the next one; due 0: none is */
+	bool doing_full; /* the child is not to have the ticket */
+	bool fresh_child; /* it was started without one, and has not been up: it will be by a full handshake */
 
 	enum link_state state;
 	uint32_t gen;
@@ -103,6 +106,10 @@ WARN_UNUSED int client_child_started(struct link_client *l);
 WARN_UNUSED int client_ticket_take(struct link_client *l, struct str payload); /* PIPE_TICKET. -EPROTO */
 WARN_UNUSED int client_ticket_keep(struct link_client *l, const struct link_ticket *t); /* a copy. -ENOMEM */
 void client_ticket_clear(struct link_client *l);
+void client_full_up(struct link_client *l);   /* the connection is up */
+void client_full_lost(struct link_client *l); /* an attempt has failed */
+/* The child that runs is to end, because it has had a ticket for long enough. */
+WARN_UNUSED bool client_full_begins(struct link_client *l);
 
 /* client_here.c */
 WARN_UNUSED int client_here_new(struct link_client *l, const struct link_here *h, struct err *e);

@@ -21,7 +21,8 @@ static struct {
 	uv_loop_t loop;
 	struct link_client l;
 	char *hubs[2];
-	char told[256]; /* "D F B1 H": a dial, a frame, data of stream 1 (c1: its end), a hang-up; "T": a ticket */
+	char told[256]; /* "D F B1 H": a dial, a frame, data of stream 1 (c1: its end), a hang-up; "T": a ticket, "K": it is killed */
+	bool child, busy;
 } world;
 
 static int play_start(struct link_client *l)
@@ -405,6 +406,187 @@ static void a_child_that_tells_no_tickets_is_hung_up(void **state)
 	client_ticket_clear(l);
 }
 
+/* ---- full handshakes ---- */
+
+#define DAY_NS (24 * 3600 * NS_PER_S)
+#define WEEK_NS (LINK_FULL_S * NS_PER_S)
+
+static int start_child(struct link_client *l)
+{
+	if (world.child)
+		return 0;
+	world.child = true;
+	return client_child_started(l);
+}
+
+static void kill_child(struct link_client *l)
+{
+	if (world.child)
+		note('K', 0);
+	world.child = false;
+}
+
+static bool on_busy(void *ctx)
+{
+	return world.busy;
+}
+
+static void begin(struct link_client *l)
+{
+	static const struct link_carrier with_child = { start_child, play_tell, kill_child,
+							play_nothing };
+
+	l->carrier = &with_child;
+	l->ops.busy = on_busy;
+	l->state = LINK_WAITING;
+	client_rearm(l);
+}
+
+static void dial(struct link_client *l, const char *told)
+{
+	assert_int_equal(l->state, LINK_WAITING);
+	l->dial_at_ns = clock_mono_ns();
+	tick(l, 0);
+	expect_told(told);
+	assert_int_equal(l->state, LINK_DIALLING);
+}
+
+static void comes_up(struct link_client *l, const char *told)
+{
+	dial(l, told);
+	up(l);
+	hear(l, PIPE_TICKET, STR("rsession")); /* whatever the child says of it */
+}
+
+static void expect_full_within(const struct link_client *l, int64_t from_ns, int64_t to_ns)
+{
+	assert_in_range(l->full_due_ns - clock_mono_ns(), from_ns, to_ns);
+}
+
+/* Until then, with a hub that answers. */
+static void wait_until(struct link_client *l, int64_t ns)
+{
+	clock_warp(ns - clock_mono_ns());
+	l->rx_ns = l->ping_ns = clock_mono_ns();
+	tick(l, 0);
+}
+
+static void each_week_there_is_a_full_handshake(void **state)
+{
+	struct link_client *l = *state;
+	int64_t due;
+
+	begin(l);
+	comes_up(l, "D");
+	expect_full_within(l, 6 * DAY_NS, WEEK_NS);
+	due = l->full_due_ns;
+	for (int i = 0; i < 5; i++) { /* resumptions, in the same process and in another, put nothing off */
+		clock_warp(DAY_NS);
+		hear(l, PIPE_DOWN, STR("cut"));
+		world.child = i % 2;
+		comes_up(l, i % 2 ? "D" : "T D");
+	}
+	assert_int_equal(l->full_due_ns, due);
+	wait_until(l, due - NS_PER_S);
+	expect_told("");
+	wait_until(l, due);
+	expect_told("K");
+	comes_up(l, "D");
+	expect_full_within(l, 6 * DAY_NS, WEEK_NS);
+	client_ticket_clear(l);
+}
+
+static void a_hub_that_is_busy_then_has_its_node_back_by_the_ticket(void **state)
+{
+	struct link_client *l = *state;
+	int64_t over;
+
+	begin(l);
+	comes_up(l, "D");
+	over = clock_mono_ns() + WEEK_NS;
+	wait_until(l, l->full_due_ns);
+	expect_told("K");
+	dial(l, "D");
+	hear(l, PIPE_RETRY, STR("30000"));
+	hear(l, PIPE_DOWN, STR("the hub is busy"));
+	expect_told("K");
+	expect_wait_is_kept(l, 30);
+	comes_up(l, "T D");
+	expect_full_within(l, 3600 * NS_PER_S - 60 * NS_PER_S, 2 * 3600 * NS_PER_S);
+	/* But not for good: who plays the busy hub is not the hub. */
+	wait_until(l, MAX_OF(over, l->full_due_ns));
+	expect_told("K");
+	for (int i = 0; i < 3; i++) {
+		dial(l, "D");
+		hear(l, PIPE_DOWN, STR("the hub is busy"));
+		expect_told("");
+		world.child = false;
+	}
+	comes_up(l, "D");
+	client_ticket_clear(l);
+}
+
+/* No hub for so long: the process that has waited has a ticket, too. */
+static void what_waited_for_a_week_does_not_resume(void **state)
+{
+	struct link_client *l = *state;
+
+	begin(l);
+	comes_up(l, "D");
+	hear(l, PIPE_DOWN, STR("cut"));
+	clock_warp(WEEK_NS);
+	comes_up(l, "K D");
+	client_ticket_clear(l);
+}
+
+static void a_shell_is_not_cut_before_the_week_is_over(void **state)
+{
+	struct link_client *l = *state;
+
+	begin(l);
+	comes_up(l, "D");
+	world.busy = true;
+	wait_until(l, l->full_due_ns);
+	wait_until(l, l->full_ns + WEEK_NS - NS_PER_S);
+	expect_told("");
+	wait_until(l, l->full_ns + WEEK_NS);
+	expect_told("K");
+	client_ticket_clear(l);
+}
+
+static void a_ticket_of_another_process_brings_its_age(void **state)
+{
+	struct link_client *l = *state;
+	struct link_ticket t = { .session = STR("session"),
+				 .full_ns = clock_mono_ns() - WEEK_NS + DAY_NS / 2 };
+
+	assert_int_equal(client_ticket_keep(l, &t), 0);
+	begin(l);
+	comes_up(l, "T D");
+	expect_full_within(l, 0, DAY_NS / 2);
+	assert_int_equal(l->ticket.full_ns, t.full_ns);
+	hear(l, PIPE_DOWN, STR("cut"));
+	world.child = false;
+	clock_warp(DAY_NS / 2);
+	comes_up(l, "D");
+	assert_int_equal(l->ticket.full_ns, clock_mono_ns());
+	client_ticket_clear(l);
+}
+
+static void who_came_together_does_not_do_it_together(void **state)
+{
+	struct link_client *l = *state;
+	unsigned n[24] = { 0 };
+
+	for (int i = 0; i < 2400; i++) {
+		l->fresh_child = true;
+		client_full_up(l);
+		n[(l->full_due_ns - clock_mono_ns() - 6 * DAY_NS) / (DAY_NS / 24)]++;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(n); i++)
+		assert_in_range(n[i], 40, 180); /* six times their deviation */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -421,6 +603,16 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_ticket_is_of_what_its_child_was_started_with,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_child_that_tells_no_tickets_is_hung_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(each_week_there_is_a_full_handshake, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_hub_that_is_busy_then_has_its_node_back_by_the_ticket,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(what_waited_for_a_week_does_not_resume, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_shell_is_not_cut_before_the_week_is_over, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_ticket_of_another_process_brings_its_age, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(who_came_together_does_not_do_it_together, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests_name("link-client", tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/types.h"
 
@@ -14,6 +15,9 @@
  * certificate, key and hubs of its child; with others it would tell the hub that the node is who it no longer is, or be the word of a hub that
  * is not trusted any more.
  */
+
+#define FULL_SPREAD_NS (24 * 3600 * NS_PER_S)
+#define FULL_RETRY_NS (3600 * NS_PER_S) /* to twice that */
 
 static char *bytes_of(const struct link_client *l)
 {
@@ -50,15 +54,44 @@ int client_ticket_take(struct link_client *l, struct str payload)
 	    (!t.resumed && payload.ptr[0] != PIPE_SHAKEN))
 		return -EPROTO;
 	t.session = (struct str){ payload.ptr + 1, payload.len - 1 };
+	t.full_ns = l->full_ns;
 	memcpy(t.binding, l->child_binding, sizeof(t.binding));
 	if (l->state == LINK_UP && client_ticket_keep(l, &t) == 0 && l->ops.ticket)
 		l->ops.ticket(l->ctx, &l->ticket);
 	return 0;
 }
 
+static int64_t random_below(int64_t n)
+{
+	uint64_t random;
+
+	random_bytes(&random, sizeof(random));
+	return n > 0 ? (int64_t)(random % (uint64_t)n) : 0;
+}
+
+/*
+ * When the next full handshake is due. That there was one is known by what this process did, a child without a ticket that came up, and not by a
+ * child's word; its time is of the monotonic clock, whatever becomes of the other. What began before this process may be late already: it is
+ * spread all the same.
+ */
+static void full_plan(struct link_client *l, int64_t full_ns)
+{
+	int64_t last = full_ns + LINK_FULL_S * NS_PER_S;
+	int64_t first = MAX_OF(clock_mono_ns(), last - FULL_SPREAD_NS);
+
+	l->full_ns = full_ns;
+	l->full_due_ns = first + random_below(last - first);
+}
+
+static bool is_over(int64_t full_ns)
+{
+	return clock_mono_ns() - full_ns >= LINK_FULL_S * NS_PER_S;
+}
+
 bool link_client_has_ticket(const struct link_client *l)
 {
-	return l->ticket.session.ptr && memcmp(l->ticket.binding, l->binding, LINK_BINDING_SIZE) == 0;
+	return l->ticket.session.ptr && !is_over(l->ticket.full_ns) &&
+	       memcmp(l->ticket.binding, l->binding, LINK_BINDING_SIZE) == 0;
 }
 
 const struct link_ticket *link_client_ticket(const struct link_client *l)
@@ -69,7 +102,42 @@ const struct link_ticket *link_client_ticket(const struct link_client *l)
 int client_child_started(struct link_client *l)
 {
 	memcpy(l->child_binding, l->binding, sizeof(l->binding));
-	return link_client_has_ticket(l) ? l->carrier->tell(l, PIPE_TICKET, l->ticket.session) : 0;
+	l->fresh_child = l->doing_full || !link_client_has_ticket(l);
+	if (l->fresh_child)
+		return 0;
+	if (!l->full_due_ns || l->full_ns != l->ticket.full_ns)
+		full_plan(l, l->ticket.full_ns);
+	return l->carrier->tell(l, PIPE_TICKET, l->ticket.session);
+}
+
+void client_full_up(struct link_client *l)
+{
+	if (!l->fresh_child)
+		return;
+	l->fresh_child = l->doing_full = false;
+	full_plan(l, clock_mono_ns());
+}
+
+/* Refused by a hub that is busy, or no way to it: until the week is over, the ticket goes on. */
+void client_full_lost(struct link_client *l)
+{
+	if (!l->doing_full || !l->fresh_child || is_over(l->full_ns))
+		return;
+	l->doing_full = false;
+	l->full_due_ns = clock_mono_ns() + FULL_RETRY_NS + random_below(FULL_RETRY_NS);
+	l->carrier->kill(l);
+}
+
+bool client_full_begins(struct link_client *l)
+{
+	bool can_wait = !is_over(l->full_ns) &&
+			(!l->said_hello || (l->ops.busy && l->ops.busy(l->ctx)));
+
+	if (!l->full_due_ns || l->fresh_child || l->doing_full || can_wait ||
+	    clock_mono_ns() < l->full_due_ns)
+		return false;
+	l->doing_full = true;
+	return true;
 }
 
 /* Each with its length, so that no two differ and read the same. */

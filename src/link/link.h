@@ -36,10 +36,16 @@
 #define LINK_TICKET_MAX 16384u	       /* bytes of a session */
 #define LINK_TICKET_LIFE_S (24 * 3600) /* the hub opens none that is older (http/tickets.h) */
 #define LINK_BINDING_SIZE 32
+/*
+ * A resumption gives the next ticket, so who has stolen one and is in the way could be the hub for good. A full handshake ends that: in the last
+ * of these days, at a time that is drawn, so that nodes which came together do not do it together.
+ */
+#define LINK_FULL_S (7 * 24 * 3600)
 struct link_ticket {
 	uint8_t binding[LINK_BINDING_SIZE]; /* SHA-256 of the CA, certificate, key and hubs that it came with: of use with no others */
 	struct str session; /* as OpenSSL writes it; only the child looks inside */
 	bool resumed; /* the connection that it came over was resumed itself: the one before is as good for now */
+	int64_t full_ns; /* clock_mono_ns() of the full handshake that it comes from; before this process, perhaps, and then < 0 */
 };
 
 struct link_client;
@@ -85,6 +91,8 @@ struct link_client_ops {
 	void (*down)(void *ctx, const char *reason);
 	/* A ticket came; borrowed for the call. As often as an owned child likes. NULL: not kept. */
 	void (*ticket)(void *ctx, const struct link_ticket *t);
+	/* Somebody would miss the connection: what can wait does. NULL: nobody ever does. */
+	bool (*busy)(void *ctx);
 };
 
 WARN_UNUSED int link_client_start(uv_loop_t *loop, const struct link_client_config *c,
@@ -103,7 +111,7 @@ void link_client_paced(struct link_client *l);
 /* The hub that is dialled or connected. */
 const char *link_client_hub(const struct link_client *l);
 bool link_client_is_up(const struct link_client *l);
-/* The next connection is offered as a resumption: the client has a ticket, which came with what it uses now. */
+/* The next connection may be offered as a resumption: the client has a ticket, which came with what it uses now and is not from too far back. */
 bool link_client_has_ticket(const struct link_client *l);
 const struct link_ticket *link_client_ticket(const struct link_client *l); /* the newest; borrowed, NULL: none */
 uint32_t link_client_heartbeat_ms(const struct link_client *l); /* as the hub said last */

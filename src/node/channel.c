@@ -262,7 +262,12 @@ static void on_ticket(void *ctx, const struct link_ticket *t)
 	ticket_came(ctx, t);
 }
 
-const struct link_client_ops channel_ops = { on_up, on_frame, on_down, on_ticket };
+static bool on_busy(void *ctx)
+{
+	return streams_open(ctx);
+}
+
+const struct link_client_ops channel_ops = { on_up, on_frame, on_down, on_ticket, on_busy };
 
 int channel_start(struct node *n, struct link_identity *id, struct err *e)
 {

@@ -609,6 +609,11 @@ void streams_frame(struct node *n, const Demarc__V1__Frame *f)
 	}
 }
 
+bool streams_open(const struct node *n)
+{
+	return n->streams && n->streams->list;
+}
+
 void streams_link_down(struct node *n)
 {
 	while (n->streams && n->streams->list)

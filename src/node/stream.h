@@ -12,6 +12,7 @@
 
 /* Of any kind; others are ignored. Unknown ids are closed, or ignored when they were. */
 void streams_frame(struct node *n, const Demarc__V1__Frame *f);
+bool streams_open(const struct node *n); /* somebody looks */
 /* The connection is gone: nobody looks any more. */
 void streams_link_down(struct node *n);
 void streams_close(struct node *n);

@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "node/node.h"
 
-#define MAGIC "demarc-ticket 1"
+#define MAGIC "demarc-ticket 2"
 #define SUM_SIZE 32
 
 /* ---- text ---- */
@@ -38,7 +38,8 @@ void ticket_text(const struct link_ticket *t, int64_t made_s, struct strbuf *b)
 	uint8_t sum[SUM_SIZE];
 
 	hex_of(t->binding, sizeof(t->binding), hex);
-	strbuf_addf(b, MAGIC " %lld %s ", (long long)made_s, hex);
+	strbuf_addf(b, MAGIC " %lld %lld %s ", (long long)made_s,
+		    (long long)MAX_OF((clock_mono_ns() - t->full_ns) / NS_PER_S, 0), hex);
 	sum_of((struct str){ b->ptr, b->len }, t->session, sum);
 	hex_of(sum, sizeof(sum), hex);
 	strbuf_addf(b, "%s\n", hex);
@@ -49,23 +50,26 @@ int ticket_parse(struct str text, int64_t now_s, struct link_ticket *ret, int64_
 {
 	struct link_ticket t = { .resumed = true };
 	uint8_t sum[SUM_SIZE], wanted[SUM_SIZE];
-	struct str line = str_cut(text, '\n', &t.session), rest = line, made, binding;
-	uint64_t made_s;
+	struct str line = str_cut(text, '\n', &t.session), rest = line, made, age, binding;
+	uint64_t made_s, age_s;
 
 	if (!str_starts(line, STR(MAGIC " ")) || t.session.len == 0 || t.session.len > LINK_TICKET_MAX)
 		return -EINVAL;
 	rest = (struct str){ rest.ptr + strlen(MAGIC " "), rest.len - strlen(MAGIC " ") };
 	made = str_cut(rest, ' ', &rest);
+	age = str_cut(rest, ' ', &rest);
 	binding = str_cut(rest, ' ', &rest);
 	if (rest.len != 2 * SUM_SIZE)
 		return -EINVAL;
 	sum_of((struct str){ line.ptr, (size_t)(rest.ptr - line.ptr) }, t.session, wanted);
-	if (str_to_u64(made, INT64_MAX, &made_s) < 0 ||
+	if (str_to_u64(made, INT64_MAX, &made_s) < 0 || str_to_u64(age, INT32_MAX, &age_s) < 0 ||
 	    str_from_hex(binding, t.binding, sizeof(t.binding)) < 0 ||
 	    str_from_hex(rest, sum, sizeof(sum)) < 0 || memcmp(sum, wanted, sizeof(sum)) != 0)
 		return -EINVAL;
-	if (now_s - (int64_t)made_s >= LINK_TICKET_LIFE_S)
+	age_s += (uint64_t)MAX_OF(now_s - (int64_t)made_s, 0);
+	if (now_s - (int64_t)made_s >= LINK_TICKET_LIFE_S || age_s >= LINK_FULL_S)
 		return -ESTALE;
+	t.full_ns = clock_mono_ns() - (int64_t)age_s * NS_PER_S;
 	*ret = t;
 	*ret_made_s = (int64_t)made_s;
 	return 0;

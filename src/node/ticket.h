@@ -6,7 +6,8 @@
  * The ticket of the channel on disk, 0600, so that a restarted agent and a site that had no power come back by a resumption. It is a secret
  * as the key beside it is. Nothing about it is an error: without it there is a full handshake.
  *
- *   demarc-ticket 1 <wall time it came, s> <binding, hex> <SHA-256 of this line up to here and of the session, hex>\n<session, DER>
+ *   demarc-ticket 2 <wall time it came, s> <s from the full handshake to then> <binding, hex>
+ *		<SHA-256 of this line up to here and of the session, hex>\n<session, DER>
  *
  * Flash wears out: a hub gives one after each connection, so one that is as good as the stored one is not stored. Thread: the loop's.
  */
@@ -32,7 +33,10 @@ struct ticket_file {
 };
 
 void ticket_text(const struct link_ticket *t, int64_t made_s, struct strbuf *b);
-/* Views into text. -EINVAL: damaged, or another release's; -ESTALE: too old at now_s. One of the future is not: clocks start in the past. */
+/*
+ * Views into text. -EINVAL: damaged, or another release's; -ESTALE: it, or the full handshake that it comes from, is too old at now_s. One of the
+ * future is not: clocks start in the past. The time that such a clock does not know of does not count.
+ */
 WARN_UNUSED int ticket_parse(struct str text, int64_t now_s, struct link_ticket *ret,
 			     int64_t *ret_made_s);
 /* Whether t is worth a write. */

@@ -89,6 +89,36 @@ static void old_ones_are_of_no_use(void **state)
 	assert_int_equal(ticket_parse(text, 0, &t, &made_s), 0);
 }
 
+static void the_last_full_handshake_is_not_forgotten(void **state)
+{
+	static const struct {
+		int64_t age_s, away_s, age_then_s; /* then: -1: too old */
+	} rows[] = {
+		{ 0, 0, 0 },
+		{ 5, 7, 12 },
+		{ LINK_FULL_S - 60, 59, LINK_FULL_S - 1 },
+		{ LINK_FULL_S - 60, 60, -1 },
+		{ LINK_FULL_S, 0, -1 },
+		{ 50000, -NOW_S, 50000 }, /* the clock starts in the past */
+		{ LINK_FULL_S, -NOW_S, -1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CLEANUP(strbuf_done) struct strbuf b = { 0 };
+		struct link_ticket t = sample, got;
+		int64_t made_s;
+
+		t.full_ns = clock_mono_ns() - rows[i].age_s * NS_PER_S;
+		ticket_text(&t, NOW_S, &b);
+		clock_warp(-clock_mono_ns() / 2); /* another boot */
+		assert_int_equal(ticket_parse((struct str){ b.ptr, b.len }, NOW_S + rows[i].away_s,
+					      &got, &made_s),
+				 rows[i].age_then_s < 0 ? -ESTALE : 0);
+		if (rows[i].age_then_s >= 0)
+			assert_int_equal(got.full_ns, clock_mono_ns() - rows[i].age_then_s * NS_PER_S);
+	}
+}
+
 static void what_is_as_good_is_not_stored(void **state)
 {
 	struct ticket_file f = { 0 };
@@ -173,7 +203,7 @@ static void damaged_ones_are_as_none(void **state)
 	static char large[TICKET_TEXT_MAX + 1];
 	const struct str bad[] = { STR(""),
 				   STR("demarc-ticket 1"),
-				   STR("demarc-ticket 2 1 00 00\nx"),
+				   STR("demarc-ticket 1 1 00 00\nx"),
 				   { large, sizeof(large) } };
 	struct link_ticket t;
 
@@ -199,6 +229,12 @@ static void no_place_to_write_is_no_error(void **state)
 	assert_true(stored(sample.session));
 }
 
+static int freeze(void **state)
+{
+	clock_freeze(1000 * NS_PER_S, NOW_S * 1000000LL);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +242,7 @@ int main(void)
 		cmocka_unit_test(no_damaged_byte_goes_unseen),
 		cmocka_unit_test(sizes_are_bounded),
 		cmocka_unit_test(old_ones_are_of_no_use),
+		cmocka_unit_test(the_last_full_handshake_is_not_forgotten),
 		cmocka_unit_test(what_is_as_good_is_not_stored),
 		cmocka_unit_test_setup_teardown(a_flood_of_tickets_is_a_write_in_ten_minutes, setup,
 						teardown),
@@ -213,5 +250,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_place_to_write_is_no_error, setup, teardown),
 	};
 
-	return cmocka_run_group_tests_name("node-ticket", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("node-ticket", tests, freeze, NULL);
 }

@@ -3,6 +3,7 @@
 process against a real hub."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sqlite3
 import ssl
 import socket
 import subprocess
+import time
 import uuid
 
 import pytest
@@ -335,6 +337,29 @@ def test_a_ticket_is_of_a_certificate_a_ca_and_hubs(hub, enrolled):
     assert "another certificate, CA or hub" in returned(hub, a, False, second)
     write(a.file("identity.json"), identity)
     assert returned(hub, a, True, second) == ""
+
+
+def aged(ticket, seconds):
+    """The same ticket, whose full handshake was so long before it."""
+    head, _, session = ticket.partition(b"\n")
+    magic, version, made, _, binding, _ = head.split(b" ")
+    head = b" ".join([magic, version, made, b"%d" % seconds, binding, b""])
+    return head + hashlib.sha256(head + session).hexdigest().encode() + b"\n" + session
+
+
+def test_each_week_a_full_handshake(hub, enrolled):
+    """Else a ticket would beget a ticket for good, and who has stolen one would be the hub to this node."""
+    a, week = enrolled, 7 * 86400
+    first = has_ticket(a)
+    assert "too old" in returned(hub, a, False, aged(first, week))
+    seen = len(hub.log())
+    age = int(time.time()) - int(first.split(b" ")[2]) + 15
+    assert returned(hub, a, True, aged(first, week - age)) == ""
+    wait_for(lambda: "resumed=0" in hub.log()[seen:], "a full handshake before the week is over")
+    assert "a full handshake is due" in a.logged()
+    later = has_ticket(a, other_than=aged(first, week - age))
+    assert int(later.split(b" ")[3]) < 60, "the week begins anew"
+    assert returned(hub, a, True) == ""
 
 
 # ---- revocation ----
