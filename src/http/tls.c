@@ -8,6 +8,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include "base/clock.h"
 #include "http/tickets.h"
 
 #define CN_SIZE 65     /* RFC 5280: ub-common-name is 64 */
@@ -168,10 +169,11 @@ int tls_server_new(const struct http_config *c, OSSL_LIB_CTX *lib, SSL_CTX **ret
 bool tls_client_cn(SSL *ssl, const struct http_config *c, char *ret, size_t size)
 {
 	X509 *cert = SSL_get0_peer_certificate(ssl);
+	time_t now = clock_wall_us() / 1000000;
 
 	if (!cert || !c->client_ca_file || SSL_get_verify_result(ssl) != X509_V_OK)
 		return false;
-	if (X509_cmp_current_time(X509_get0_notAfter(cert)) <= 0) /* a ticket outlives nothing */
+	if (X509_cmp_time(X509_get0_notAfter(cert), &now) <= 0) /* a ticket outlives nothing */
 		return false;
 	return !is_refused(c, cert) && cert_cn(cert, ret, size);
 }

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "http/test_client.h"
 #include "http/ws_frame.h"
 
@@ -536,6 +537,33 @@ static void stop_says_goodbye(void **state)
 	assert_int_equal(seen.n_close, 1);
 }
 
+static void expired_certificates_are_not_resumed(void **state)
+{
+	const int64_t day_ns = 24 * 3600 * NS_PER_S;
+	SSL_SESSION *session;
+
+	clock_freeze(clock_mono_ns(), clock_wall_us());
+	start();
+	assert_true(dial(test_pki.client, test_pki.client_key));
+	ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "1 node-1");
+	session = leave();
+	clock_warp(9 * day_ns); /* of the ten that it lives */
+	assert_true(test_client_open(&client, http_server_port(server.server), test_pki.client,
+				     test_pki.client_key, session));
+	assert_true(SSL_session_reused(client.ssl));
+	ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "1 node-1");
+	SSL_SESSION_free(session);
+	session = leave();
+	clock_warp(day_ns + NS_PER_S);
+	assert_true(test_client_open(&client, http_server_port(server.server), test_pki.client,
+				     test_pki.client_key, session));
+	assert_true(SSL_session_reused(client.ssl)); /* what the hub then looks at again */
+	test_client_say(&client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+	assert_false(test_client_fill(&client, 1));
+	SSL_SESSION_free(session);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -551,6 +579,7 @@ int main(void)
 		cmocka_unit_test(pings_without_end_are_bounded),
 		cmocka_unit_test(silent_nodes_are_pinged_and_dropped),
 		cmocka_unit_test(stop_says_goodbye),
+		cmocka_unit_test(expired_certificates_are_not_resumed), /* the last: the clock stands */
 	};
 
 	return cmocka_run_group_tests_name("http-ws", tests, test_pki_make, test_pki_remove);
