@@ -14,9 +14,9 @@
 #include "base/log.h"
 
 #define FILE_BYTES_MAX (8u << 20) /* DP_BINDINGS_MAX of the longest lines */
-/* An end that differs by less is the same: claims move on with each use, leases with the clock's corrections. */
-#define CLAIM_STEP_S 600
-#define LEASE_STEP_S 8
+/* An end that differs by less from that in the file is the same: claims move on with each use, leases with the clock's corrections. */
+#define CLAIM_SLACK_S 600
+#define LEASE_SLACK_S 8
 
 /* From the file, not put back yet: its interface is not there. */
 struct waiting {
@@ -27,7 +27,7 @@ struct waiting {
 
 struct leases {
 	char path[512];
-	char *saved; /* what is in the file, without the time that it was written; NULL: there is none */
+	json_t *saved; /* the rows in the file; NULL: there is none; null: something that is to be replaced */
 	struct waiting *waiting;
 	size_t n_waiting;
 	unsigned n_ticks;
@@ -152,7 +152,7 @@ int lease_open(struct node *n, struct err *e)
 	(void)snprintf(n->leases->path, sizeof(n->leases->path), "%s/leases.json", n->cfg.state_dir);
 	r = known > 0 ? 0 : load(n->leases, &why); /* a datapath that ran on knows better */
 	if (r != -ENOENT)
-		n->leases->saved = strdup(""); /* something, to be replaced */
+		n->leases->saved = json_null();
 	if (r < 0 && r != -ENOENT) {
 		n->leases->n_waiting = 0;
 		log_warn("leases_unread", "error=\"%s\"", why.msg);
@@ -195,22 +195,49 @@ void lease_pass(struct node *n)
 
 /* ---- writing ---- */
 
-/* Wall time, in steps; -1: for ever. */
-static int64_t until_of(int64_t left, bool claimed)
-{
-	int64_t step = claimed ? CLAIM_STEP_S : LEASE_STEP_S;
-
-	return left < 0 ? -1 : (wall_s() + left) / step * step;
-}
-
-static json_t *row_of(const char *network, const char *interface, const struct dp_binding *b, int64_t left)
+/* `left` in seconds; -1: for ever. */
+json_t *lease_row(const char *network, const char *interface, const struct dp_binding *b, int64_t left)
 {
 	char addr[CIDR_STR_SIZE], mac[MAC_STR_SIZE];
+	int64_t until = left < 0 ? -1 : wall_s() + left;
 
 	return json_pack("{s:s,s:s,s:i,s:s,s:s,s:b,s:I}", "network", network, "interface",
-			 interface, "vlan", b->vlan.id, "address", cidr_format(b->addr, addr),
-			 "mac", mac_format(b->mac, mac), "claimed", b->claimed, "until",
-			 (json_int_t)until_of(left, b->claimed));
+			 interface, "vlan", b->vlan.id, "address", cidr_format(b->addr, addr), "mac",
+			 mac_format(b->mac, mac), "claimed", b->claimed, "until", (json_int_t)until);
+}
+
+static bool same_end(int64_t a, int64_t b, bool claimed)
+{
+	int64_t slack = claimed ? CLAIM_SLACK_S : LEASE_SLACK_S;
+
+	if (a < 0 || b < 0)
+		return a == b;
+	return a - b < slack && b - a < slack;
+}
+
+static bool same_row(json_t *a, json_t *b)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(a, key, v)
+		if (strcmp(key, "until") && !json_equal(v, json_object_get(b, key)))
+			return false;
+	return same_end(json_int(a, "until", 0), json_int(b, "until", 0),
+			json_bool(a, "claimed", false));
+}
+
+bool lease_rows_same(const json_t *a, const json_t *b)
+{
+	size_t i;
+	json_t *row;
+
+	if (!json_is_array(a) || !json_is_array(b) || json_array_size(a) != json_array_size(b))
+		return false;
+	json_array_foreach(a, i, row)
+		if (!same_row(row, json_array_get(b, i)))
+			return false;
+	return true;
 }
 
 static void add_known(struct node *n, json_t *rows, const struct dp_binding *b)
@@ -220,8 +247,8 @@ static void add_known(struct node *n, json_t *rows, const struct dp_binding *b)
 
 	if (network && if_indextoname((unsigned)b->port.num, name))
 		(void)json_array_append_new(
-			rows, row_of(network, name, b,
-				     b->left_s == DP_BINDING_FOR_EVER ? -1 : (int64_t)b->left_s));
+			rows, lease_row(network, name, b,
+					b->left_s == DP_BINDING_FOR_EVER ? -1 : (int64_t)b->left_s));
 }
 
 static int by_address(const void *a, const void *b)
@@ -249,8 +276,8 @@ static json_t *rows_now(struct node *n, struct err *e)
 		const struct waiting *w = &l->waiting[i];
 
 		(void)json_array_append_new(
-			rows, row_of(w->network, w->interface, &w->b,
-				     w->until_s == INT64_MAX ? -1 : w->until_s - mono_s()));
+			rows, lease_row(w->network, w->interface, &w->b,
+					w->until_s == INT64_MAX ? -1 : w->until_s - mono_s()));
 	}
 	return rows;
 }
@@ -259,24 +286,23 @@ static int save(struct node *n, struct err *e)
 {
 	CLEANUP(json_freep) json_t *rows = rows_now(n, e);
 	CLEANUP(json_freep) json_t *root = NULL;
-	CLEANUP(free_charp) char *text = rows ? json_text(rows) : NULL;
 	CLEANUP(free_charp) char *file = NULL;
 	struct leases *l = n->leases;
 	int r;
 
-	if (text && l->saved && strcmp(text, l->saved) == 0)
+	if (rows && lease_rows_same(l->saved, rows))
 		return 0;
-	if (text && !l->saved && json_array_size(rows) == 0)
+	if (rows && !l->saved && json_array_size(rows) == 0)
 		return 0; /* a node without guards has no such file */
-	root = text ? json_pack("{s:I,s:O}", "saved", (json_int_t)wall_s(), "bindings", rows) : NULL;
+	root = rows ? json_pack("{s:I,s:O}", "saved", (json_int_t)wall_s(), "bindings", rows) : NULL;
 	file = root ? json_text(root) : NULL;
 	if (!file)
 		return err_set(e, FAULT_NO_MEMORY, NULL, "leases");
 	r = file_write_atomic(l->path, 0600, str_of(file), e);
 	if (r < 0)
 		return r;
-	free(l->saved);
-	l->saved = MOVE_PTR(text);
+	json_decref(l->saved);
+	l->saved = MOVE_PTR(rows);
 	return 0;
 }
 
@@ -299,7 +325,7 @@ void lease_close(struct node *n)
 	if (!n->leases)
 		return;
 	save_logged(n);
-	free(n->leases->saved);
+	json_decref(n->leases->saved);
 	free(n->leases->waiting);
 	free(n->leases);
 	n->leases = NULL;
