@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import re
+import socket
 import subprocess
 import time
 import uuid
@@ -311,6 +312,31 @@ def test_trace_of_other_headers(shared_hub, node, port):
     assert (f[34], f[35]) == (0, 0)
     f, _ = frame(3, src_ip="fd00::1", dst_ip="fd00::2", protocol="udp", dscp=10, ipv6_extensions="hopopt,ipv6-frag")
     assert ((f[14] << 8 | f[15]) >> 6 & 63, f[20], f[54], f[62]) == (10, 0, 44, 17)
+
+
+def test_trace_from_the_ports_own_address(shared_hub, node):
+    """Of the destination's family; what the port lacks is asked for by name."""
+    import concurrent.futures
+
+    h = shared_hub
+    net = h.post(V2 + "/networks", {"network": {}}, 201).json()["network"]
+    for version, cidr in (4, "10.5.0.0/24"), (6, "fd00:5::/64"):
+        h.post(V2 + "/subnets", {"subnet": {"network_id": net["id"], "cidr": cidr, "ip_version": version}}, 201)
+    both = h.post(V2 + "/ports", {"port": {"network_id": net["id"], "binding:host_id": node.name}}, 201).json()["port"]
+    own = {":" in i["ip_address"]: i["ip_address"] for i in both["fixed_ips"]}
+    assert len(own) == 2
+    for nth, (dst, family, at) in enumerate([("10.5.0.99", socket.AF_INET, 26), ("fd00:5::99", socket.AF_INET6, 22)], 1):
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(trace, h, node, port=both["id"], dst_ip=dst, protocol="udp")
+            frame = bytes.fromhex(node.answer("trace", {"trace": {"steps": []}}, nth)["frame"])
+            assert asked.result(30).status_code == 200, asked.result().text
+        src = socket.inet_pton(family, own[":" in dst])
+        assert frame[at:at + len(src)] == src
+    subnet = next(i["subnet_id"] for i in both["fixed_ips"] if ":" not in i["ip_address"])
+    body = {"network_id": net["id"], "binding:host_id": node.name, "fixed_ips": [{"subnet_id": subnet}]}
+    only4 = h.post(V2 + "/ports", {"port": body}, 201).json()["port"]
+    r = trace(h, node, port=only4["id"], dst_ip="fd00:5::99")
+    assert r.status_code == 400 and "src_ip" in r.text and "no IPv6 address of its own" in r.text
 
 
 def test_trace_fault_of_the_node(shared_hub, node, port):

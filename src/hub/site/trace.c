@@ -167,18 +167,24 @@ static int take_l4(const json_t *t, struct frame_spec *f, struct err *e)
 	return 0;
 }
 
-/* The sender's own address where none is given. */
+/* The sender's own address of the destination's family where none is given. */
 static int dflt_source(struct req *r, const json_t *port, struct frame_spec *f, struct err *e)
 {
+	bool v6 = f->dst.family == IP_V6;
 	const char *ip;
-	int rc = db_get_text(r->db, r->arena, &ip, e,
-			     "SELECT ip FROM port_ip WHERE port_id = ? ORDER BY ord LIMIT 1", "s",
-			     json_str(port, "id"));
+	int rc;
 
-	if (rc < 0 || f->src.family)
-		return rc < 0 ? rc : 0;
+	if (f->src.family)
+		return 0;
+	rc = db_get_text(r->db, r->arena, &ip, e,
+			 "SELECT ip FROM port_ip WHERE port_id = ? AND (instr(ip, ':') > 0) = ? ORDER BY ord LIMIT 1",
+			 "si", json_str(port, "id"), (int64_t)v6);
+	if (rc < 0)
+		return rc;
 	if (rc == 0 || ip_parse(str_of(ip), &f->src) < 0)
-		return bad(e, "src_ip", "the port has no address of its own, so say which one");
+		return bad(e, "src_ip",
+			   v6 ? "the port has no IPv6 address of its own, so say which one" :
+				"the port has no IPv4 address of its own, so say which one");
 	return 0;
 }
 
