@@ -98,6 +98,7 @@ enum way_use {
 struct way {
 	__u32 gen;    /* 0: none */
 	__u32 wanted; /* way_short() of the last one that was not there */
+	__u32 taken;  /* jiffies when it was written, low bits */
 	struct port_key in;
 	__u32 family;
 	__u8 dmac[6], smac[6]; /* aligned as in a packet */

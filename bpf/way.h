@@ -135,6 +135,13 @@ static __always_inline __u32 way_short(const struct pkt *p)
 	return p->port_flags & PORT_SECURITY ? id ^ p->key.addr[0] ^ p->key.addr[3] << 16 : id;
 }
 
+/* Written a moment ago, and good: many sources behind one port take turns, and none would find its own. */
+#define WAY_HOLD(hz) ((hz) / 16)
+static __always_inline int way_is_taken(const struct way *w, const struct pkt *p)
+{
+	return w->gen == p->gen && (__u32)p->jiffies - w->taken < WAY_HOLD(dp_globals.hz);
+}
+
 /* Both were asked, and the packet goes on. Noted the second time in a row: stations that change with each connection pay nothing for it. */
 static __always_inline void way_note(struct pkt *p)
 {
@@ -147,6 +154,9 @@ static __always_inline void way_note(struct pkt *p)
 		w->wanted = id;
 		return;
 	}
+	if (way_is_taken(w, p))
+		return;
+	w->taken = (__u32)p->jiffies;
 	w->gen = 0; /* none, while it is written */
 	barrier();
 	w->in = p->in;

@@ -16,6 +16,9 @@
 #include <bpf/bpf.h>
 #include <linux/pkt_cls.h>
 
+#include "base/clock.h"
+#include "dp/internal.h"
+
 #define A 65537
 #define B 65538
 #define U 65539
@@ -126,6 +129,43 @@ static void test_asked_once_per_generation(void **state)
 	lab_port(&lab, &u, 2, DP_PORT_UPLINK, 0, NULL); /* else it would be the only way out */
 	assert_false(goes(17, "10.0.0.1", "10.0.0.2", 7));
 	assert_dropped(&lab, L2_UNKNOWN);
+	close(fdb);
+}
+
+/* Many sources behind one port: who has come twice in a row is found for a while, whoever comes between. */
+static void test_many_sources(void **state)
+{
+	COVERS(V4 | V6, F_WAYS);
+	static const char *const ip[2][3] = { { "10.0.0.1", "10.0.0.3", "10.0.0.2" },
+					      { "fd00::1", "fd00::3", "fd00::2" } };
+	struct fdb_key k = { .net = 1 };
+	struct fdb_rec was;
+	struct flow_rec r;
+	struct frame f;
+	int fdb = map_of("fdb");
+
+	rules(SG_A, all, 4);
+	rules(SG_B, all, 4);
+	lab_port(&lab, &a, 1, DP_PORT_SECURITY, SG_A, "10.0.0.1/24", "10.0.0.3/24", "fd00::1/64",
+		 "fd00::3/64", NULL);
+	memcpy(k.mac, macs[1], 6);
+	assert_int_equal(bpf_map_lookup_elem(fdb, &k, &was), 0);
+	for (int v6 = 0; v6 < 2; v6++) {
+		int64_t begin;
+
+		do { /* without a long pause between */
+			begin = clock_mono_ns();
+			dp_gen_bump(lab.dp);
+			for (int n = 0; n < 4; n++) /* each twice in a row */
+				assert_true(goes(17, ip[v6][n / 2], ip[v6][2], 7));
+		} while (clock_mono_ns() - begin > 30 * NS_PER_MS);
+		assert_int_equal(bpf_map_delete_elem(fdb, &k), 0);
+		first_to(&f, 17, ip[v6][0], ip[v6][2], 7);
+		assert_int_not_equal(lab_run(&lab, A, &f, NULL), TC_ACT_SHOT);
+		assert_int_equal(bpf_map_update_elem(fdb, &k, &was, BPF_ANY), 0);
+		assert_true(lab_record(&lab, A, &f, &r));
+		assert_int_equal(r.out, B); /* not the only way out, which who asks would find */
+	}
 	close(fdb);
 }
 
@@ -377,6 +417,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_asked_once_per_generation, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sources_are_told_apart, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_sources, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rules_see_what_the_way_does_not, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dhcp_servers_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_members_come_and_go, setup, teardown),
