@@ -79,7 +79,7 @@ int do_function_deaths(struct sim *s, struct outcome *o, struct err *e)
 		return err_set(e, FAULT_TIMEOUT, NULL, "the chains of %u of %u nodes became whole",
 			       crew_n_whole(s), s->o.n_nodes);
 	crew_stay(s, o, CALM_S);
-	crew.probe = load_probe(s);
+	crew.probe = load_probe(s, SIM_PROBE_MS);
 	crew.churn = load_churn(s, s->o.churn);
 	hub0 = process_cost(crew_hub_pid(s)).cpu_s;
 	sim0 = crew_cpu();
@@ -132,7 +132,7 @@ int do_renewal(struct sim *s, struct outcome *o, struct err *e)
 	if (rc < 0 || sim_interrupted)
 		return rc;
 	crew_stay(s, o, CALM_S);
-	crew.probe = load_probe(s);
+	crew.probe = load_probe(s, SIM_PROBE_MS);
 	hub0 = process_cost(crew_hub_pid(s)).cpu_s;
 	sim0 = crew_cpu();
 	t0 = clock_mono_ns();

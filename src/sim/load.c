@@ -14,7 +14,6 @@
 
 /* API users beside the nodes: one that looks at servers, one that changes ports. Each is a process. */
 
-#define PROBE_EVERY_MS 50
 #define CHURN_USERS 4u
 #define CONFIRM_S                                                                                  \
 	5 /* a node that is there and has not confirmed by then is late, and not waited for longer */
@@ -62,7 +61,7 @@ static size_t *with_functions(const struct sim *s, size_t *ret_n)
 }
 
 /* By turns on the connection that is there, as a service asks, and on a new one, as a command does. */
-static void probe(const struct sim *s, struct client *c)
+static void probe(const struct sim *s, struct client *c, unsigned every_ms)
 {
 	int64_t next = clock_mono_ns();
 	size_t n, *list = with_functions(s, &n);
@@ -85,11 +84,11 @@ static void probe(const struct sim *s, struct client *c)
 			s->shared->n_api_failed++;
 		else
 			samples_add(fresh ? &s->shared->fresh : &s->shared->show, clock_mono_ns() - t0);
-		pace(&next, PROBE_EVERY_MS * NS_PER_MS);
+		pace(&next, every_ms * NS_PER_MS);
 	}
 }
 
-pid_t load_probe(struct sim *s)
+pid_t load_probe(struct sim *s, unsigned every_ms)
 {
 	pid_t pid = fork();
 	struct client *c;
@@ -100,7 +99,7 @@ pid_t load_probe(struct sim *s)
 	(void)signal(SIGINT, SIG_IGN);
 	c = sign_in(s);
 	if (c)
-		probe(s, c);
+		probe(s, c, every_ms);
 	client_close(c);
 	_exit(0);
 }

@@ -139,7 +139,8 @@ struct worker_order {
 _Noreturn void worker_main(struct sim *s, size_t first, size_t n, int fd);
 
 /* load.c: children that talk to the API until shared->stop_load. */
-pid_t load_probe(struct sim *s);
+#define SIM_PROBE_MS 50
+pid_t load_probe(struct sim *s, unsigned every_ms); /* looks at servers, one request every so long */
 pid_t load_churn(struct sim *s, unsigned per_second);
 pid_t load_single(struct sim *s, unsigned per_second); /* never two changes at a time */
 void samples_add(struct sim_samples *s, int64_t ns);

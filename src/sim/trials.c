@@ -104,7 +104,7 @@ int do_all_change(struct sim *s, struct outcome *o, struct err *e)
 	if (rc < 0 || sim_interrupted)
 		return rc;
 	crew_stay(s, o, CALM_S);
-	crew.probe = load_probe(s);
+	crew.probe = load_probe(s, SIM_PROBE_MS);
 	hub0 = hub_cpu(s);
 	sim0 = crew_cpu();
 	for (int i = 0; rc == 0 && i < ALL_ROUNDS && !sim_interrupted; i++) {
@@ -181,7 +181,7 @@ int do_slow_nodes(struct sim *s, struct outcome *o, struct err *e)
 	if (rc < 0 || sim_interrupted)
 		return rc;
 	crew_stay(s, o, CALM_S);
-	crew.probe = load_probe(s);
+	crew.probe = load_probe(s, SIM_PROBE_MS);
 	crew.churn = load_churn(s, s->o.churn ? s->o.churn : SLOW_CHURN);
 	crew_stay(s, o, (s->o.seconds + 1) / 2);
 	o->before_p50_ms = percentile_ms(&s->shared->confirm, 0.5);
