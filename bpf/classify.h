@@ -47,6 +47,23 @@ struct {
 
 MAP(policy_facts, BPF_MAP_TYPE_ARRAY, __u32, struct policy_facts, 1);
 
+/*
+ * What a table that is no short one said on this CPU, for the generation that the packet had read: the next connection between the same stations
+ * to the same service is told without looking. Source ports differ; what their rules are does not, as a rule.
+ */
+struct policy_seen {
+	__u32 table, slot, gen; /* table 0: nothing */
+	__u32 src[4], dst[4];
+	__u16 dport, vlan;
+	__u8 proto, verdict, reject, pad;
+	__u32 wanted; /* hash of what was looked for last and was not here */
+	struct policy_set sports;
+	__u32 rule, of;
+};
+#define POLICY_SEEN_BITS 8
+
+MAP(policy_seen, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct policy_seen, 1 << POLICY_SEEN_BITS);
+
 /* What rules can tell about a packet beside its flow's key. */
 __noinline __u32 fact_of(__u32 flags, __u32 dscp)
 {
@@ -60,6 +77,7 @@ __noinline __u32 fact_of(__u32 flags, __u32 dscp)
 	return a < POLICY_CLASSES && b < POLICY_CLASSES ? a | b << 4 : POLICY_NO_FACT;
 }
 
+/* Who looks something up by s->key asks again where it is: Linux 6.1 takes no key from the memory of an argument. */
 static __always_inline struct policy_scratch *policy_get(void)
 {
 	__u32 zero = 0;
@@ -138,15 +156,11 @@ static __always_inline void vec_note(struct policy_scratch *s, __u32 dim, __u32 
 }
 
 /* Adds the rules of those groups of the table's sources (side 0) or destinations that have the address in s->key. */
-__noinline int policy_of_groups(__u32 side)
+__noinline int policy_of_groups(struct policy_table *t, __u32 side)
 {
 	struct policy_scratch *s = policy_get();
-	struct policy_table *t;
 
-	if (!s || side > 1)
-		return 0;
-	t = bpf_map_lookup_elem(&policy_tables, &s->table);
-	if (!t)
+	if (!s || !t || side > 1)
 		return 0;
 	for (__u32 i = 0; i < ABI_POLICY_GROUPS; i++) {
 		struct policy_group *g = &t->groups[side][i];
@@ -163,29 +177,33 @@ __noinline int policy_of_groups(__u32 side)
 	return 0;
 }
 
+/* The rules that the value in s->key satisfies. */
+static __always_inline struct policy_set *policy_hit(struct policy_scratch *s,
+						     struct policy_table *t, __u32 dim)
+{
+	struct policy_set *hit;
+
+	s->key.owner = bpf_htonl(s->slot << 3 | dim);
+	hit = bpf_map_lookup_elem(&policy_trie, &s->key);
+	return hit ? hit : &t->any[dim];
+}
+
 /* Narrows s->bits by one dimension. Returns 1 when no rule is left. Not inlined: every lookup would double the verifier's paths. */
-__noinline int policy_narrow(__u32 dim)
+__noinline int policy_narrow(struct policy_table *t, __u32 dim)
 {
 	struct policy_scratch *s = policy_get();
-	struct policy_table *t;
 	struct policy_set *hit;
 	__u64 left = 0;
 
-	if (!s || dim >= PDIM_N)
-		return 1;
-	t = bpf_map_lookup_elem(&policy_tables, &s->table);
-	if (!t)
+	if (!s || !t || dim >= PDIM_N)
 		return 1;
 	policy_key_of(s, dim);
-	s->key.owner = bpf_htonl(s->slot << 3 | dim);
-	hit = bpf_map_lookup_elem(&policy_trie, &s->key);
-	if (!hit)
-		hit = &t->any[dim];
+	hit = policy_hit(s, t, dim);
 	for (int w = 0; w < ABI_POLICY_SMALL; w++)
 		s->any[w] = hit->bits[w];
 	vec_note(s, dim, hit->vec);
 	if (dim <= PDIM_DST && t->n_groups[dim])
-		policy_of_groups(dim);
+		policy_of_groups(t, dim);
 	for (int w = 0; w < ABI_POLICY_SMALL; w++) {
 		s->bits[w] &= s->any[w];
 		left |= s->bits[w];
@@ -196,9 +214,8 @@ __noinline int policy_narrow(__u32 dim)
 /* ---- the words of a large table ---- */
 
 /* Appends the words that s->bits[w] leaves to s->list. The length is kept in memory: the verifier need not follow it. */
-__noinline int words_note(__u32 w)
+__noinline int words_note(struct policy_scratch *s, __u32 w)
 {
-	struct policy_scratch *s = policy_get();
 	__u64 bits;
 	__u32 n;
 
@@ -237,10 +254,8 @@ static __always_inline void words_or(struct policy_scratch *s, __u32 id, __u32 f
 }
 
 /* s->all &= what one dimension allows. */
-__noinline int words_and(__u32 dim, __u32 first)
+__noinline int words_and(struct policy_scratch *s, __u32 dim, __u32 first)
 {
-	struct policy_scratch *s = policy_get();
-
 	if (!s || dim >= PDIM_N)
 		return 0;
 	for (__u32 k = 0; k <= ABI_POLICY_GROUPS && k < s->n_vecs[dim]; k++)
@@ -259,10 +274,8 @@ __noinline int words_and(__u32 dim, __u32 first)
 }
 
 /* The first rule in s->all. */
-__noinline __u32 words_first(void)
+__noinline __u32 words_first(struct policy_scratch *s)
 {
-	struct policy_scratch *s = policy_get();
-
 	if (!s)
 		return ABI_POLICY_RULES;
 	for (__u32 i = 0; i < ABI_POLICY_WORDS; i++) {
@@ -280,23 +293,22 @@ __noinline __u32 words_first(void)
 }
 
 /* Lowest rule of a large table in all dimensions; ABI_POLICY_RULES when there is none. */
-__noinline __u32 policy_big(__u32 dims)
+__noinline __u32 policy_big(struct policy_scratch *s, __u32 dims)
 {
-	struct policy_scratch *s = policy_get();
 	__u32 first = 1;
 
 	if (!s)
 		return ABI_POLICY_RULES;
 	s->n_list = 0;
 	for (__u32 w = 0; w < ABI_POLICY_SMALL; w++)
-		words_note(w);
+		words_note(s, w);
 	for (__u32 d = 0; d < PDIM_N; d++) {
 		if (!(dims >> d & 1))
 			continue;
-		words_and(d, first);
+		words_and(s, d, first);
 		first = 0;
 	}
-	return words_first();
+	return words_first(s);
 }
 
 static __always_inline __u32 policy_small(struct policy_scratch *s)
@@ -324,15 +336,10 @@ static __always_inline void policy_varies(struct policy_scratch *s, struct polic
  * The rule of table s->table that decides about the view in the scratch: its index, or ABI_POLICY_RULES when none does. Says in p that a
  * rule which looks at more than the key of a flow could have been concerned.
  */
-static __always_inline __u32 policy_find(struct policy_scratch *s, struct pkt *p)
+static __always_inline __u32 policy_find(struct policy_scratch *s, struct policy_table *t, struct pkt *p)
 {
-	struct policy_table *t = bpf_map_lookup_elem(&policy_tables, &s->table);
-	__u32 dims;
+	__u32 dims = t->dims;
 
-	s->slot = t && !t->n_lines ? t->slot : 0; /* a short one has just taken its place: asked again */
-	if (!t || !t->n_rules || t->n_lines)
-		return ABI_POLICY_RULES;
-	dims = t->dims;
 	if (!dims)
 		return 0; /* the first rule is about everything */
 	for (int w = 0; w < ABI_POLICY_SMALL; w++)
@@ -340,14 +347,14 @@ static __always_inline __u32 policy_find(struct policy_scratch *s, struct pkt *p
 	for (__u32 d = 0; d < PDIM_N; d++)
 		s->n_vecs[d] = 0;
 	for (__u32 d = 0; d < PDIM_FLAGS; d++)
-		if ((dims >> d & 1) && policy_narrow(d))
+		if ((dims >> d & 1) && policy_narrow(t, d))
 			return ABI_POLICY_RULES;
 	if (dims >> PDIM_FLAGS)
 		policy_varies(s, t, p);
 	for (__u32 d = PDIM_FLAGS; d < PDIM_N; d++)
-		if ((dims >> d & 1) && policy_narrow(d))
+		if ((dims >> d & 1) && policy_narrow(t, d))
 			return ABI_POLICY_RULES;
-	return t->big ? policy_big(dims) : policy_small(s);
+	return t->big ? policy_big(s, dims) : policy_small(s);
 }
 
 enum policy_verdict {
@@ -433,12 +440,12 @@ static __always_inline __u32 policy_lines(struct policy_scratch *s, const struct
 	return POLICY_NONE;
 }
 
-static __always_inline __u32 policy_once(struct policy_scratch *s, struct pkt *p)
+static __always_inline __u32 policy_once(struct policy_scratch *s, struct policy_table *t, struct pkt *p)
 {
 	struct policy_rule_key k = {};
 	struct policy_rule *r;
 
-	k.index = policy_find(s, p);
+	k.index = policy_find(s, t, p);
 	k.slot = s->slot;
 	if (k.index >= ABI_POLICY_RULES)
 		return POLICY_NONE;
@@ -449,6 +456,120 @@ static __always_inline __u32 policy_once(struct policy_scratch *s, struct pkt *p
 	p->rule_of = r->of;
 	p->reject = r->deny == POLICY_REJECTS;
 	return r->deny ? POLICY_DENY : POLICY_PERMIT;
+}
+
+/* ---- what was said before ---- */
+
+static __always_inline __u32 seen_hash(const struct policy_scratch *s)
+{
+	const struct policy_view *v = &s->view;
+	__u32 h = s->table;
+
+	h = (h ^ v->src[0] ^ v->src[3]) * 0x9e3779b1u;
+	h = (h ^ v->src[2] ^ v->dst[0] ^ v->dst[3]) * 0x9e3779b1u;
+	return (h ^ v->dst[2] ^ v->dport ^ (__u32)v->proto << 16) * 0x9e3779b1u;
+}
+
+static __always_inline struct policy_seen *seen_at(__u32 hash)
+{
+	__u32 i = hash >> (32 - POLICY_SEEN_BITS);
+
+	return bpf_map_lookup_elem(&policy_seen, &i);
+}
+
+static __always_inline int sports_are(struct policy_scratch *s, struct policy_table *t,
+				      const struct policy_set *sports)
+{
+	struct policy_set *hit;
+	__u64 diff;
+
+	if (!(t->dims >> PDIM_SPORT & 1))
+		return 1;
+	policy_key_of(s, PDIM_SPORT);
+	hit = policy_hit(s, t, PDIM_SPORT);
+	diff = hit->vec ^ sports->vec;
+	for (int w = 0; w < ABI_POLICY_SMALL; w++)
+		diff |= hit->bits[w] ^ sports->bits[w];
+	return !diff;
+}
+
+/* POLICY_SETS: not known. TCP flags and DSCP are in no entry, so tables that look at them have none. */
+__noinline __u32 policy_known(struct policy_table *t)
+{
+	struct policy_scratch *s = policy_get();
+	struct pkt *p = pkt_get();
+	struct policy_seen *k;
+	__u32 diff;
+
+	if (!s || !t || !p || t->dims >> PDIM_FLAGS)
+		return POLICY_SETS;
+	k = seen_at(seen_hash(s));
+	if (!k)
+		return POLICY_SETS;
+	diff = (k->table ^ s->table) | (k->slot ^ s->slot) | (k->gen ^ p->gen) |
+	       (k->dport ^ s->view.dport) | (k->vlan ^ s->view.vlan) | (k->proto ^ s->view.proto);
+	for (int i = 0; i < 4; i++)
+		diff |= (k->src[i] ^ s->view.src[i]) | (k->dst[i] ^ s->view.dst[i]);
+	if (diff || !sports_are(s, t, &k->sports))
+		return POLICY_SETS;
+	if (k->verdict != POLICY_NONE) {
+		p->rule = k->rule;
+		p->rule_of = k->of;
+		p->reject = k->reject;
+	}
+	return k->verdict;
+}
+
+/* Written down when it is asked for the second time in a row: stations that never come again pay next to nothing. */
+__noinline int policy_keep(struct policy_table *t, __u32 verdict)
+{
+	struct policy_scratch *s = policy_get();
+	struct pkt *p = pkt_get();
+	struct policy_seen *k;
+	__u32 hash;
+
+	if (!s || !t || !p || t->dims >> PDIM_FLAGS)
+		return 0;
+	hash = seen_hash(s);
+	k = seen_at(hash);
+	if (!k)
+		return 0;
+	if (k->wanted != hash) {
+		k->wanted = hash;
+		return 0;
+	}
+	k->table = 0;
+	k->slot = s->slot;
+	k->gen = p->gen;
+	for (int i = 0; i < 4; i++) {
+		k->src[i] = s->view.src[i];
+		k->dst[i] = s->view.dst[i];
+	}
+	k->dport = s->view.dport;
+	k->vlan = s->view.vlan;
+	k->proto = s->view.proto;
+	k->verdict = (__u8)verdict;
+	k->reject = p->reject;
+	k->rule = p->rule;
+	k->of = p->rule_of;
+	if (t->dims >> PDIM_SPORT & 1) {
+		policy_key_of(s, PDIM_SPORT);
+		k->sports = *policy_hit(s, t, PDIM_SPORT);
+	}
+	if (*(volatile __u32 *)&t->slot == s->slot) /* else what was read may be another table's */
+		k->table = s->table;
+	return 0;
+}
+
+static __always_inline __u32 policy_sets(struct policy_scratch *s, struct policy_table *t, struct pkt *p)
+{
+	__u32 v = t ? policy_known(t) : POLICY_NONE;
+
+	if (v != POLICY_SETS)
+		return v;
+	v = policy_once(s, t, p);
+	policy_keep(t, v);
+	return v;
 }
 
 /*
@@ -474,7 +595,7 @@ __noinline __u32 policy_verdict(__u32 table, __u32 family6)
 			policy_lines(s, t, p); /* in memory: the verifier need not follow it */
 		v = *(volatile __u32 *)&s->n_list;
 		if (v == POLICY_SETS) {
-			v = policy_once(s, p);
+			v = policy_sets(s, t, p);
 			t = bpf_map_lookup_elem(&policy_tables, &s->table);
 		}
 		if ((t ? *(volatile __u32 *)&t->slot : 0) == *(volatile __u32 *)&s->slot)

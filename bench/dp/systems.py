@@ -393,6 +393,15 @@ class DemarcNat(Demarc):
         self.say(f"port {P1} net=1 mac={MAC_B} {self.policy} addr={IP_B}/32 nat=1")
 
 
+class DemarcOpen(Demarc):
+    """Ports without groups and anti-spoofing: every source passes, if its list permits."""
+
+    spoof = None
+
+    def __init__(self, name, acl, flows):
+        super().__init__(name, flows=flows, security=False, acl=acl)
+
+
 class DemarcNic(Demarc):
     """p0 is a NIC: the datapath puts its XDP program there. p1 is a container's port, or another NIC."""
 

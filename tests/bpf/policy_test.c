@@ -8,10 +8,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <bpf/bpf.h>
 
 #include "base/clock.h"
 #include "policy.h"
@@ -115,14 +118,14 @@ static void list(uint32_t id, const struct dp_acl_rule *v, size_t n)
 /* A rule that denies, before one that permits all; `longer` by as many that match nothing, so that the table is no short one. */
 static void deny_in(const struct dp_acl_rule *r, bool longer)
 {
-	struct dp_acl_rule v[2 + ABI_POLICY_LINES] = { *r };
+	struct dp_acl_rule v[2 + 2 * ABI_POLICY_LINES] = { *r };
 	size_t n = 1;
 
 	v[0].id = 77;
 	v[0].deny = true;
-	for (; longer && n <= ABI_POLICY_LINES; n++)
+	for (; longer && n <= 2 * ABI_POLICY_LINES; n++) /* as many of each family: each has its table */
 		v[n] = (struct dp_acl_rule){ .id = (uint32_t)n,
-					     .src = cidr_of("198.51.100.0/24"),
+					     .src = cidr_of(n & 1 ? "198.51.100.0/24" : "2001:db8:9::/48"),
 					     .deny = true };
 	v[n++] = (struct dp_acl_rule){ .id = 999 };
 	list(LIST_A, v, n);
@@ -360,6 +363,87 @@ static void test_address_group(void **state)
 		miss.dst = hit.dst;
 		decides(&r, &hit, &miss);
 	}
+}
+
+/* ---- what a table said before ---- */
+
+/* A connection that was never seen, by its source port. */
+static bool opens(struct desc d, uint16_t sport)
+{
+	d.sport = sport;
+	return goes(&d);
+}
+
+/* Behind the back of dp/: what rules say is gone, so who has to look finds no rule that permits. */
+static void forget_rules(void)
+{
+	struct policy_rule_key k;
+	char path[160];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/v%d/policy_rules", lab.pin, ABI_VERSION);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	while (bpf_map_get_next_key(fd, NULL, &k) == 0)
+		assert_int_equal(bpf_map_delete_elem(fd, &k), 0);
+	close(fd);
+}
+
+static void told_before(bool v6)
+{
+	struct dp_acl_rule one_port = {
+		.proto = 17, .has_sport = true, .sport_min = 7777, .sport_max = 7777
+	};
+	struct desc d = desc_of(v6, 17), other = d;
+	struct ip_cidr member = cidr_of(v6 ? "fd00::1/128" : "10.0.0.1/32"),
+		       stranger = cidr_of("192.0.2.1/32");
+	struct frame f, out;
+
+	other.dport++;
+	OK(dp_addr_group_set(lab.dp, GROUP, &stranger, 1, &lab_err));
+	deny_in(&one_port, true);
+	for (uint16_t i = 0; i < 3; i++) /* it is worth while from the second time on */
+		assert_true(opens(d, 2000 + i));
+	(void)lab_dropped(&lab, DROP_ACL);
+	for (uint16_t i = 0; i < 3; i++) {
+		assert_false(opens(d, 7777));
+		assert_dropped(&lab, ACL);
+		assert_true(opens(d, 2010 + i));
+	}
+	forget_rules();
+	assert_true(opens(d, 2020));
+	assert_false(opens(other, 2021));
+	OK(dp_addr_group_set(lab.dp, GROUP, &member, 1, &lab_err)); /* another generation */
+	assert_false(opens(d, 2022));
+
+	/* How it refuses is told, too. */
+	deny_in(&(struct dp_acl_rule){ .reject = true, .proto = 17 }, true);
+	frame_build(&f, &d);
+	for (int i = 0; i < 4; i++) {
+		f.b[v6 ? 55 : 35] = (uint8_t)i; /* source port */
+		assert_int_equal(lab_run(&lab, a.host, &f, &out), TC_ACT_REDIRECT);
+		assert_dropped(&lab, REJECT);
+		assert_memory_equal(out.b, mac_a, 6);
+	}
+
+	/* The group's members are in no table. */
+	deny_in(&(struct dp_acl_rule){ .src_group = GROUP, .family = v6 ? IP_V6 : IP_V4 }, true);
+	for (int i = 0; i < 2; i++) {
+		for (uint16_t n = 0; n < 3; n++)
+			assert_false(opens(d, (uint16_t)(2100 + 20 * i + n)));
+		OK(dp_addr_group_set(lab.dp, GROUP, &stranger, 1, &lab_err));
+		for (uint16_t n = 3; n < 6; n++)
+			assert_true(opens(d, (uint16_t)(2100 + 20 * i + n)));
+		OK(dp_addr_group_set(lab.dp, GROUP, &member, 1, &lab_err));
+	}
+	OK(dp_addr_group_del(lab.dp, GROUP, &lab_err));
+}
+
+static void test_told_before(void **state)
+{
+	COVERS(V4 | V6, F_WAYS);
+	for (int v6 = 0; v6 < 2; v6++)
+		told_before(v6);
 }
 
 static void first_match(bool v6)
@@ -863,6 +947,7 @@ int main(int argc, char **argv)
 		TEST(test_dscp),
 		TEST(test_tcp_flags),
 		TEST(test_address_group),
+		TEST(test_told_before),
 		TEST(test_order),
 		TEST(test_answers),
 		TEST(test_no_way_round),

@@ -31,13 +31,15 @@ static struct tport a, b, u;
 /* A list that rejects all but a port; `longer` by as many that match nothing, so that the table is no short one. */
 static void reject_all(bool longer)
 {
-	struct dp_acl_rule v[2 + ABI_POLICY_LINES] = {
+	struct dp_acl_rule v[2 + 2 * ABI_POLICY_LINES] = {
 		{ .id = 5, .proto = 17, .has_dport = true, .dport_min = 9, .dport_max = 9 }
 	};
 	size_t n = 1;
 
-	for (; longer && n <= ABI_POLICY_LINES; n++)
-		v[n] = (struct dp_acl_rule){ .id = (uint32_t)n, .src = cidr_of("198.51.100.0/24") };
+	for (; longer && n <= 2 * ABI_POLICY_LINES; n++) /* as many of each family: each has its table */
+		v[n] = (struct dp_acl_rule){ .id = (uint32_t)n,
+					     .src = cidr_of(n & 1 ? "198.51.100.0/24" :
+								    "2001:db8:9::/48") };
 	v[n++] = (struct dp_acl_rule){ .id = 77, .deny = true, .reject = true };
 	OK(dp_acl_set(lab.dp, LIST, v, n, &lab_err));
 }

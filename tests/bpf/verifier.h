@@ -10,15 +10,15 @@
  */
 #define VERIFIER_SLACK 10 /* percent */
 #define VERIFIER_TABLE(X)                                                                          \
-	X("6.1", "dp_ingress", 384825)                                                             \
+	X("6.1", "dp_ingress", 390273)                                                             \
 	X("6.1", "dp_walk", 2726)                                                                  \
 	X("6.1", "dp_list", 7490)                                                                  \
-	X("6.1", "dp_xdp", 397902)                                                                 \
+	X("6.1", "dp_xdp", 401595)                                                                 \
 	X("6.1", "metadata", 31)                                                                   \
-	X("6.18", "dp_ingress", 315230)                                                            \
+	X("6.18", "dp_ingress", 336189)                                                            \
 	X("6.18", "dp_walk", 4991)                                                                 \
 	X("6.18", "dp_list", 7005)                                                                 \
-	X("6.18", "dp_xdp", 316424)                                                                \
+	X("6.18", "dp_xdp", 335813)                                                                \
 	X("6.18", "metadata", 31)
 
 #endif
