@@ -75,15 +75,19 @@ static int bulk_add(struct link_client *l, const uint8_t *data, size_t size)
 
 /* ---- states ---- */
 
-/* The next attempt: at once with another hub of the list, after the back-off when all were tried. */
-static void schedule_dial(struct link_client *l)
+/*
+ * The next attempt: after the back-off with the hub that has just worked, for all its nodes have lost it at the same instant; else at once with
+ * another hub of the list, and after the back-off when all were tried.
+ */
+static void schedule_dial(struct link_client *l, bool has_worked)
 {
 	uint32_t random;
 	uint32_t delay_ms = 0;
 
 	l->told_to_wait = l->retry_after_ms != 0;
-	l->hub = (l->hub + 1) % l->n_hubs;
-	if (++l->n_tried >= l->n_hubs || l->retry_after_ms) {
+	if (!has_worked)
+		l->hub = (l->hub + 1) % l->n_hubs;
+	if (has_worked || ++l->n_tried >= l->n_hubs || l->retry_after_ms) {
 		random_bytes(&random, sizeof(random));
 		delay_ms = backoff_next_ms(&l->backoff, random, l->retry_after_ms);
 		l->n_tried = 0;
@@ -96,12 +100,10 @@ static void schedule_dial(struct link_client *l)
 
 void client_lost(struct link_client *l, const char *reason)
 {
+	bool has_worked = l->said_hello;
+
 	if (l->state == LINK_WAITING || l->state == LINK_STOPPED)
 		return;
-	if (l->said_hello) { /* a working hub is asked again first */
-		l->hub = (l->hub + l->n_hubs - 1) % l->n_hubs;
-		l->n_tried = 0;
-	}
 	l->said_hello = false;
 	intent_parts_clear(&l->parts);
 	bulk_clear(l);
@@ -111,7 +113,7 @@ void client_lost(struct link_client *l, const char *reason)
 		l->config_stale = false;
 		l->carrier->kill(l);
 	}
-	schedule_dial(l);
+	schedule_dial(l, has_worked);
 	l->ops.down(l->ctx, reason);
 }
 

@@ -124,19 +124,25 @@ static void hear(struct link_client *l, enum pipe_kind kind, struct str payload)
 	client_take(l, &h, payload);
 }
 
+static void hear_frame(struct link_client *l, const Demarc__V1__Frame *f)
+{
+	CLEANUP(free_voidp) uint8_t *data = NULL;
+	size_t size;
+
+	assert_int_equal(frame_encode(f, &data, &size), 0);
+	hear(l, PIPE_FRAME, (struct str){ (const char *)data, size });
+}
+
 static void hear_goodbye(struct link_client *l, uint32_t retry_after_ms)
 {
 	Demarc__V1__Goodbye bye = DEMARC__V1__GOODBYE__INIT;
 	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
-	CLEANUP(free_voidp) uint8_t *data = NULL;
-	size_t size;
 
 	bye.reason = (char *)"too many nodes";
 	bye.retry_after_ms = retry_after_ms;
 	f.body_case = DEMARC__V1__FRAME__BODY_GOODBYE;
 	f.goodbye = &bye;
-	assert_int_equal(frame_encode(&f, &data, &size), 0);
-	hear(l, PIPE_FRAME, (struct str){ (const char *)data, size });
+	hear_frame(l, &f);
 }
 
 static void dialling(struct link_client *l)
@@ -144,6 +150,14 @@ static void dialling(struct link_client *l)
 	l->state = LINK_DIALLING;
 	l->gen++;
 	l->since_ns = clock_mono_ns();
+}
+
+static void up(struct link_client *l)
+{
+	dialling(l);
+	hear(l, PIPE_UP, STR(""));
+	l->said_hello = true;
+	world.told[0] = '\0';
 }
 
 /* Hints at each second until then change nothing. */
@@ -220,17 +234,45 @@ static void the_other_hub_is_not_asked_earlier(void **state)
 	expect_wait_is_kept(l, 30);
 }
 
+/* When the next attempt is, and with which hub. */
+static void expect_dial(const struct link_client *l, size_t hub, uint32_t min_ms, uint32_t max_ms)
+{
+	assert_int_equal(l->state, LINK_WAITING);
+	assert_int_equal(l->hub, hub);
+	assert_in_range(l->dial_at_ns - clock_mono_ns(), min_ms * NS_PER_MS, max_ms * NS_PER_MS);
+}
+
+/* All nodes of a hub lose it at the same instant: none is back at once, however many hubs it knows. */
+static void a_hub_that_worked_is_not_asked_at_once(void **state)
+{
+	struct link_client *l = *state;
+
+	for (l->n_hubs = 1; l->n_hubs <= 2; l->n_hubs++) {
+		backoff_reset(&l->backoff);
+		up(l);
+		hear(l, PIPE_DOWN, STR("closed"));
+		expect_dial(l, 0, BACKOFF_MIN_MS, 3 * BACKOFF_MIN_MS);
+	}
+	/* It is not there: the other one at once, then they are waited for. */
+	l->n_hubs = 2;
+	dialling(l);
+	hear(l, PIPE_DOWN, STR("connection refused"));
+	expect_dial(l, 1, 0, 0);
+	dialling(l);
+	hear(l, PIPE_DOWN, STR("connection refused"));
+	expect_dial(l, 0, BACKOFF_MIN_MS, 9 * BACKOFF_MIN_MS);
+	/* The other one has worked since: it is the one that is asked again. */
+	dialling(l);
+	hear(l, PIPE_DOWN, STR("connection refused"));
+	backoff_reset(&l->backoff);
+	up(l);
+	hear(l, PIPE_DOWN, STR("closed"));
+	expect_dial(l, 1, BACKOFF_MIN_MS, 3 * BACKOFF_MIN_MS);
+}
+
 /* ---- streams beside everything else ---- */
 
 #define PIECE 16384u
-
-static void up(struct link_client *l)
-{
-	dialling(l);
-	hear(l, PIPE_UP, STR(""));
-	l->said_hello = true;
-	world.told[0] = '\0';
-}
 
 static int send_data(struct link_client *l, uint64_t stream)
 {
@@ -341,6 +383,54 @@ static void a_hub_that_takes_what_is_written_is_alive(void **state)
 	expect_told("F");
 	tick(l, CLIENT_PROBE_MS);
 	expect_told("H");
+}
+
+static void hear_hello(struct link_client *l, uint32_t heartbeat_ms)
+{
+	Demarc__V1__HubHello hello = DEMARC__V1__HUB_HELLO__INIT;
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+
+	hello.heartbeat_ms = heartbeat_ms;
+	f.body_case = DEMARC__V1__FRAME__BODY_HUB_HELLO;
+	f.hub_hello = &hello;
+	hear_frame(l, &f);
+}
+
+static void hear_pong(struct link_client *l, uint32_t heartbeat_ms)
+{
+	Demarc__V1__Pong pong = DEMARC__V1__PONG__INIT;
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+
+	pong.heartbeat_ms = heartbeat_ms;
+	f.body_case = DEMARC__V1__FRAME__BODY_PONG;
+	f.pong = &pong;
+	hear_frame(l, &f);
+}
+
+/* The next ping is sent then, and not before; the hub answers with another interval. */
+static void expect_ping_after(struct link_client *l, int64_t ms, uint32_t next_ms)
+{
+	tick(l, ms - 1);
+	expect_told("");
+	tick(l, 1);
+	expect_told("F");
+	hear_pong(l, next_ms);
+}
+
+static void the_hub_sets_the_interval_of_heartbeats(void **state)
+{
+	struct link_client *l = *state;
+
+	up(l);
+	hear_hello(l, 2000);
+	client_rearm(l);
+	expect_ping_after(l, 2000, 0); /* a hub of before says it in its hello only */
+	expect_ping_after(l, 2000, 40000);
+	expect_ping_after(l, 40000, 5000); /* it was busy, and is no more */
+	expect_ping_after(l, 5000, 1);
+	expect_ping_after(l, CLIENT_HEARTBEAT_MIN_MS, UINT32_MAX);
+	expect_ping_after(l, CLIENT_HEARTBEAT_MAX_MS, 0);
+	assert_int_equal(link_client_heartbeat_ms(l), CLIENT_HEARTBEAT_MAX_MS);
 }
 
 /* ---- tickets ---- */
@@ -595,11 +685,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_busy_hub_is_given_its_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_was_sent_away_stays_away, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_other_hub_is_not_asked_earlier, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_hub_that_worked_is_not_asked_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_streams_say_lets_everything_else_pass, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(what_waits_of_streams_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_hub_that_takes_what_is_written_is_alive, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(the_hub_sets_the_interval_of_heartbeats, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_ticket_is_of_what_its_child_was_started_with,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_child_that_tells_no_tickets_is_hung_up, setup, teardown),

@@ -81,6 +81,7 @@ int main(int argc, char **argv)
 				.n_chains = 100,
 				.percent = 30,
 				.n_jobs = 8,
+				.n_hub_urls = 1,
 				.start_ms = 30,
 				.state_dir = "demarc-sim",
 				.cloud = NULL },

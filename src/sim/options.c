@@ -44,6 +44,8 @@ const struct setting settings[] = {
 	{ "fronts", "N",
 	  "of the hub that is started (default: one per processor, more where the limit of open files asks for it)",
 	  AT(n_fronts), 16 },
+	{ "hub-urls", "N", "that each node knows, all of the same hub (default 1)", AT(n_hub_urls),
+	  SIM_HUB_URLS_MAX },
 	{ "no-tickets", NULL,
 	  "the nodes have lost their session tickets: each connection is a full handshake",
 	  AT(no_tickets), 1 },
@@ -107,6 +109,8 @@ int options_read(int argc, char **argv, struct sim *s, struct err *e)
 	}
 	if (s->o.n_nodes == 0 || s->o.n_jobs == 0)
 		return err_set(e, FAULT_BAD_REQUEST, "nodes", "--nodes and --jobs are at least 1");
+	if (s->o.n_hub_urls == 0)
+		return err_set(e, FAULT_BAD_REQUEST, "hub-urls", "--hub-urls is at least 1");
 	if (!s->o.hub_binary && (!s->port || !s->o.cacert))
 		return err_set(e, FAULT_BAD_REQUEST, "hub-binary",
 			       "name a hub: --hub-binary FILE, or --os-cloud, --hub-port and --ca");

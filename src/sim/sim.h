@@ -74,10 +74,11 @@ struct fleet_node {
 	char *cert, *key;
 };
 
+#define SIM_HUB_URLS_MAX 8 /* as many as an agent takes */
 struct sim_options {
 	const char *scenario, *state_dir, *hub_binary, *scratch, *cloud, *cacert;
 	const char *json, *html;
-	unsigned n_nodes, rate, churn, seconds, n_jobs, n_workers, n_fronts, n_chains,
+	unsigned n_nodes, rate, churn, seconds, n_jobs, n_workers, n_fronts, n_hub_urls, n_chains,
 		percent; /* n_chains: nodes that have one, percent; percent: that are unlike the others */
 	unsigned start_ms, fail_percent;
 	pid_t hub_pid;

@@ -157,11 +157,15 @@ static void node_start(struct worker *w, struct sim_node *s)
 				  .pace = &s->pace,
 				  .encode = s->slot->mixed ? release_encode : NULL };
 	char url[128];
-	const char *urls[] = { url };
-	struct link_client_config c = { .hub_urls = urls, .n_hub_urls = 1, .here = &here };
+	const char *urls[SIM_HUB_URLS_MAX];
+	struct link_client_config c = { .hub_urls = urls,
+					.n_hub_urls = w->sim->o.n_hub_urls,
+					.here = &here };
 	struct err e = { 0 };
 
 	(void)snprintf(url, sizeof(url), "https://%s:%d", w->sim->host, w->sim->port);
+	for (size_t k = 0; k < c.n_hub_urls; k++)
+		urls[k] = url;
 	if (link_client_start(&w->loop, &c, &ops, &s->n, &s->n.link, &e) < 0)
 		die(&e);
 }

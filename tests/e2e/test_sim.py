@@ -72,6 +72,15 @@ def test_links_that_break(sim, scenario):
 
 
 @pytest.mark.timeout(300)
+def test_nodes_that_know_several_hubs(sim):
+    """They come from an address each, and the list of hubs brings nobody back before his time."""
+    report, _ = sim("storm", "--hub-urls", "3", "--chains", "0", "--state-dir", str(sim.folder / "urls"), nodes=200)
+    assert steady(report) and report["returns"] >= 200 and report["show_failed"] == 0, report
+    addresses = {address for address, in rows(sim, "SELECT address FROM node", "urls")}
+    assert len(addresses) == 200 and all(re.fullmatch(r"127\.(?!0\.0\.)\d+\.\d+\.\d+", a) for a in addresses), addresses
+
+
+@pytest.mark.timeout(300)
 def test_tickets_that_are_lost(sim):
     report, _ = sim("storm", "--chains", "10", "--no-tickets", nodes=100)
     assert steady(report) and report["returns"] >= 100 and report["resumed"] == 0, report
