@@ -85,6 +85,21 @@ bool __wrap_http_ws_client_serial(const struct http_ws *ws, char *ret, size_t si
 bool __wrap_http_ws_resumed(const struct http_ws *ws);
 double __wrap_http_ws_strain(const struct http_ws *ws);
 
+/* Each hello and each answer to a ping says how often the node is to show itself, by the number of nodes and the front's load. */
+static void check_interval(const struct http_ws *ws, const Demarc__V1__Frame *f)
+{
+	uint32_t ms = heartbeat_ms(w.config.heartbeat_s, atomic_load(&w.sessions.n_up),
+				   http_ws_strain(ws));
+
+	if (f->body_case == DEMARC__V1__FRAME__BODY_HUB_HELLO)
+		FUZZ_CHECK(f->hub_hello->heartbeat_ms == ms);
+	else if (f->body_case == DEMARC__V1__FRAME__BODY_PONG)
+		FUZZ_CHECK(f->pong->heartbeat_ms == ms);
+	else
+		return;
+	FUZZ_CHECK(ws->session->heartbeat_ms == ms);
+}
+
 int __wrap_http_ws_send(struct http_ws *ws, const void *data, size_t size)
 {
 	CLEANUP(frame_freep) Demarc__V1__Frame *f = NULL;
@@ -93,6 +108,7 @@ int __wrap_http_ws_send(struct http_ws *ws, const void *data, size_t size)
 	FUZZ_CHECK(ws->session && !ws->is_closing && !ws->said_goodbye);
 	FUZZ_CHECK(size <= LINK_FRAME_MAX);
 	FUZZ_CHECK(frame_decode(FRAME_FROM_HUB, data, size, &f, &e) == 0);
+	check_interval(ws, f);
 	if (ws->takes_nothing)
 		return -ENOBUFS;
 	ws->said_goodbye = f->body_case == DEMARC__V1__FRAME__BODY_GOODBYE;
@@ -715,15 +731,19 @@ static void run_front(void)
 	w.on_async(&w.sessions.fronts[script_number(&w.script) % FRONTS].async);
 }
 
-/* A node that is not answered is told when to come before it gives up, whatever the threads do. */
+/* A node that is not answered is told when to come before it gives up, whatever the threads do; one that says nothing any more is gone. */
 static void check_nobody_waits(void)
 {
+	const int64_t ticks_ms = 2 * SESSION_TICK_MS;
+
 	for (unsigned i = 0; i < CONNS; i++) {
 		const struct session *x = w.conns[i].session;
 
 		FUZZ_CHECK(!x || x->state != SESSION_NEW ||
-			   clock_mono_ns() - x->opened_ns <
-				   (SESSION_ANSWER_MS + 2 * SESSION_TICK_MS) * NS_PER_MS);
+			   clock_mono_ns() - x->opened_ns < (SESSION_ANSWER_MS + ticks_ms) * NS_PER_MS);
+		FUZZ_CHECK(!x || x->state != SESSION_UP ||
+			   clock_mono_ns() - x->last_rx_ns <
+				   (heartbeat_silence_ms(x->heartbeat_ms) + ticks_ms) * NS_PER_MS);
 	}
 }
 
@@ -879,6 +899,7 @@ static void thread_init(struct job_thread *t)
 static void begin(const uint8_t *data, size_t size)
 {
 	struct sessions *s = &w.sessions;
+	uint8_t how;
 	struct err e;
 
 	log_init("fuzz", LOG_ERROR_);
@@ -896,7 +917,9 @@ static void begin(const uint8_t *data, size_t size)
 	thread_init(&s->reader);
 	thread_init(&s->cert);
 	s->bulk.sessions = s;
-	chunk_queue_init(&s->bulk.queue, 0, script_char(&w.script) == '2' ? 2000000 : 0);
+	how = script_char(&w.script);
+	w.config.heartbeat_s = how == '3';
+	chunk_queue_init(&s->bulk.queue, 0, how == '2' ? 2000000 : 0);
 	FUZZ_CHECK(streams_new(&w.hub, &w.hub.streams, &e) == 0);
 	for (unsigned i = 0; i < FRONTS; i++) {
 		s->fronts[i].sessions = s;

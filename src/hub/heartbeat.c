@@ -16,3 +16,8 @@ uint32_t heartbeat_ms(uint32_t fixed_s, uint32_t n_nodes, double strain)
 	ms = MAX_OF(ms, (double)SESSION_HEARTBEAT_MIN_MS) * strain;
 	return (uint32_t)MIN_OF(ms, (double)SESSION_HEARTBEAT_MAX_MS);
 }
+
+uint32_t heartbeat_silence_ms(uint32_t told_ms)
+{
+	return told_ms + MIN_OF(MAX_OF(told_ms, SESSION_GRACE_MIN_MS), SESSION_GRACE_MAX_MS);
+}

@@ -44,12 +44,21 @@ static void what_the_operator_sets_holds(void **state)
 	assert_int_equal(heartbeat_ms(7, 50000, 8), 7000);
 }
 
+static void half_open_connections_end_soon(void **state)
+{
+	assert_int_equal(heartbeat_silence_ms(1000), 3000);
+	assert_int_equal(heartbeat_silence_ms(SESSION_HEARTBEAT_MIN_MS), 2 * SESSION_HEARTBEAT_MIN_MS);
+	assert_int_equal(heartbeat_silence_ms(SESSION_HEARTBEAT_MAX_MS),
+			 SESSION_HEARTBEAT_MAX_MS + 10000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(grows_with_the_nodes),
 		cmocka_unit_test(grows_with_the_load),
 		cmocka_unit_test(what_the_operator_sets_holds),
+		cmocka_unit_test(half_open_connections_end_soon),
 	};
 
 	return cmocka_run_group_tests_name("hub-heartbeat", tests, NULL, NULL);

@@ -343,6 +343,20 @@ const struct http_ws_ops session_ws_ops = { .open = on_open,
 
 /* ---- heartbeat ---- */
 
+/* When the session ends, unless something happens before, in ms. */
+static uint64_t silence_until(const struct session *x)
+{
+	if (x->state == SESSION_UP)
+		return ms_of(x->last_rx_ns) + heartbeat_silence_ms(x->heartbeat_ms);
+	return ms_of(x->opened_ns) + (x->hello_pending ? SESSION_ANSWER_MS : SESSION_HELLO_MS);
+}
+
+void session_watch(struct session *x)
+{
+	if (x->state == SESSION_UP)
+		wheel_set(&x->front->wheel, &x->silence, silence_until(x));
+}
+
 uint32_t session_heartbeat_ms(const struct session *x)
 {
 	const struct sessions *s = x->front->sessions;
@@ -385,6 +399,7 @@ void session_hello_done(struct sessions *s, struct session *x, const struct hell
 			 http_ws_resumed(x->ws));
 	x->state = SESSION_UP;
 	send_hub_hello(s, x, r);
+	session_watch(x);
 	/* An intent may have changed after the node's row was read and before the node was in the table: then nobody woke it. */
 	if (r->resync || r->node_revision != r->revision || woken)
 		session_intent_push(s, x, r->node_revision, r->resync);
@@ -474,14 +489,6 @@ static void on_async(uv_async_t *async)
 }
 
 /* ---- time ---- */
-
-/* When the session ends, unless something happens before, in ms. */
-static uint64_t silence_until(const struct session *x)
-{
-	if (x->state == SESSION_UP)
-		return ms_of(x->last_rx_ns) + x->heartbeat_ms + SESSION_GRACE_MS;
-	return ms_of(x->opened_ns) + (x->hello_pending ? SESSION_ANSWER_MS : SESSION_HELLO_MS);
-}
 
 /* The store is slower than nodes wait: before it gives up, the node is told when to come, and those that come together are not told the same. */
 static void send_away_late(struct session_front *f, struct session *x)

@@ -91,6 +91,7 @@ static void take_ping(struct sessions *s, struct session *x, Demarc__V1__Frame *
 	out.body_case = DEMARC__V1__FRAME__BODY_PONG;
 	out.pong = &pong;
 	session_send(s, x, &out);
+	session_watch(x);
 }
 
 /* One is with the store, and of those that come meanwhile only the highest is kept. */

@@ -38,7 +38,9 @@
 #define SESSION_HEARTBEAT_MIN_MS 5000u
 #define SESSION_HEARTBEAT_MAX_MS 60000u
 #define SESSION_HEARTBEATS_PER_S 500u /* of all nodes together, where that allows it */
-#define SESSION_GRACE_MS 10000u /* silence beyond the interval after which a session is closed */
+/* Silence beyond the interval after which a session is closed: as long again, within these. A node gives up earlier (link/client_impl.h). */
+#define SESSION_GRACE_MIN_MS 2000u
+#define SESSION_GRACE_MAX_MS 10000u
 #define SESSION_HELLO_MS 10000u /* from the handshake to NodeHello */
 /* From there to the answer: the node gives up after 15 s (link/client_impl.h), and would only say it all again. */
 #define SESSION_ANSWER_MS 12000u
@@ -313,9 +315,13 @@ void session_calls_lost(struct sessions *s, uint64_t serial);
 void session_call_answer(struct sessions *s, uint64_t serial, Demarc__V1__Frame *take);
 void session_intent_push(struct sessions *s, const struct session *x, uint64_t node_revision, bool full);
 
+/* Its silence is looked for by the interval that it was told last, which may be shorter than the one before. Thread of its front. */
+void session_watch(struct session *x);
 uint32_t session_heartbeat_ms(const struct session *x); /* what it is told now */
 /* The same by what it depends on. `fixed_s`: the operator's, 0: none; strain: http/lag.h. */
 uint32_t heartbeat_ms(uint32_t fixed_s, uint32_t n_nodes, double strain);
+/* After so long a silence a node that was told this interval is gone. */
+uint32_t heartbeat_silence_ms(uint32_t told_ms);
 
 /* Threads. */
 void session_hello_run(struct job_thread *t, struct job *list);

@@ -747,6 +747,56 @@ def test_a_slow_store_sends_hellos_away(build, tmp_path, raw, start):
         assert sql(hub, "SELECT count(*) FROM node WHERE release = 'raw'") == [(1,)]
 
 
+@pytest.fixture(name="quick")
+def fixture_quick(build, tmp_path):
+    """A hub that wants to hear of its nodes each second."""
+    with running_hub(build, str(tmp_path), ["--heartbeat", "1"]) as h:
+        yield h
+
+
+def state(hub, node_id):
+    return hub.get(f"/demarc/v1/nodes/{node_id}", 200).json()["node"]["state"]
+
+
+def test_silent_node_is_noticed(quick, tmp_path, start):
+    """Half-open, as the hub sees it: the node's kernel acknowledges, and nobody is there."""
+    quick.allow_log("session_silent")
+    identity = Identity(str(tmp_path), quick.file("ca"), add_node(quick))
+    node = start(identity, hub=quick)
+    node.wait("hello")
+    assert state(quick, identity.node_id) == "up"
+    for pid in (stopped := [node.process.pid, node.child()]):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        wait_for(lambda: state(quick, identity.node_id) != "up", "the node is gone for the API")
+        assert time.monotonic() - begin < 8  # 3 s, and what other work on the machine costs
+        assert f"session_silent node={identity.node_id}" in quick.log()
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    node.wait("hello", 2, deadline_s=40)
+    wait_for(lambda: state(quick, identity.node_id) == "up", "the node is back")
+
+
+def test_heartbeats_are_as_the_hub_says(quick, tmp_path, raw, start):
+    """The interval is in the hub's hello and in each pong; a node that does not take it over would be called silent here."""
+    who = [Identity(str(tmp_path), quick.file("ca"), add_node(quick)) for _ in range(2)]
+    peer = raw(who[0], hub=quick)
+    peer.send(node_hello(who[0].node_id))
+    assert field(3, 1000) in peer.recv()[1][-40:], "HubHello"
+    peer.send(PING)
+    assert peer.recv()[1] == field(13, field(1, 7) + field(2, 1000)), "Pong"
+    peer.close()
+    with contextlib.closing(Proxy(quick.port)) as proxy:
+        node = start(who[1], hub=quick, env={"FAKE_NODE_PROXY": proxy.address})
+        node.wait("hello")
+        n = len(proxy.said)
+        wait_for(lambda: len(proxy.said) >= n + 5, "five heartbeats, where the usual interval has two", 10)
+        assert not node.lines("down")
+        node.stop()
+
+
 def test_network_process_dies(identity, start):
     node = start(identity)
     node.wait("hello")
@@ -859,7 +909,7 @@ class Proxy:
     """An HTTP CONNECT proxy that leads every name to the hub."""
 
     def __init__(self, port, refuse=False, host="127.0.0.1"):
-        self.port, self.refuse, self.asked = port, refuse, []
+        self.port, self.refuse, self.asked, self.said = port, refuse, [], []  # said: sizes of what clients sent through it
         self.listener = socket.create_server((host, 0))
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -884,13 +934,14 @@ class Proxy:
             return
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         hub = socket.create_connection(("127.0.0.1", self.port))
-        threading.Thread(target=self._copy, args=(hub, client), daemon=True).start()
-        self._copy(client, hub)
+        threading.Thread(target=self._copy, args=(hub, client, []), daemon=True).start()
+        self._copy(client, hub, self.said)
 
     @staticmethod
-    def _copy(source, target):
+    def _copy(source, target, sizes):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                sizes.append(len(data))
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
 
