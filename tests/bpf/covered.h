@@ -72,20 +72,29 @@
 	X(TUNNEL_REFUSED, "encapsulations", "outer headers that are wrong, unknown or cut")          \
 	X(ECN, "encapsulations", "ECN and DSCP (RFC 6040)")                                          \
 	X(PMTUD, "encapsulations", "too big: the sender is told")                                    \
+	X(UNDERLAY, "encapsulations", "a router finds an outer packet too large")                    \
 	X(MSS, "encapsulations", "MSS clamp")                                                        \
 	X(OFFLOAD, "encapsulations", "checksum and segmentation offload kept")                       \
+	X(BULK, "encapsulations", "bulk TCP between containers, and through functions that change")  \
 	X(DISSECTED, "encapsulations", "what is sent, as tshark and scapy read it")                  \
+	X(OVERLAY, "encapsulations", "ends that come from intent, outer addresses of this family")   \
+	X(REMOTE_END, "encapsulations", "ends that are no nodes: the kernel, Open vSwitch")          \
 	X(SPOOF, "guards", "anti-spoofing of addresses")                                             \
 	X(INSPECTION, "guards", "ARP and neighbour discovery inspected")                             \
 	X(RA_GUARD, "guards", "router advertisements")                                               \
 	X(DHCP_SNOOPING, "guards", "DHCP snooping, rogue servers")                                   \
 	X(SOURCE_GUARD, "guards", "source guard, first come")                                        \
+	X(BINDINGS, "guards", "addresses given back, declined, kept over a reboot")                  \
+	X(DELEGATED, "guards", "prefixes that DHCPv6 delegates")                                     \
+	X(HELD_MAC, "guards", "a MAC is where its addresses are")                                    \
+	X(QUOTA, "guards", "how many addresses the hosts of a port have")                            \
 	X(STORM, "guards", "storm control")                                                          \
 	X(NATIVE_ACL, "native functions", "ACL")                                                     \
 	X(NATIVE_FIREWALL, "native functions", "stateful firewall")                                  \
 	X(NATIVE_POLICER, "native functions", "policer")                                             \
 	X(NATIVE_MIRROR, "native functions", "mirror")                                               \
 	X(NATIVE_CHAIN, "native functions", "among containers, and eight in a row")                  \
+	X(NATIVE_API, "native functions", "made, inserted, removed, traced as servers of a chain")   \
 	X(CHAIN_PATH, "chains", "steered both ways, groups of pairs, dead hops")                     \
 	X(CHAIN_CHANGE, "chains", "changed while packets are inside")                                \
 	X(NAT, "translation", "of sources, destinations and ports")                                  \
@@ -93,19 +102,31 @@
 	X(DSCP_MARK, "QoS", "DSCP marks")                                                            \
 	X(METER, "QoS", "bandwidth limits of ports")                                                 \
 	X(FLOWS_TOLD, "analytics", "what the exporter is told: ends and their reasons, intervals")   \
+	X(NAT_EVENTS, "analytics", "translations that begin and end (RFC 8158)")                     \
 	X(IPFIX, "analytics", "IPFIX, read by nfdump and tshark")                                    \
 	X(LIVE_FLOWS, "analytics", "live flows, volumes, top talkers")                               \
 	X(RTT, "analytics", "round-trip times, retransmissions")                                     \
 	X(CAPTURE, "analytics", "capture, sampled mirror to pcap")                                   \
+	X(METRICS, "analytics", "counters for Prometheus")                                           \
 	X(DROPS, "trace and drops", "drops are told, with the reason")                               \
 	X(TRACE, "trace and drops", "a trace says what would happen, and changes nothing")           \
+	X(EVERYTHING, "all of it", "at once, between two nodes")                                     \
 	X(BAD_HEADERS, "bad input", "headers and lengths that are wrong or cut")                     \
 	X(BAD_EXTENSIONS, "bad input", "extension headers, IP options")                              \
 	X(BAD_NESTED, "bad input", "packets in packets, errors about errors")
 
 /* Row: feature, cells that stay empty, why. */
-#define UNCOVERED_TABLE(X)                                                                         \
+#define UNCOVERED_TABLE(X)                                                                              \
 	  "lists are asked for first packets, which the tc program decides behind XDP as well")     \
+	X(BULK, XDP, "between containers there is no NIC, and the kernel hands segments over whole") \
+	X(OVERLAY, XDP, "the agent writes ends, and both hooks read the same maps: `xdptunnel`") \
+	X(REMOTE_END, XDP, "the agent writes these ends as well: `xdptunnel`") \
+	X(DELEGATED, V4, "IPv4 delegates no prefixes") \
+	X(NATIVE_API, V6, "an image and its ports are of no family; what they do is in the rows above") \
+	X(NATIVE_API, XDP, "what they do is in the rows above, with both hooks") \
+	X(METRICS, V6, "counters of ports and drops are of no family") \
+	X(METRICS, XDP, "the agent reads the same counters, whichever hook counted") \
+	X(EVERYTHING, XDP, "a chain of containers is on it: their veths have the tc program") \
 	X(RA_GUARD, V4, "IPv4 knows no router advertisements")                                      \
 	X(IPFIX, XDP,                                                                               \
 	  "messages are made by the agent of what the row above tells it, whichever hook counted")  \

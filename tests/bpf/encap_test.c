@@ -607,6 +607,7 @@ static unsigned int tunnel_mtu(void)
 /* Every type of both families: what a router says lowers what the tunnel takes, the inside hears of it, and after ten minutes it is forgotten. */
 static void test_told(void **state)
 {
+	COVERS(V4 | V6, F_UNDERLAY);
 	for (enum dp_tunnel_type type = DP_TUNNEL_VXLAN; type < DP_TUNNEL_MPLS; type++)
 		for (int v6 = 0; v6 < 2; v6++) {
 			struct dp_tunnel t = make(type, v6);
@@ -645,6 +646,7 @@ static void test_told(void **state)
 /* No lower than what every link carries; of a router that names no size, the next one of RFC 1191 section 7.1. */
 static void test_told_too_little(void **state)
 {
+	COVERS(V4 | V6, F_UNDERLAY);
 	static const struct {
 		bool v6;
 		uint32_t says, is;
@@ -668,6 +670,7 @@ static void test_told_too_little(void **state)
 /* An error that is about no packet of ours is nobody's; who sends it has to know more than the addresses. */
 static void test_told_lies(void **state)
 {
+	COVERS(V4 | V6, F_UNDERLAY);
 	static const struct {
 		int at; /* from the quoted IP header on */
 		uint8_t value4, value6;

@@ -400,6 +400,7 @@ static void test_claim_lasts(void **state)
 /* Garbage in a DHCP message is nobody's address, and does not stop the message. */
 static void test_bad_dhcp(void **state)
 {
+	COVERS(V4, F_DHCP_SNOOPING);
 	struct frame f = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10), ack;
 
 	introduce(host);
@@ -418,6 +419,7 @@ static void test_bad_dhcp(void **state)
 /* RFC 2131 section 4.3.3, RFC 8415 section 18.2.8: somebody else has the address. Only its holder may say so. */
 static void test_decline(void **state)
 {
+	COVERS(V4, F_BINDINGS);
 	struct frame ack = dhcp4(true, 5, host, "10.0.0.9", 3600), f;
 
 	introduce(host);
@@ -449,6 +451,7 @@ static void from_prefix(const uint8_t *mac, const char *src, enum drop_reason re
 /* What was delegated to a router behind the port are sources of its MAC, and of no other's. */
 static void test_delegated_prefix(void **state)
 {
+	COVERS(V6, F_DELEGATED);
 	static const struct {
 		uint8_t len;
 		const char *prefix, *first, *last, *before, *after;
@@ -490,6 +493,7 @@ static void test_delegated_prefix(void **state)
 /* A host's MAC is believed where it has an address, whoever else sends with it from a guarded port. */
 static void test_held_mac(void **state)
 {
+	COVERS(V4 | V6, F_HELD_MAC);
 	struct frame ack = dhcp4(true, 5, host, "10.0.0.9", 3600), f;
 
 	introduce(host);
@@ -528,6 +532,7 @@ static void claim(struct tport *at, const uint8_t *mac, unsigned int n, enum dro
 /* The hosts behind one port cannot take all the room that there is for addresses. */
 static void test_quota(void **state)
 {
+	COVERS(V4 | V6, F_QUOTA);
 	struct frame ack = dhcp4(true, 5, host, "10.0.0.9", 3600), f;
 	int verdict = SHOT;
 
@@ -570,6 +575,7 @@ static const struct dp_binding *binding_of(const struct dp_binding *v, int n, co
 /* As at a reboot: they are read out, the maps are new, they are put back with the time that was left. */
 static void test_restored(void **state)
 {
+	COVERS(V4 | V6, F_BINDINGS);
 	struct frame ack = dhcp4(true, 5, host, "10.0.0.9", 3600), f;
 	const struct dp_binding *b;
 	struct dp_binding *v, wrong;
@@ -687,6 +693,7 @@ static void links_are_up(struct tport *const to[], int n)
 /* What is flooded is marked, and its port's mirror gets it once as it came; so does a mirror that two receivers have, and their sender's as well. */
 static void test_mirror_and_mark_of_floods(void **state)
 {
+	COVERS(V4 | V6, F_DSCP_MARK);
 	struct dp_port p = { .ifindex = { lan.host },
 			     .net = 1,
 			     .flags = DP_PORT_UPLINK,

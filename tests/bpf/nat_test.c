@@ -608,7 +608,7 @@ static void age(void)
 /* A session is told when it opens, with both of its tuples (RFC 8158), and each direction when it ends. */
 static void test_told(void **state)
 {
-	COVERS(V4 | V6, F_FLOWS_TOLD);
+	COVERS(V4 | V6, F_FLOWS_TOLD, F_NAT_EVENTS);
 
 	const struct dp_flow *f;
 

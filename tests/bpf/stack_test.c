@@ -247,6 +247,7 @@ static void transfer_wait(struct transfer *t)
 
 static void test_wired(void **state)
 {
+	COVERS_UNSEEN(V4 | V6, F_BULK);
 	struct tport *a = add_port(-1, "eth0"), *r0 = add_port(-1, "eth0"),
 		     *r1 = add_port(r0->ns, "eth1"), *b = add_port(-1, "eth0");
 	static const char *const addr[] = { "10.0.2.2", "fd00:2::2" };
@@ -297,6 +298,7 @@ static void set_chain(const char *hops, struct tport *const fn[2][2], struct tpo
 
 static void test_steered(void **state)
 {
+	COVERS_UNSEEN(V4 | V6, F_BULK);
 	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0");
 	struct tport *f0 = add_port(-1, "eth0"), *f1 = add_port(f0->ns, "eth1");
 	struct tport *g0 = add_port(-1, "eth0"), *g1 = add_port(g0->ns, "eth1");
@@ -535,6 +537,7 @@ static void test_whole_datagrams(void **state)
 /* Nobody can make them smaller but who sends them: who is told so. */
 static void test_large_datagrams(void **state)
 {
+	COVERS_UNSEEN(V4 | V6, F_OFFLOAD);
 	static const char *const addr[] = { "10.0.1.3", "fd00:1::3" };
 	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0");
 	int tx = udp_socket(a), rx = udp_socket(b), discover = IPV6_PMTUDISC_DO;

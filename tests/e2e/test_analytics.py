@@ -275,6 +275,7 @@ def test_captures_that_are_refused(site):
 
 
 def test_metrics(site):
+    # COVERS(V4, F_METRICS)
     def sample(name, text):
         found = re.search(rf"^demarc_{name}\{{site=\"branch\",node=\"cpe-1\"[^}}]*\}} (\d+)$", text, re.M)
         return int(found.group(1)) if found else 0

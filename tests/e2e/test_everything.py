@@ -157,6 +157,7 @@ def fixture_all_of_it(build, tmp_path_factory):
 
 @pytest.mark.timeout(600)
 def test_everything_at_once(all_of_it):
+    # COVERS(V4 | V6, F_EVERYTHING)
     t, site, hub = all_of_it, all_of_it.site, all_of_it.hub
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
         collector.bind((HUB_ADDR, 0))

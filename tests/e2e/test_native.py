@@ -106,6 +106,7 @@ def fixture_lab(build, tmp_path_factory):
 
 @pytest.mark.timeout(300)
 def test_client(lab):
+    # COVERS(V4, F_NATIVE_API)
     os = lab.admin.openstack
     assert "native_kind" in os("image", "create", "bad", "--property", "native_kind=router", fails=True)
     image = os("image", "create", "fw", "--property", "native_kind=firewall")
@@ -153,6 +154,7 @@ def test_client(lab):
 
 @pytest.mark.timeout(300)
 def test_insert_and_remove_lose_nothing(lab):
+    # COVERS(V4, F_NATIVE_API)
     container, ports = lab.bridge()
     bridge = lab.hop(ports)
     lab.set_chain(bridge)
@@ -182,6 +184,7 @@ def test_insert_and_remove_lose_nothing(lab):
 
 @pytest.mark.timeout(300)
 def test_policy_of_ports(lab):
+    # COVERS(V4, F_NATIVE_API)
     monitor_port = lab.site.port(lab.net, fixed_ips=[])
     image = next(i["id"] for i in lab.admin.get(f"{IMAGE}/images", 200).json()["images"] if i["name"] == "host")
     monitor = lab.site.server("monitor", image, [monitor_port])

@@ -141,6 +141,7 @@ def tshark(file, *fields, decode=0):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", KINDS)
 def test_network_across_nodes(site, kind, tmp_path):
+    # COVERS(V4, F_OVERLAY)
     shown = site.hub.openstack("network", "create", "--provider-network-type", kind, f"over-{kind}")
     lacks, headers, field = KINDS[kind]
     number = shown["provider:segmentation_id"]
@@ -158,6 +159,7 @@ def test_network_across_nodes(site, kind, tmp_path):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["vxlan", "gre", "mpls-udp"])
 def test_underlay_of_ipv6(site, kind, tmp_path):
+    # COVERS(V6, F_OVERLAY)
     for node, address in VTEP6.items():
         site.set_vtep(node, address)
     lacks, headers, field = KINDS[kind]

@@ -124,6 +124,7 @@ def fixture_function(site):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("kind", "family"), DEVICES)
 def test_devices_of_the_kernel(site, function, kind, family):
+    # COVERS(V4 | V6, F_REMOTE_END)
     net, server, _ = function
     number = 5000 if kind == "vxlan" else 6000
     words = DEVICES[kind, family].format(id=number, key=number << 8, here=THERE[family], there=HERE[family])
@@ -237,6 +238,7 @@ def whole_checksums(site, server):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("kind", "family"), [(k, f) for k in ("vxlan", "geneve", "gre") for f in (4, 6)])
 def test_open_vswitch(site, function, ovs, kind, family):
+    # COVERS(V4 | V6, F_REMOTE_END)
     net, server, _ = function
     whole_checksums(site, server)
     site.vtep(family)
