@@ -27,7 +27,7 @@ struct dp;
 #define DP_PORT_SGS_MAX 8
 #define DP_PORT_ACLS_MAX 4 /* lists of one port and direction */
 #define DP_ACL_RULES_MAX 10240
-#define DP_ADDR_GROUP_MAX 16384 /* addresses of one group */
+#define DP_ADDR_GROUP_MAX 20480 /* addresses of one group */
 #define DP_SG_RULES_MAX 256	/* rules of one security group, both directions */
 #define DP_CHAIN_HOPS_MAX 16
 #define DP_HOP_PAIRS_MAX 16

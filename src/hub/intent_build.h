@@ -16,7 +16,8 @@
 #include "demarc.pb-c.h"
 #include "store/db.h"
 
-#define INTENT_OBJECT_MAX (512u << 10) /* bytes of one encoded object: two fit in a frame */
+#define INTENT_OBJECT_MAX                                                                          \
+	(896u << 10) /* bytes of one encoded object: GROUP_MEMBERS_MAX long addresses; fits a frame */
 
 /* A growing array in an arena. */
 struct intent_vec {

@@ -8,10 +8,11 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/types.h"
+#include "model/group.h"
 
 /*
  * Security groups: those of the node's ports with their rules, and those that such a rule names as remote group with their
- * members at this site (fixed IPs and allowed address pairs). A group may be both.
+ * members at this site and on the node's overlays (fixed IPs and allowed address pairs). A group may be both.
  */
 
 #define GROUPS_HERE                                                                                \
@@ -21,9 +22,10 @@
 	"(SELECT remote_group_id FROM security_group_rule WHERE remote_group_id IS NOT NULL AND "  \
 	"security_group_id IN " GROUPS_HERE ")"
 #define WITHIN_REACH                                                                               \
-	"(p.node_id IN (SELECT id FROM node WHERE site_id = ?) OR "                                \
-	"(p.node_id IS NOT NULL AND p.network_id IN (SELECT id FROM overlay_network)))"
-/* Ports in a remote group, bound to a node of this site or on a network that reaches from site to site. Arguments: node, site. */
+	"(p.node_id IN (SELECT id FROM node WHERE site_id = ?2) OR (p.node_id IS NOT NULL AND "    \
+	"p.network_id IN (SELECT h.network_id FROM port h JOIN overlay_network o ON o.id = "       \
+	"h.network_id WHERE h.node_id = ?1)))"
+/* Ports in a remote group, bound to a node of this site or on an overlay that this node is on. Arguments: node, site. */
 #define MEMBERS                                                                                    \
 	" FROM port_security_group m JOIN port p ON p.id = m.port_id WHERE m.security_group_id "   \
 	"IN " REMOTE_GROUPS " AND " WITHIN_REACH
@@ -176,10 +178,17 @@ static size_t texts_sort(char **v, size_t n)
 	return len;
 }
 
-static void members_sort(Demarc__V1__SecurityGroup *g)
+/* More than a node takes is refused to whoever asked for it: an intent with such a group would be refused by the node. */
+static int members_sort(const char *id, Demarc__V1__SecurityGroup *g, struct err *e)
 {
 	g->n_member_ips = texts_sort(g->member_ips, g->n_member_ips);
 	g->n_member_cidrs = texts_sort(g->member_cidrs, g->n_member_cidrs);
+	if (g->n_member_ips + g->n_member_cidrs <= GROUP_MEMBERS_MAX)
+		return 0;
+	return err_set(e, FAULT_CONFLICT, "remote_group_id",
+		       "Security group %s would have %zu addresses where a rule names it as remote_group_id; %d is the most. "
+		       "Let that rule name a remote_ip_prefix, or spread the ports over more groups.",
+		       id, g->n_member_ips + g->n_member_cidrs, GROUP_MEMBERS_MAX);
 }
 
 static int build_members(struct intent_build *b, size_t first, struct err *e)
@@ -201,8 +210,11 @@ static int build_members(struct intent_build *b, size_t first, struct err *e)
 		      "ss", b->node_id, b->site_id);
 	if (rc >= 0)
 		rc = intent_each(b, q, member_pairs_row, &first, e);
-	for (size_t i = first; rc >= 0 && i < b->objects.n; i++)
-		members_sort(((Demarc__V1__Object *)b->objects.items[i])->security_group);
+	for (size_t i = first; rc >= 0 && i < b->objects.n; i++) {
+		Demarc__V1__Object *o = b->objects.items[i];
+
+		rc = members_sort(o->id, o->security_group, e);
+	}
 	return rc;
 }
 

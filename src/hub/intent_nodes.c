@@ -43,7 +43,7 @@ int intent_nodes_of_group(struct db *db, const char *security_group_id, node_fn 
 }
 
 /*
- * A port's addresses are members of its groups at its site, or everywhere when its network is an overlay: the mirror of WITHIN_REACH in
+ * A port's addresses are members of its groups at its site, and on the nodes of its network when that is an overlay: the mirror of WITHIN_REACH in
  * intent_group.c. Where the port is, is the caller's word: it asks before and after it is moved.
  */
 int intent_nodes_of_member(struct db *db, const char *port_id, const char *node_id,
@@ -55,7 +55,8 @@ int intent_nodes_of_member(struct db *db, const char *port_id, const char *node_
 		"SELECT DISTINCT p.node_id FROM port_security_group m "
 		"JOIN security_group_rule s ON s.remote_group_id = m.security_group_id "
 		"JOIN port_security_group g ON g.security_group_id = s.security_group_id JOIN port p ON p.id = g.port_id "
-		"WHERE m.port_id = ?1 AND p.node_id IS NOT NULL AND (?3 IN (SELECT id FROM overlay_network) OR "
+		"WHERE m.port_id = ?1 AND p.node_id IS NOT NULL AND ((?3 IN (SELECT id FROM overlay_network) AND "
+		"p.node_id IN (SELECT node_id FROM port WHERE network_id = ?3)) OR "
 		"p.node_id IN (SELECT id FROM node WHERE site_id = (SELECT site_id FROM node WHERE id = ?2)))",
 		"sss", port_id, node_id, network_id);
 

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "link/frame.h"
+#include "model/group.h"
 
 /* One site with two nodes; a server with a freed slot, an uplink, a group with a remote group, a chain of two hops. */
 
@@ -352,6 +353,73 @@ static void groups(void **state)
 	done(g2);
 }
 
+/* 10,240 ports at the other node, with an address of each family that is as long as addresses get. */
+static void fill_group(struct fixture *f)
+{
+	sql(f, "WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < 10239) "
+	       "INSERT INTO port (id, network_id, project_id, mac_address, node_id, created_us, updated_us) "
+	       "SELECT 'm' || i, 'lan', 'p', printf('02:00:00:01:%02x:%02x', i / 256, i % 256), '" OTHER
+	       "', 0, 0 FROM n");
+	sql(f, "INSERT INTO port_security_group SELECT id, 'g2' FROM port WHERE id LIKE 'm%'");
+	sql(f, "INSERT INTO port_ip (port_id, subnet_id, ip, ord) SELECT id, 'sub', "
+	       "printf('110.110.1%02d.1%02d', substr(id, 2) / 100, substr(id, 2) % 100), 0 FROM port WHERE id LIKE 'm%'");
+	sql(f, "INSERT INTO port_ip (port_id, subnet_id, ip, ord) SELECT id, 'sub6', "
+	       "printf('fd00:1111:2222:3333:4444:5555:6666:%04x', 4096 + substr(id, 2)), 1 FROM port WHERE id LIKE 'm%'");
+	sql(f, "DELETE FROM port_security_group WHERE port_id = 'px'");
+}
+
+static void ten_thousand_members(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = { 0 };
+	Demarc__V1__Object *g2;
+
+	fill_group(f);
+	compile(f);
+	g2 = object(f, "security_group", "g2");
+	assert_int_equal(g2->security_group->n_member_ips, GROUP_MEMBERS_MAX);
+	done(g2);
+	/* One more is the request's fault, not the node's. */
+	sql(f, "INSERT INTO port_security_group VALUES ('px', 'g2')");
+	assert_int_equal(db_begin(f->db, DB_WRITE, &e), 0);
+	assert_true(intent_compile(f->db, NODE, &e) < 0);
+	db_rollback(f->db);
+	assert_int_equal(e.fault, FAULT_CONFLICT);
+	assert_string_equal(e.field, "remote_group_id");
+	assert_non_null(strstr(e.msg, "g2 would have 20481 addresses"));
+	assert_non_null(strstr(e.msg, "remote_ip_prefix"));
+}
+
+static void collect(void *ctx, const char *node_id)
+{
+	strbuf_addf(ctx, "%s ", node_id);
+}
+
+static void members_on_overlays(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(strbuf_done) struct strbuf b = { 0 };
+	Demarc__V1__Object *g2;
+	struct err e;
+
+	/* py, at another site, is on an overlay that the node is not on: its address is of no use here. */
+	sql(f, "UPDATE network SET network_type = 'vxlan', segmentation_id = 9 WHERE id = 'far'");
+	sql(f, "UPDATE port SET network_id = 'far' WHERE id = 'py'");
+	compile(f);
+	g2 = object(f, "security_group", "g2");
+	assert_int_equal(g2->security_group->n_member_ips, 1);
+	done(g2);
+	assert_int_equal(intent_nodes_of_member(f->db, "py", "n3", "far", collect, &b, &e), 0);
+	assert_int_equal(b.len, 0);
+	sql(f, "UPDATE port SET network_id = 'far' WHERE id = 'p2'");
+	compile(f);
+	g2 = object(f, "security_group", "g2");
+	assert_int_equal(g2->security_group->n_member_ips, 2);
+	done(g2);
+	assert_int_equal(intent_nodes_of_member(f->db, "py", "n3", "far", collect, &b, &e), 0);
+	assert_non_null(strstr(b.ptr, NODE));
+}
+
 #define RULE(n) "00000000-0000-4000-8000-0000000001" n
 
 static const char *const policy_rows[] = {
@@ -623,11 +691,6 @@ static void every_kind_has_a_part(void **state)
 	assert_int_equal(compile(f), 0);
 }
 
-static void collect(void *ctx, const char *node_id)
-{
-	strbuf_addf(ctx, "%s ", node_id);
-}
-
 static void which_nodes(void **state)
 {
 	struct fixture *f = *state;
@@ -656,6 +719,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tunnels_and_tags, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_node_without_the_feature_is_told_of, setup, teardown),
 		cmocka_unit_test_setup_teardown(groups, setup, teardown),
+		cmocka_unit_test_setup_teardown(ten_thousand_members, setup, teardown),
+		cmocka_unit_test_setup_teardown(members_on_overlays, setup, teardown),
 		cmocka_unit_test_setup_teardown(policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_long_list_has_parts, setup, teardown),
 		cmocka_unit_test_setup_teardown(subnets_of_pairs_are_members, setup, teardown),

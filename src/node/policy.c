@@ -7,6 +7,9 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "model/group.h"
+
+_Static_assert(GROUP_MEMBERS_MAX <= DP_ADDR_GROUP_MAX, "members may be an address group as well");
 
 static bool refused(const char *what, const char *id, const struct err *e)
 {

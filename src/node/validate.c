@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "base/types.h"
 #include "model/endpoint.h"
+#include "model/group.h"
 #include "model/overlay.h"
 #include "node/vnic.h"
 
@@ -17,7 +18,6 @@
 #define ADDRESS_PAIRS_MAX 32
 #define PORT_SGS_MAX 8
 #define RULES_MAX 256
-#define MEMBERS_MAX 4096
 #define PORT_ACLS_MAX 4
 #define ACL_PARTS_MAX 10
 #define ACL_PART_RULES_MAX 1024
@@ -334,8 +334,8 @@ static int rule(const Demarc__V1__SecurityRule *r, struct err *e)
 static int security_group(const Demarc__V1__SecurityGroup *g, struct err *e)
 {
 	FIRST_ERROR(count(g->n_rules, RULES_MAX, "rules", e) ||
-		    count(g->n_member_ips, MEMBERS_MAX, "member_ips", e) ||
-		    count(g->n_member_cidrs, MEMBERS_MAX, "member_cidrs", e));
+		    count(g->n_member_ips, GROUP_MEMBERS_MAX, "member_ips", e) ||
+		    count(g->n_member_cidrs, GROUP_MEMBERS_MAX - g->n_member_ips, "member_cidrs", e));
 	for (size_t i = 0; i < g->n_rules; i++)
 		if (rule(g->rules[i], e) < 0)
 			return in_list(e, "rules", i);

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/types.h"
+#include "model/group.h"
 #include "model/overlay.h"
 
 #define ID "aaaaaaaa-0000-4000-8000-000000000001"
@@ -250,6 +251,31 @@ static void test_counts(void **state)
 	refused(&o, "hops");
 }
 
+/* What the hub may send is what the node takes, to the last address. */
+static void test_members(void **state)
+{
+	Demarc__V1__Object o = DEMARC__V1__OBJECT__INIT;
+	Demarc__V1__SecurityGroup g = DEMARC__V1__SECURITY_GROUP__INIT;
+	static char *ips[GROUP_MEMBERS_MAX + 1];
+	char kind[] = "security_group", ip[] = "fd00::1", cidr[] = "10.0.0.0/8", *cidrs[] = { cidr };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(ips); i++)
+		ips[i] = ip;
+	o.id = text_id;
+	o.kind = kind;
+	o.body_case = DEMARC__V1__OBJECT__BODY_SECURITY_GROUP;
+	o.security_group = &g;
+	g.member_ips = ips;
+	g.member_cidrs = cidrs;
+	g.n_member_ips = GROUP_MEMBERS_MAX;
+	assert_int_equal(validate_object(&o, NULL), 0);
+	g.n_member_cidrs = 1;
+	refused(&o, "member_cidrs");
+	g.n_member_ips = GROUP_MEMBERS_MAX + 1;
+	refused(&o, "member_ips");
+}
+
 static void test_address_group(void **state)
 {
 	uint8_t rows[] = { 10, 0, 0, 0, 8, 192, 0, 2, 1, 33 }, six[17] = { 0xfd, [16] = 129 };
@@ -361,11 +387,11 @@ static void test_long_part(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_port),	      cmocka_unit_test(test_server),
-		cmocka_unit_test(test_kinds),	      cmocka_unit_test(test_counts),
-		cmocka_unit_test(test_address_group), cmocka_unit_test(test_acl_rule),
-		cmocka_unit_test(test_long_part),     cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_tunnels),
+		cmocka_unit_test(test_port),	 cmocka_unit_test(test_server),
+		cmocka_unit_test(test_kinds),	 cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_members),	 cmocka_unit_test(test_address_group),
+		cmocka_unit_test(test_acl_rule), cmocka_unit_test(test_long_part),
+		cmocka_unit_test(test_limits),	 cmocka_unit_test(test_tunnels),
 	};
 
 	return cmocka_run_group_tests_name("node-validate", tests, NULL, NULL);

@@ -5,7 +5,11 @@
 #include "lab.h"
 
 #include <linux/pkt_cls.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
 
 static const uint8_t mac_a[6] = { 2, 0, 0, 0, 0, 0xa }, mac_b[6] = { 2, 0, 0, 0, 0, 0xb },
 		     mac_w[6] = { 2, 0, 0, 0, 0, 0xf }, mac_u[6] = { 2, 0, 0, 0, 0, 0xe };
@@ -224,6 +228,59 @@ static void test_remote_group(void **state)
 		assert_dropped(&lab, SG_INGRESS);
 		/* Dropped from the record as well, and counted under the same reason. */
 		assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_SHOT);
+		assert_dropped(&lab, SG_INGRESS);
+	}
+}
+
+static int a_to_b(bool v6)
+{
+	struct desc d = { .smac = mac_a,
+			  .dmac = mac_b,
+			  .src = v6 ? "fd00::1" : "10.0.0.1",
+			  .dst = v6 ? "fd00::2" : "10.0.0.2",
+			  .proto = 17,
+			  .payload = 10 };
+	struct frame f;
+
+	frame_build(&f, &d);
+	return lab_run(&lab, a.host, &f, NULL);
+}
+
+#define MANY 10240
+
+/* 10,240 members with an address of each family; one more or less writes that one. */
+static void test_large_remote_group(void **state)
+{
+	COVERS(V4 | V6, F_SG_REMOTE, F_VERDICT);
+	CLEANUP(free_voidp) struct ip_addr *members = calloc(2 * MANY, sizeof(*members));
+	struct dp_sg_rule in[2] = { { .family = IP_V4, .remote_sg = SG_A },
+				    { .family = IP_V6, .remote_sg = SG_A } };
+	int64_t whole, one;
+
+	assert_non_null(members);
+	for (unsigned int i = 0; i < MANY; i++) {
+		members[2 * i] = ip_of("10.64.0.0");
+		members[2 * i + 1] = ip_of("fd00:64::");
+		members[2 * i].b[2] = members[2 * i + 1].b[14] = (uint8_t)(i >> 8);
+		members[2 * i].b[3] = members[2 * i + 1].b[15] = (uint8_t)i;
+	}
+	members[MANY] = ip_of("10.0.0.1");
+	members[MANY + 1] = ip_of("fd00::1");
+	rules(SG_B, in, 2);
+	whole = clock_mono_ns();
+	OK(dp_sg_set(lab.dp, SG_A, egress_all, 2, members, 2 * MANY, &lab_err));
+	whole = clock_mono_ns() - whole;
+	for (int v6 = 0; v6 < 2; v6++)
+		assert_int_equal(a_to_b(v6), TC_ACT_REDIRECT);
+	members[MANY] = ip_of("10.0.0.3");
+	members[MANY + 1] = ip_of("fd00::3");
+	one = clock_mono_ns();
+	OK(dp_sg_set(lab.dp, SG_A, egress_all, 2, members, 2 * MANY, &lab_err));
+	one = clock_mono_ns() - one;
+	print_message("%d members: %lld us, one of them changed: %lld us\n", 2 * MANY,
+		      (long long)whole / 1000, (long long)one / 1000);
+	for (int v6 = 0; v6 < 2; v6++) {
+		assert_int_equal(a_to_b(v6), TC_ACT_SHOT);
 		assert_dropped(&lab, SG_INGRESS);
 	}
 }
@@ -476,6 +533,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rule_removed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ports_and_prefixes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_remote_group, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_large_remote_group, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tcp_states, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tcp_invalid, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_icmp_echo, setup, teardown),
