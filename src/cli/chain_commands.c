@@ -404,19 +404,20 @@ static int chain_replace(struct cli *c, struct err *e)
 	{                                                                                          \
 		"timeout", "SECONDS", "how long to wait for each step (60, the change 30)"         \
 	}
-#define FUNCTION_OPTIONS                                                                           \
-	{ "name", "NAME", "name of the function and of its hop (the image's)" },                   \
-		{ "flavor", "FLAVOR", "size (m1.tiny)" },                                          \
-		{ "network", "NET", "where its ports go (the neighbour's network)" },              \
-		{ "node", "SITE[:NODE]", "where it runs (the neighbour's node)" },                 \
-		{ "in-ip", "IP", "address of eth0, LAN-ward (next free)" },                        \
-		{ "out-ip", "IP", "address of eth1, WAN-ward (next free)" },                       \
-		{ "transparent", NULL, "no addresses: the function forwards frames as they are" }, \
-		{ "user-data", "FILE", "configuration for the function" },                         \
-		{ "probe", "PROBE",                                                                \
-		  "process, tcp:PORT or exec:COMMAND: when it is healthy (the image's)" },         \
-	{                                                                                          \
-		"on-failure", "drop|bypass", "what the chain does when it dies (drop)"             \
+#define FUNCTION_OPTIONS                                                                               \
+	{ "name", "NAME", "name of the function and of its hop (the image's)" },                       \
+		{ "flavor", "FLAVOR", "size (m1.tiny)" },                                              \
+		{ "network", "NET", "where its ports go (the neighbour's network)" },                  \
+		{ "node", "SITE[:NODE]", "where it runs (the neighbour's node)" },                     \
+		{ "in-ip", "IP", "address of eth0, LAN-ward (next free)" },                            \
+		{ "out-ip", "IP", "address of eth1, WAN-ward (next free)" },                           \
+		{ "transparent", NULL, "no addresses: the function forwards frames as they are" },     \
+		{ "security-group", "GROUP", "of a native function's ports (the project's default)" }, \
+		{ "user-data", "FILE", "configuration for the function" },                             \
+		{ "probe", "PROBE",                                                                    \
+		  "process, tcp:PORT or exec:COMMAND: when it is healthy (the image's)" },             \
+	{                                                                                              \
+		"on-failure", "drop|bypass", "what the chain does when it dies (drop)"                 \
 	}
 #define RETIRE_OPTIONS                                                                             \
 	{ "keep-function", NULL, "leave the server and its ports" },                               \

@@ -40,6 +40,8 @@ void function_done(struct function *f)
 	*f = (struct function){ 0 };
 }
 
+static const char *const addresses[] = { "in-ip", "out-ip" };
+
 /* POSTs {singular: body} and keeps the new id in *ret_id. */
 static int make(struct cli *c, const char *service, const char *path, const char *singular,
 		json_t *take_body, char **ret_id, struct err *e)
@@ -58,25 +60,58 @@ static int make(struct cli *c, const char *service, const char *path, const char
 				 "the hub's answer has no id of the new %s", singular);
 }
 
-static int make_port(struct cli *c, const struct function *f, const struct place *at,
+/* Native functions have no addresses, and what they do is the policy of their ports: security is on, with the group that was named or the project's default. */
+static int native_port(struct cli *c, json_t *port, struct err *e)
+{
+	const char *name = cli_option(c, "security-group");
+	json_t *group CLEANUP(json_freep) = NULL;
+	int rc = name ? client_find(c->client, "network", "/v2.0/security-groups",
+				    "security_groups", "security group", name, &group, e) :
+			0;
+
+	json_object_set_new(port, "fixed_ips", json_array());
+	if (rc == 0 && group)
+		json_object_set_new(port, "security_groups", json_pack("[s]", json_str(group, "id")));
+	return rc;
+}
+
+static int check_options(const struct cli *c, bool native, struct err *e)
+{
+	for (size_t i = 0; native && i < ARRAY_LEN(addresses); i++)
+		if (cli_option(c, addresses[i]))
+			return err_set(e, FAULT_BAD_REQUEST, addresses[i],
+				       "a native function has no addresses: leave --%s out",
+				       addresses[i]);
+	if (!native && cli_option(c, "security-group"))
+		return err_set(e, FAULT_BAD_REQUEST, "security-group",
+			       "is for images with native_kind: port security is off where a container forwards");
+	return 0;
+}
+
+static int make_port(struct cli *c, const struct function *f, const struct place *at, bool native,
 		     const char *side, char **ret_id, struct err *e)
 {
 	struct strbuf name CLEANUP(strbuf_done) = { 0 };
 	struct strbuf option CLEANUP(strbuf_done) = { 0 };
 	const char *ip;
-	json_t *port;
+	json_t *port CLEANUP(json_freep) = NULL;
+	int rc;
 
 	strbuf_addf(&name, "%s-%s", f->name, side);
 	strbuf_addf(&option, "%s-ip", side);
 	ip = cli_option(c, strbuf_cstr(&option));
-	/* A hop forwards what is not addressed to it, so port security stays off. */
-	port = json_pack("{s:s, s:s, s:b}", "name", strbuf_cstr(&name), "network_id",
-			 at->network_id, "port_security_enabled", 0);
+	port = json_pack("{s:s, s:s}", "name", strbuf_cstr(&name), "network_id", at->network_id);
+	rc = native ? native_port(c, port, e) : 0;
+	if (rc < 0)
+		return rc;
+	/* A container forwards what is not addressed to it, so port security stays off. */
+	if (!native)
+		json_object_set_new(port, "port_security_enabled", json_false());
 	if (cli_option(c, "transparent"))
 		json_object_set_new(port, "fixed_ips", json_array());
 	else if (ip)
 		json_object_set_new(port, "fixed_ips", json_pack("[{s:s}]", "ip_address", ip));
-	return make(c, "network", "/v2.0/ports", "port", port, ret_id, e);
+	return make(c, "network", "/v2.0/ports", "port", MOVE_PTR(port), ret_id, e);
 }
 
 static int add_user_data(struct cli *c, json_t *server, struct err *e)
@@ -104,23 +139,19 @@ static int add_user_data(struct cli *c, json_t *server, struct err *e)
 	return 0;
 }
 
-static int make_server(struct cli *c, const char *image, const struct place *at, struct function *f,
-		       struct err *e)
+static int make_server(struct cli *c, const json_t *image, const struct place *at,
+		       struct function *f, struct err *e)
 {
 	const char *flavor = cli_option(c, "flavor"), *probe = cli_option(c, "probe");
-	json_t *found_image CLEANUP(json_freep) = NULL;
 	json_t *found_flavor CLEANUP(json_freep) = NULL;
 	json_t *server CLEANUP(json_freep) = NULL;
-	int rc = client_find(c->client, "image", "/v2/images", "images", "image", image,
-			     &found_image, e);
+	int rc = client_find(c->client, "compute", "/v2.1/flavors", "flavors", "flavor",
+			     flavor ? flavor : "m1.tiny", &found_flavor, e);
 
-	if (rc == 0)
-		rc = client_find(c->client, "compute", "/v2.1/flavors", "flavors", "flavor",
-				 flavor ? flavor : "m1.tiny", &found_flavor, e);
 	if (rc < 0)
 		return rc;
 	server = json_pack("{s:s, s:s, s:s, s:b, s:[{s:s, s:s}, {s:s, s:s}]}", "name", f->name,
-			   "imageRef", json_str(found_image, "id"), "flavorRef",
+			   "imageRef", json_str(image, "id"), "flavorRef",
 			   json_str(found_flavor, "id"), "config_drive", 1, "networks", "port",
 			   f->in_port, "tag", "in", "port", f->out_port, "tag", "out");
 	if (at->availability_zone)
@@ -220,15 +251,23 @@ int function_make(struct cli *c, const char *image, const struct place *at, stru
 		  struct err *e)
 {
 	const char *name = cli_option(c, "name");
-	int rc;
+	json_t *found CLEANUP(json_freep) = NULL;
+	bool native;
+	int rc = client_find(c->client, "image", "/v2/images", "images", "image", image, &found, e);
 
+	if (rc < 0)
+		return rc;
+	native = json_str(found, "native_kind") != NULL;
+	rc = check_options(c, native, e);
+	if (rc < 0)
+		return rc;
 	f->name = strdup(name ? name : image);
 	progress_begin(&c->progress, "make two ports and the server");
-	rc = make_port(c, f, at, "in", &f->in_port, e);
+	rc = make_port(c, f, at, native, "in", &f->in_port, e);
 	if (rc == 0)
-		rc = make_port(c, f, at, "out", &f->out_port, e);
+		rc = make_port(c, f, at, native, "out", &f->out_port, e);
 	if (rc == 0)
-		rc = make_server(c, image, at, f, e);
+		rc = make_server(c, found, at, f, e);
 	if (step(c, rc) < 0)
 		return rc;
 	progress_begin(&c->progress, "start the function, verify its vNICs, probe it");

@@ -17,7 +17,7 @@ struct place {
 };
 
 /*
- * Makes all of it from an image and the command's options (--name --flavor --in-ip --out-ip --transparent --user-data --probe
+ * Makes all of it from an image and the command's options (--name --flavor --in-ip --out-ip --transparent --security-group --user-data --probe
  * --on-failure), waits until the node has verified it (--timeout), with progress. On failure or interrupt *f tells what was made:
  * function_unmake() takes it back.
  */

@@ -183,6 +183,40 @@ def test_insert_and_remove_lose_nothing(lab):
 
 
 @pytest.mark.timeout(300)
+def test_a_firewall_by_the_command_line(lab):
+    """What one command inserts filters: security is on at its ports, which have no addresses."""
+    admin = lab.admin
+
+    def demarc(*words, status=0):
+        env = {**os.environ, "OS_CLIENT_CONFIG_FILE": lab.site.hub.clouds_yaml, "OS_CLOUD": "demarc"}
+        done = subprocess.run([os.path.join(lab.site.build, "src/cli/demarc"), "chain", *words], env=env, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode == 0) == (status == 0), done
+        return done.stderr
+
+    def ports_now():
+        return {p["id"]: p for p in admin.get(V2 + "/ports", 200).json()["ports"]}
+    lab.set_chain(lab.hop(lab.native("acl")[1]))
+    lab.passes("a list without rules")
+    before = ports_now()
+    rules = lab.group("rules", [])
+    assert "no addresses" in demarc("insert", lab.chain, "firewall", "--first", "--in-ip", "10.1.0.77", status=1)
+    assert "native_kind" in demarc("insert", lab.chain, "host", "--first", "--security-group", "rules", status=1)
+    assert ports_now().keys() == before.keys(), "nothing was made"
+    demarc("insert", lab.chain, "firewall", "--first", "--name", "fw-cli", "--security-group", "rules")
+    made = [p for i, p in ports_now().items() if i not in before]
+    assert [(p["port_security_enabled"], p["fixed_ips"], p["security_groups"]) for p in made] == [(True, [], [rules])] * 2
+    lab.stops("a firewall without rules")
+    assert "native firewall" in lab.traced(protocol="icmp")
+    for direction in ("ingress", "egress"):
+        body = {"security_group_id": rules, "direction": direction, "ethertype": "IPv4", "protocol": "icmp"}
+        admin.post(V2 + "/security-group-rules", {"security_group_rule": body}, 201)
+    lab.passes("by its rules")
+    demarc("remove", lab.chain, "fw-cli", "--drain-timeout", "60")
+    assert ports_now().keys() == before.keys(), "and all of it is taken back"
+
+
+@pytest.mark.timeout(300)
 def test_policy_of_ports(lab):
     # COVERS(V4, F_NATIVE_API)
     monitor_port = lab.site.port(lab.net, fixed_ips=[])
