@@ -240,9 +240,15 @@ static uint64_t entries_of(struct dp *dp, enum dp_map m)
 
 void dp_table_figures(struct dp *dp, struct dp_table_figures *ret)
 {
+	struct ct_conf conf = { 0 };
+	__u32 zero = 0;
+
+	if (dp_get(dp, M_CT_CONF, &zero, &conf))
+		conf.n_early = 0;
 	*ret = (struct dp_table_figures){ .made = dp->g->n_made,
 					  .shed = dp->g->n_shed,
 					  .full = dp->g->n_full,
+					  .early = conf.n_early,
 					  .records = dp->observe->n_records,
 					  .capacity = entries_of(dp, M_FLOW4) + entries_of(dp, M_FLOW6) };
 }

@@ -64,8 +64,9 @@ void dp_losses(struct dp *dp, struct dp_losses *ret);
 
 struct dp_table_figures {
 	uint64_t made, shed, full; /* connections: opened, displaced by newer ones, without a record */
-	uint64_t records;	   /* at the last walk */
-	uint64_t capacity;	   /* of both tables */
+	uint64_t early;	   /* records that went before their idle time: the table was nearly full */
+	uint64_t records;  /* at the last walk */
+	uint64_t capacity; /* of both tables */
 };
 void dp_table_figures(struct dp *dp, struct dp_table_figures *ret);
 

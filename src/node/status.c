@@ -224,6 +224,7 @@ size_t status_counters(struct node *n, Demarc__V1__Counter *ret, size_t max)
 		{ "flows_made", t.made },
 		{ "flows_shed", t.shed },
 		{ "flows_full", t.full },
+		{ "flows_early", t.early },
 		{ "flow_records", t.records },
 		{ "flow_records_max", t.capacity },
 		{ "ipfix_messages", x.messages },

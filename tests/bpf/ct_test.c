@@ -488,6 +488,7 @@ static void test_pressure(void **state)
 	COVERS(V4, F_AGEING);
 
 	struct dp_ct c = { .timeout_s[CT_UDP_REPLIED] = 20 };
+	struct dp_table_figures figures;
 	struct frame got;
 	uint64_t before;
 
@@ -509,6 +510,8 @@ static void test_pressure(void **state)
 		OK(dp_age(lab.dp, &lab_err));
 	}
 	assert_true(lab_entries(&lab, "flow4") < before);
+	dp_table_figures(lab.dp, &figures); /* as the node's status and metrics have it */
+	assert_int_equal(figures.early, settings().n_early);
 	assert_int_equal(settings().scale6, CT_SCALE);
 }
 

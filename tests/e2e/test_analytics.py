@@ -288,6 +288,7 @@ def test_metrics(site):
     site.ping()
     wait_for(lambda: sample('port_tx_packets_total', text()) > 3, "figures", 40)
     got = text()
+    assert re.search(r'^demarc_flows_early_total\{site="branch",node="cpe-1"[^}]*\} 0$', got, re.M)
     assert sample("node_up", got) == 1 and sample("flows_made_total", got) >= 1 and sample("flow_records_max", got) > 1000
     wait_for(lambda: re.search(r'demarc_drops_total\{[^}]*reason="sg_ingress"\} [1-9]', text()), "drops", 40)
     for line in got.splitlines():

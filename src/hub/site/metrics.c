@@ -21,6 +21,8 @@ static const struct metric {
 	{ "flows_made", "counter", "Connections opened." },
 	{ "flows_shed", "counter", "Connections displaced by newer ones." },
 	{ "flows_full", "counter", "Connections without a record: the table was full." },
+	{ "flows_early", "counter",
+	  "Idle flow records that went before their time: the table was nearly full." },
 	{ "flow_records", "gauge", "Flow records." },
 	{ "flow_records_max", "gauge", "Flow records that fit." },
 	{ "ipfix_messages", "counter", "IPFIX messages sent." },
