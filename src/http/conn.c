@@ -69,9 +69,10 @@ static bool wants_input(const struct conn *c)
 	case CONN_HELLO:
 	case CONN_HANDSHAKE:
 	case CONN_HEAD:
-	case CONN_WS:
 	case CONN_LINGER:
 		return true;
+	case CONN_WS:
+		return !c->turn_in;
 	case CONN_BODY:
 		return !c->paused;
 	case CONN_WORK:
@@ -168,6 +169,7 @@ void conn_drop(struct conn *c)
 	struct front *f = c->front;
 	bool was_ws = c->ws.conn != NULL;
 	admit_forget(c);
+	turn_forget(c);
 	c->state = CONN_DEAD;
 	idle_update(c);
 	wheel_clear(&c->deadline);
@@ -483,7 +485,7 @@ static void drain(struct conn *c)
  */
 static void read_burst(struct conn *c)
 {
-	for (unsigned i = 0; i < READ_BURST && wants_input(c); i++) {
+	for (unsigned i = 0; i < READ_BURST && wants_input(c) && (!i || !turn_is_over(c)); i++) {
 		if (c->state == CONN_LINGER) {
 			drain(c);
 			return;
@@ -504,6 +506,16 @@ static void read_burst(struct conn *c)
 	}
 }
 
+void conn_go_on(struct conn *c)
+{
+	turn_begin(c);
+	conn_process(c);
+	if (wants_input(c))
+		read_burst(c);
+	turn_end(c);
+	conn_process(c);
+}
+
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
 	struct conn *c = handle->data;
@@ -516,8 +528,10 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 		admit_hello(c);
 	else if (c->state == CONN_HANDSHAKE)
 		handshake(c);
+	turn_begin(c);
 	if (c->ssl && c->state != CONN_HANDSHAKE && wants_input(c))
 		read_burst(c);
+	turn_end(c);
 	conn_process(c);
 }
 

@@ -149,6 +149,8 @@ void front_end(struct front *f)
 	close_handle(f, (uv_handle_t *)&f->wake);
 	close_handle(f, (uv_handle_t *)&f->tick);
 	close_handle(f, (uv_handle_t *)&f->turn);
+	close_handle(f, (uv_handle_t *)&f->turns.timer);
+	close_handle(f, (uv_handle_t *)&f->turns.spin);
 	f->n_closing_handles++;
 	admit_end(f, on_handle_closed);
 	if (!f->stopping)
@@ -240,6 +242,7 @@ static void on_turn(uv_check_t *handle)
 	struct front *f = handle->data;
 
 	admit_turn(f);
+	turns_turn(f);
 	measure_turn(f);
 }
 
@@ -315,6 +318,7 @@ int front_open(struct front *f, struct err *e)
 	(void)uv_timer_init(f->loop, &f->tick); /* cannot fail, nor can this */
 	(void)uv_check_init(f->loop, &f->turn);
 	admit_init(f);
+	turns_init(f);
 	lag_init(&f->lag);
 	f->turned_ns = uv_hrtime();
 	f->idle_ns = uv_metrics_idle_time(f->loop);

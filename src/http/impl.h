@@ -28,6 +28,7 @@
 #include "http/parse.h"
 #include "http/pipe.h"
 #include "http/server.h"
+#include "http/share.h"
 #include "http/ws_frame.h"
 
 #define HTTP_CN_SIZE 65		       /* RFC 5280: ub-common-name is 64 */
@@ -118,6 +119,10 @@ struct conn {
 	bool want_write_to_read, want_read_to_write; /* TLS 1.3 key updates */
 	bool is_idle;				     /* waits for a request, and in the list */
 	uint64_t last_rx_ms;
+	struct share share;	   /* of a WebSocket */
+	struct turn_list *turn_in; /* NULL, or input waits here for a later turn */
+	struct conn *turn_prev, *turn_next;
+	bool was_held_back;
 
 	struct strbuf in;
 	size_t in_off, scanned;
@@ -158,6 +163,18 @@ struct admit {
 	bool spins;
 };
 
+/* Connections that are not read from, the one that waits longest first. */
+struct turn_list {
+	struct conn *first, *last;
+};
+struct turns {
+	struct turn_list left;	/* something was left when their turn was over */
+	struct turn_list spent; /* more was taken than their share: they wait for time */
+	int64_t since_ns;	/* the turn of the connection that is being read */
+	uv_timer_t timer;	/* for the latter */
+	uv_idle_t spin;		/* for the former */
+};
+
 /* One loop. */
 struct front {
 	struct http_server *server;
@@ -182,6 +199,7 @@ struct front {
 	unsigned n_handles; /* of connections, until the loop has closed them */
 	unsigned n_closing_handles;
 	struct admit admit;
+	struct turns turns;
 	struct lag lag;
 	uint64_t turned_ns,
 		idle_ns; /* the loop's clock, and what it has slept, at the end of the last turn */
@@ -244,6 +262,7 @@ struct str conn_input(const struct conn *c);
 void conn_consume(struct conn *c, size_t n);
 
 void conn_start_tls(struct conn *c); /* its turn has come */
+void conn_go_on(struct conn *c);     /* with what was left of its input */
 
 /* admit.c: which handshakes, and when */
 void admit_init(struct front *f);
@@ -260,6 +279,15 @@ void admit_owes(struct conn *c, bool owed);  /* a ticket, which it gets in quiet
 void admit_holds(struct conn *c);	     /* it has its ticket: the next one is due later */
 void admit_forget(struct conn *c);	     /* the connection goes */
 void admit_turn(struct front *f);	     /* once per turn of the loop */
+
+/* share.c: how long a connection's input is handled before it is the others' turn */
+void turn_begin(struct conn *c);
+bool turn_is_over(const struct conn *c);
+void turn_leave(struct conn *c); /* has input left: not read from until it goes on */
+void turn_end(struct conn *c);
+void turn_forget(struct conn *c); /* the connection goes, or goes on */
+void turns_init(struct front *f);
+void turns_turn(struct front *f); /* once per turn of the loop */
 
 /* request.c: from bytes to an exchange */
 void request_head(struct conn *c);	 /* CONN_HEAD */

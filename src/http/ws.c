@@ -124,7 +124,7 @@ void ws_input(struct conn *c)
 {
 	enum ws_event ev = WS_EV_PONG;
 
-	while (c->state == CONN_WS && ev != WS_EV_MORE) {
+	while (c->state == CONN_WS && ev != WS_EV_MORE && !c->turn_in) {
 		struct str in = conn_input(c), payload = { 0 };
 		size_t offered = in.len;
 		enum ws_code code = WS_NORMAL;
@@ -147,6 +147,8 @@ void ws_input(struct conn *c)
 		case WS_EV_MORE:
 			break;
 		}
+		if (c->state == CONN_WS && in.len && turn_is_over(c))
+			turn_leave(c);
 	}
 }
 

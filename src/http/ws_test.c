@@ -32,7 +32,7 @@
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	unsigned n_open, n_close;
+	unsigned n_open, n_close, n_tiny, n_before, n_stopped, n_go;
 	bool refuse_open, revoked;
 	char cn[64], serial[48];
 	int full_rc; /* what http_ws_send() said when the queue was full */
@@ -40,7 +40,7 @@ static struct {
 
 static void seen_reset(void)
 {
-	seen.n_open = seen.n_close = 0;
+	seen.n_open = seen.n_close = seen.n_tiny = seen.n_before = seen.n_stopped = seen.n_go = 0;
 	seen.refuse_open = seen.revoked = false;
 	seen.full_rc = 0;
 	seen.cn[0] = seen.serial[0] = '\0';
@@ -89,6 +89,29 @@ static void flood(struct http_ws *ws)
 	http_ws_close(ws, WS_POLICY, "slow");
 }
 
+/* The loop stands still. */
+static void stop_until_told(void)
+{
+	seen_add(&seen.n_stopped);
+	seen_wait(&seen.n_go, 1);
+}
+
+/* Costs what a small message costs a busy hub. */
+static void take_tiny(void)
+{
+	int64_t begin_ns = clock_mono_ns();
+
+	while (clock_mono_ns() - begin_ns < 10 * NS_PER_US)
+		;
+	seen_add(&seen.n_tiny);
+}
+
+static int answer(struct http_ws *ws, struct str s)
+{
+	seen.n_before = seen.n_tiny; /* read when the answer is there */
+	return http_ws_send(ws, s.ptr, s.len);
+}
+
 /* Echoes, apart from a few words. */
 static int on_message(void *ctx, struct http_ws *ws, void *user, const void *data, size_t size)
 {
@@ -98,10 +121,14 @@ static int on_message(void *ctx, struct http_ws *ws, void *user, const void *dat
 		return -EPROTO;
 	if (str_eq_c(s, "bye"))
 		http_ws_close(ws, WS_GOING_AWAY, "bye");
+	else if (str_eq_c(s, "."))
+		take_tiny();
+	else if (str_eq_c(s, "stop"))
+		stop_until_told();
 	else if (str_eq_c(s, "flood"))
 		flood(ws);
 	else
-		return http_ws_send(ws, data, size);
+		return answer(ws, s);
 	return 0;
 }
 
@@ -213,19 +240,26 @@ static void connect_node(void)
 	expect_frame(0x82, "welcome", 7);
 }
 
-static void send_frame(uint8_t first, const char *payload, size_t size)
+static void add_frame(struct strbuf *frame, uint8_t first, const char *payload, size_t size)
 {
-	CLEANUP(strbuf_done) struct strbuf plain = { 0 }, frame = { 0 };
+	CLEANUP(strbuf_done) struct strbuf plain = { 0 };
 	static const uint8_t key[4] = { 0x10, 0x20, 0x30, 0xff };
 
 	ws_frame_add(&plain, WS_BINARY, payload, size);
 	size_t n = ws_frame_overhead(size);
 	plain.ptr[0] = (char)first;
 	plain.ptr[1] = (char)(plain.ptr[1] | 0x80);
-	strbuf_add(&frame, plain.ptr, n);
-	strbuf_add(&frame, key, 4);
+	strbuf_add(frame, plain.ptr, n);
+	strbuf_add(frame, key, 4);
 	for (size_t i = 0; i < size; i++)
-		strbuf_addc(&frame, (char)((uint8_t)payload[i] ^ key[i & 3]));
+		strbuf_addc(frame, (char)((uint8_t)payload[i] ^ key[i & 3]));
+}
+
+static void send_frame(uint8_t first, const char *payload, size_t size)
+{
+	CLEANUP(strbuf_done) struct strbuf frame = { 0 };
+
+	add_frame(&frame, first, payload, size);
 	test_client_send(&client, frame.ptr, frame.len);
 }
 
@@ -513,6 +547,52 @@ static void pings_without_end_are_bounded(void **state)
 	finish();
 }
 
+#define TINY 10000u
+
+/* The hub's loop stands still in the first message of very many, until another node has asked for something. */
+static void tiny_messages_hold_nobody_up(void **state)
+{
+	CLEANUP(strbuf_done) struct strbuf all = { 0 };
+	struct test_client talker;
+
+	start();
+	connect_node();
+	talker = client;
+	connect_node();
+	add_frame(&all, 0x82, "stop", 4);
+	for (unsigned i = 0; i < TINY; i++)
+		add_frame(&all, 0x82, ".", 1);
+	test_client_send(&talker, all.ptr, all.len);
+	seen_wait(&seen.n_stopped, 1);
+	send_frame(0x82, "hello", 5);
+	seen_add(&seen.n_go);
+	expect_frame(0x82, "hello", 5);
+	assert_in_range(seen.n_before, 0, TINY / 10);
+	seen_wait(&seen.n_tiny, TINY); /* none is lost */
+	test_client_close(&talker);
+	finish();
+}
+
+/* What is left of a connection that goes is of no more use to anybody. */
+static void who_leaves_in_between_is_forgotten(void **state)
+{
+	CLEANUP(strbuf_done) struct strbuf all = { 0 };
+
+	start();
+	for (unsigned i = 0; i < 3; i++) {
+		connect_node();
+		all.len = 0;
+		for (unsigned j = 0; j < TINY; j++)
+			add_frame(&all, 0x82, j == TINY / 2 && i ? "refuse" : ".",
+				  j == TINY / 2 && i ? 6 : 1);
+		test_client_send(&client, all.ptr, all.len);
+		test_client_close(&client);
+		seen_wait(&seen.n_close, i + 1);
+	}
+	test_client_connect(&client, http_server_port(server.server));
+	finish();
+}
+
 static void silent_nodes_are_pinged_and_dropped(void **state)
 {
 	start_ping(40);
@@ -577,6 +657,8 @@ int main(void)
 		cmocka_unit_test(refused_by_the_hub),
 		cmocka_unit_test(queue_is_bounded),
 		cmocka_unit_test(pings_without_end_are_bounded),
+		cmocka_unit_test(tiny_messages_hold_nobody_up),
+		cmocka_unit_test(who_leaves_in_between_is_forgotten),
 		cmocka_unit_test(silent_nodes_are_pinged_and_dropped),
 		cmocka_unit_test(stop_says_goodbye),
 		cmocka_unit_test(expired_certificates_are_not_resumed), /* the last: the clock stands */
