@@ -339,6 +339,47 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 	return rc;
 }
 
+/* Each ticket says when the full handshake was; those of a release that did not know this begin now. */
+static bool full_handshake_of(SSL_SESSION *session, int64_t *ret_s)
+{
+	void *data = NULL;
+	size_t size = 0;
+
+	if (SSL_SESSION_get0_ticket_appdata(session, &data, &size) != 1 || size != sizeof(*ret_s))
+		return false;
+	memcpy(ret_s, data, sizeof(*ret_s));
+	return true;
+}
+
+static int on_made(SSL *ssl, void *arg)
+{
+	SSL_SESSION *session = SSL_get_session(ssl);
+	int64_t full_s;
+
+	(void)arg;
+	if (full_handshake_of(session, &full_s))
+		return 1;
+	full_s = clock_wall_us() / 1000000;
+	return SSL_SESSION_set1_ticket_appdata(session, &full_s, sizeof(full_s));
+}
+
+static SSL_TICKET_RETURN on_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+				   size_t size, SSL_TICKET_STATUS status, void *arg)
+{
+	int64_t full_s;
+
+	(void)ssl;
+	(void)name;
+	(void)size;
+	(void)arg;
+	if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	if (full_handshake_of(session, &full_s) &&
+	    clock_wall_us() / 1000000 - full_s >= (int64_t)TICKET_LINE_S)
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 int ticket_keys_use(struct ticket_keys *k, OSSL_LIB_CTX *lib, SSL_CTX *ctx, struct err *e)
 {
 	struct use *u = calloc(1, sizeof(*u));
@@ -354,7 +395,8 @@ int ticket_keys_use(struct ticket_keys *k, OSSL_LIB_CTX *lib, SSL_CTX *ctx, stru
 		use_free(u);
 		return tls_fail(e, "TLS tickets");
 	}
-	if (SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket) != 1)
+	if (SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket) != 1 ||
+	    SSL_CTX_set_session_ticket_cb(ctx, on_made, on_opened, NULL) != 1)
 		return tls_fail(e, "TLS tickets");
 	return 0;
 }

@@ -16,6 +16,8 @@
 #define TICKET_LIFE_S (24u * 3600) /* an outage of a day is still a cheap return */
 #define TICKET_RENEW_S                                                                             \
 	(TICKET_LIFE_S / 4) /* a connection's ticket is replaced: its end has one for 18 hours at least */
+/* A resumption gives the next ticket: so long after the full handshake that they all come from, there is another one. Nodes are earlier (link/link.h). */
+#define TICKET_LINE_S (8 * TICKET_LIFE_S)
 #define TICKET_KEY_S TICKET_LIFE_S /* that a key seals; it is gone after twice as long */
 #define TICKET_KEYS_MAX 4u	   /* two are usual */
 

@@ -227,6 +227,38 @@ static void a_new_key_is_no_storm(void **state)
 	SSL_SESSION_free(copy);
 }
 
+/* The first hub is of a release whose tickets do not say where they come from. */
+static void tickets_do_not_beget_tickets_for_good(void **state)
+{
+	SSL_SESSION *session = NULL;
+	char file[128];
+	struct hub h;
+	struct err e;
+
+	(void)snprintf(file, sizeof(file), "%s/line", test_pki.folder);
+	clock_freeze(1, T0 * 1000000);
+	hub_start(&h, file);
+	assert_int_equal(SSL_CTX_set_session_ticket_cb(h.ctx, NULL, NULL, NULL), 1);
+	assert_false(visit(&h, &session));
+	assert_true(visit(&h, &session));
+	hub_stop(&h);
+	hub_start(&h, file);
+	for (int lines = 0; lines < 2; lines++) {
+		for (int day = 0; day < 8; day++) {
+			assert_int_equal(visit(&h, &session), lines == 0 || day > 0);
+			clock_warp(DAY_S * NS_PER_S - (day == 7));
+			assert_int_equal(ticket_keys_turn(h.keys, &e), 0);
+			if (day < 7)
+				continue;
+			assert_true(visit(&h, &session)); /* a moment before */
+			clock_warp(1);
+		}
+	}
+	assert_false(visit(&h, &session));
+	hub_stop(&h);
+	SSL_SESSION_free(session);
+}
+
 /* It would die with the process, and every node's ticket with it. */
 static void a_key_that_cannot_be_stored_does_not_seal(void **state)
 {
@@ -293,6 +325,7 @@ int main(void)
 		cmocka_unit_test(the_ring_is_bounded),
 		cmocka_unit_test(damaged_texts_are_refused),
 		cmocka_unit_test(a_new_key_is_no_storm),
+		cmocka_unit_test(tickets_do_not_beget_tickets_for_good),
 		cmocka_unit_test(a_key_that_cannot_be_stored_does_not_seal),
 		cmocka_unit_test(a_damaged_file_is_made_again),
 	};
