@@ -107,7 +107,8 @@ def idle(port):
     poll = select.poll()
 
     def add():
-        s = connect(port)
+        s = socket.socket()
+        s.connect(("127.0.0.1", port))
         kept[s.fileno()] = s
         poll.register(s, select.POLLIN | select.POLLHUP)
 
