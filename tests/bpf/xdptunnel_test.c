@@ -318,7 +318,7 @@ static void test_truncated(void **state)
 	assert_not_dropped(&lab);
 }
 
-/* Another host's, another far end's, by another NIC, behind a tag that the underlay has not. */
+/* Another host's, another far end's, of another type, by another NIC, behind a tag that the underlay has not. */
 static void test_strangers(void **state)
 {
 	COVERS(V4 | V6, F_TUNNEL_REFUSED);
@@ -335,6 +335,9 @@ static void test_strangers(void **state)
 		expect_pass(&f);
 		f = wire;
 		f.b[v6 ? 53 : 33] ^= 1; /* destination */
+		expect_pass(&f);
+		f = wire;
+		memcpy(f.b + (v6 ? 56 : 36), "\x17\xc1", 2); /* Geneve, whose number is at the same place */
 		expect_pass(&f);
 		f = wire;
 		frame_tag(&f, 0x8100, UNDERLAY_VLAN);
