@@ -5,6 +5,7 @@
 #include "chain_lab.h"
 
 #include <bpf/bpf.h>
+#include <linux/pkt_cls.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -511,6 +512,22 @@ static void test_capture_both_ways(void **state)
 	assert_not_dropped(&lab);
 }
 
+static void test_sampled_capture(void **state)
+{
+	COVERS(V4 | V6, F_CAPTURE);
+
+	struct frame f;
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		packet(&f, v6, true, PORT_A, 1);
+		dp_capture(lab.dp, (ifindex){ lan.host }, 1000000);
+		for (int i = 0; i < 50; i++)
+			assert_int_not_equal(lab_run(&lab, lan.host, &f, NULL), TC_ACT_SHOT);
+		assert_true(poll_packets() < 5);
+		dp_capture(lab.dp, (ifindex){ 0 }, 0);
+	}
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, chain_teardown)
@@ -532,6 +549,7 @@ int main(int argc, char **argv)
 		TEST(test_policy_ends_a_flow),
 		TEST(test_sampling),
 		TEST(test_capture_both_ways),
+		TEST(test_sampled_capture),
 	};
 
 	return lab_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));

@@ -515,6 +515,178 @@ static void test_pressure(void **state)
 	assert_int_equal(settings().scale6, CT_SCALE);
 }
 
+/* ---- what each state is worth ---- */
+
+/* Of other protocols, between the client and the server. */
+static struct flow_rec other(uint8_t proto, bool reply)
+{
+	struct desc d = {
+		.smac = reply ? mac_w : mac_a,
+		.dmac = reply ? mac_a : mac_w,
+		.src = v6 ? (reply ? "fd00::9" : "fd00::1") : (reply ? "10.0.0.9" : "10.0.0.1"),
+		.dst = v6 ? (reply ? "fd00::1" : "fd00::9") : (reply ? "10.0.0.1" : "10.0.0.9"),
+		.proto = proto,
+		.sport = reply ? 53 : 999,
+		.dport = reply ? 999 : 53,
+		.type = v6 ? 128 : 8,
+		.payload = 20
+	};
+	struct flow_rec r;
+	struct frame f;
+
+	frame_build(&f, &d);
+	assert_int_equal(lab_run(&lab, reply ? u.host : a.host, &f, NULL), TC_ACT_REDIRECT);
+	assert_true(lab_record(&lab, reply ? u.host : a.host, &f, &r));
+	return r;
+}
+
+/* Jiffies of a second, by a state whose time is known. */
+static uint32_t hz(void)
+{
+	uint32_t timeout;
+
+	handshake(NULL, NULL);
+	timeout = record(true).timeout;
+	assert_int_equal(timeout % 432000, 0);
+	assert_in_range(timeout / 432000, 100, 1000);
+	return timeout / 432000;
+}
+
+#define assert_lives(rec, what, seconds)                                                           \
+	do {                                                                                       \
+		struct flow_rec lives = rec;                                                       \
+		assert_int_equal(lives.state, CT_##what);                                          \
+		assert_int_equal(lives.timeout, (seconds)*second);                                 \
+	} while (0)
+
+/* nf_conntrack_*_timeout of Linux, by default. */
+static void test_timeouts(void **state)
+{
+	COVERS(V4 | V6, F_AGEING);
+	for (v6 = false;; v6 = true) {
+		uint32_t second = hz();
+
+		assert_true(client(TCP_FIN | TCP_ACK, 1, 1));
+		assert_lives(record(false), FIN_WAIT, 120);
+		assert_true(server(TCP_ACK, 1, 2));
+		assert_lives(record(false), CLOSE_WAIT, 60);
+		assert_true(server(TCP_FIN | TCP_ACK, 1, 2));
+		assert_lives(record(true), LAST_ACK, 30);
+		assert_true(client(TCP_ACK, 2, 2));
+		assert_lives(record(true), TIME_WAIT, 120);
+		handshake(NULL, NULL);
+		assert_true(client(TCP_RST, 1));
+		assert_lives(record(true), CLOSE, 10);
+		cport++;
+		assert_true(client(TCP_SYN, 0));
+		assert_lives(record(true), SYN_SENT, 120);
+		assert_true(server(TCP_SYN | TCP_ACK, 0, 1));
+		assert_lives(record(true), SYN_RECV, 60);
+		cport++;
+		assert_false(server(TCP_SYN, 0));
+		assert_dropped(&lab, SG_INGRESS);
+		assert_lives(record(false), DENIED, 1);
+		assert_lives(other(17, false), UDP_NEW, 30);
+		assert_lives(other(17, true), UDP_REPLIED, 120);
+		assert_lives(other(v6 ? 58 : 1, false), ICMP, 30);
+		assert_lives(other(132, false), GENERIC, 600);
+		if (v6)
+			break;
+	}
+	assert_not_dropped(&lab);
+}
+
+enum kind { KIND_EMBRYO, KIND_CLOSING, KIND_ANSWERED };
+
+static void open_as(enum kind kind)
+{
+	cport++;
+	assert_true(client(TCP_SYN, 0));
+	if (kind == KIND_EMBRYO)
+		return;
+	assert_true(server(TCP_SYN | TCP_ACK, 0, 1));
+	assert_true(client(TCP_ACK, 1, 1));
+	if (kind == KIND_CLOSING)
+		assert_true(client(TCP_FIN | TCP_ACK, 1, 1));
+}
+
+/* Every record has been silent for so many jiffies; 0: is gone. */
+static void silent(uint32_t jiffies)
+{
+	static struct flow_key keys[8192];
+	struct flow_rec r;
+	char path[128];
+	size_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/v%d/%s", lab.pin, ABI_VERSION, v6 ? "flow6" : "flow4");
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	while (!bpf_map_get_next_key(fd, n ? &keys[n - 1] : NULL, &keys[n]))
+		assert_true(++n < sizeof(keys) / sizeof(keys[0]));
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(bpf_map_lookup_elem(fd, &keys[i], &r), 0);
+		r.last -= jiffies;
+		if (jiffies)
+			assert_int_equal(bpf_map_update_elem(fd, &keys[i], &r, BPF_EXIST), 0);
+		else
+			assert_int_equal(bpf_map_delete_elem(fd, &keys[i]), 0);
+	}
+	close(fd);
+}
+
+/* How many of the table's connections, whose kinds took turns, are gone. */
+static void count_gone(uint16_t first, size_t n, const enum kind *kinds, size_t n_kinds, size_t *gone)
+{
+	struct flow_rec r;
+	struct frame f;
+
+	for (size_t i = 0; i < n; i++) {
+		cport = (uint16_t)(first + i);
+		build(&f, true, &(struct seg){ 0 });
+		if (!lab_record(&lab, a.host, &f, &r))
+			gone[kinds[i % n_kinds]]++;
+	}
+}
+
+/* A full table of such connections; 100 more come, and `least` is what has to go for them. */
+static void sheds(const enum kind *kinds, size_t n_kinds, enum kind least)
+{
+	size_t n = v6 ? 1792 : 3584, gone[3] = { 0 };
+	uint32_t second = hz();
+	uint16_t first;
+
+	silent(0);
+	first = (uint16_t)(cport + 1);
+	for (size_t i = 0; i < n; i++)
+		open_as(kinds[i % n_kinds]);
+	silent(20 * second);
+	for (int i = 0; i < 100; i++)
+		open_as(KIND_EMBRYO);
+	count_gone(first, n, kinds, n_kinds, gone);
+	for (int k = 0; k < 3; k++)
+		assert_in_range(gone[k], k == (int)least ? 99 : 0, k == (int)least ? 101 : 0);
+	cport = (uint16_t)(first + n + 200);
+}
+
+static void test_what_is_shed(void **state)
+{
+	COVERS(V4 | V6, F_SHEDDING);
+
+	static const enum kind all[] = { KIND_ANSWERED, KIND_CLOSING, KIND_EMBRYO },
+			       no_embryo[] = { KIND_ANSWERED, KIND_CLOSING },
+			       answered[] = { KIND_ANSWERED };
+
+	for (v6 = false;; v6 = true) {
+		sheds(all, 3, KIND_EMBRYO);
+		sheds(no_embryo, 2, KIND_CLOSING);
+		sheds(answered, 1, KIND_ANSWERED);
+		if (v6)
+			break;
+	}
+	assert_not_dropped(&lab);
+}
+
 static unsigned int cost_ns(const struct frame *f)
 {
 	struct __sk_buff ctx = { .ifindex = (uint32_t)a.host };
@@ -644,6 +816,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_two_processors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pressure, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_timeouts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_is_shed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cost, setup, teardown),
 	};
 

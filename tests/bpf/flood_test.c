@@ -295,15 +295,36 @@ static void test_half_open(void **state)
 	assert_not_dropped(&lab);
 }
 
-static int from_port(int who, uint8_t proto, uint16_t port)
+/* `host`: another address of the client's network. */
+static int from_port_of(int who, uint8_t host, uint8_t proto, uint16_t port)
 {
 	struct frame f;
 	size_t l4 = v6 ? 54 : 34;
 
 	build(&f, true, proto, &(struct seg){ who, TCP_SYN, 1 });
+	if (v6)
+		f.b[30] = host; /* within the /64 */
 	f.b[l4] = (uint8_t)(port >> 8);
 	f.b[l4 + 1] = (uint8_t)port;
 	return lab_run(&lab, u.host, &f, NULL);
+}
+
+static int from_port(int who, uint8_t proto, uint16_t port)
+{
+	return from_port_of(who, 0, proto, port);
+}
+
+/* Who has a whole /64 is one source; the next /64 is another. */
+static void test_one_prefix(void **state)
+{
+	COVERS(V6, F_SOURCE_LIMIT);
+	v6 = true;
+	protect(&(struct dp_limits){ .source_half_open = 3 }, 0);
+	for (uint16_t i = 0; i < 3; i++)
+		assert_int_equal(from_port_of(1, (uint8_t)i, 6, 1000), TC_ACT_REDIRECT);
+	assert_refused(from_port_of(1, 3, 6, 1000), HALF_OPEN);
+	assert_int_equal(from_port_of(2, 3, 6, 1000), TC_ACT_REDIRECT);
+	assert_not_dropped(&lab);
 }
 
 static void test_one_source(void **state)
@@ -640,6 +661,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_open, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_source, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_one_prefix, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rate, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_real_stacks, setup, teardown),

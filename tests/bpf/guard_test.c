@@ -727,7 +727,7 @@ static void test_mirror_and_mark_of_floods(void **state)
 	tport_free(&watcher);
 }
 
-/* Broadcast, and multicast that everybody gets; known unicast is not flooded, so it is not limited. */
+/* Broadcast, multicast that everybody gets, and what is for a MAC that nobody has; known unicast is not flooded, so it is not limited. */
 static void storm(const struct frame *all, const struct frame *from_router, const struct frame *unicast)
 {
 	struct dp_meter m = { .id = STORM_METER, .rate_pps = 1, .burst_pkts = 5 };
@@ -750,17 +750,22 @@ static void test_storm(void **state)
 {
 	COVERS(V4 | V6, F_STORM);
 
+	static const uint8_t nobody[6] = { 2, 0, 0, 0, 9, 0x99 };
 	struct frame all, from_router, unicast;
 
 	frame_arp(&all, host, bcast, 1, host, "10.0.0.9", "10.0.0.77");
 	frame_arp(&from_router, router, bcast, 1, router, "10.0.0.1", "10.0.0.78");
 	unicast = udp(host, router, "10.0.0.9", "10.0.0.1", 1000, 80, 10);
 	storm(&all, &from_router, &unicast);
+	all = udp(host, nobody, "10.0.0.9", "10.0.0.99", 1000, 9, 10);
+	storm(&all, &from_router, &unicast);
 	frame_nd(&all, host, mcast6, "fd00::9", "ff02::1:ff00:77", 135, "fd00::77", host);
 	frame_nd(&from_router, router, mcast6, "fd00::1", "ff02::1:ff00:78", 135, "fd00::78", router);
 	unicast = udp(host, router, "fd00::9", "fd00::1", 1000, 80, 10);
 	storm(&all, &from_router, &unicast);
 	all = udp(host, mcast6, "fd00::9", "ff02::1", 1000, 9, 10);
+	storm(&all, &from_router, &unicast);
+	all = udp(host, nobody, "fd00::9", "fd00::99", 1000, 9, 10);
 	storm(&all, &from_router, &unicast);
 }
 
