@@ -14,6 +14,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/udp.h>
 #include <pthread.h>
@@ -394,6 +397,110 @@ static void test_tunnels(void **state)
 	assert_int_equal(lab_dropped(&lab, DROP_MTU), 0);
 }
 
+/* ---- a way that takes less than the wire ---- */
+
+#define WAY_MTU 1400 /* IPv6 inside wants 1280 */
+
+static const uint8_t near_mac[6] = { 2, 0, 0, 0, 9, 0xd4 }, far_mac[6] = { 2, 0, 0, 0, 9, 0xd5 };
+
+/* What comes by the wire, as it is there: before the tunnel's end has taken it. */
+static int wire_socket(void)
+{
+	struct sockaddr_ll at = { .sll_family = AF_PACKET,
+				  .sll_protocol = htons(ETH_P_ALL),
+				  .sll_ifindex = W1 };
+	struct timeval limit = { 0, 100000 };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), one = 1;
+
+	assert_true(fd >= 0);
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	(void)setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	return fd;
+}
+
+/* Bytes of the outer IP packet; 0: none came. */
+static size_t wire_next(int fd, struct frame *f)
+{
+	ssize_t n = recv(fd, f->b, sizeof(f->b), MSG_TRUNC);
+
+	return n > 14 ? (size_t)n - 14 : 0;
+}
+
+/* A router says that `sent` was too large for it. */
+static void router_says(int fd, const struct frame *sent, bool v6)
+{
+	struct desc d = { .smac = far_mac,
+			  .dmac = near_mac,
+			  .src = v6 ? "2001:db8:9::1" : "198.51.100.9",
+			  .dst = v6 ? "2001:db8::212" : "192.0.2.212",
+			  .proto = v6 ? 58 : 1,
+			  .type = v6 ? 2 : 3,
+			  .code = v6 ? 0 : 4,
+			  .payload = v6 ? 48 : 28 };
+	size_t at = v6 ? 54 : 34;
+	struct frame f;
+
+	frame_build(&f, &d);
+	memcpy(f.b + at + 8, sent->b + 14, d.payload);
+	f.b[at + 6] = WAY_MTU >> 8;
+	f.b[at + 7] = WAY_MTU & 255;
+	if (v6)
+		frame_tag(&f, 0x8100, 5);
+	assert_int_equal(send(fd, f.b, f.len, 0), f.len);
+}
+
+/* Once the tunnel takes less, nothing larger is on the wire, and the stream goes on. */
+static void stream_obeys(struct tport *a, struct tport *b, bool outer6, const char *to)
+{
+	size_t size, n_small = 0;
+	struct transfer t;
+	struct frame f;
+	int fd = wire_socket();
+
+	transfer_start(&t, a, b, to);
+	while ((size = wire_next(fd, &f)) <= WAY_MTU)
+		assert_false(t.bad);
+	do {
+		lab_next_jiffy(); /* one is read in each */
+		router_says(fd, &f, outer6);
+	} while (!lab_dropped(&lab, DROP_MTU) && t.got < BULK);
+	lab_next_jiffy();
+	close(fd); /* with what was under way */
+	fd = wire_socket();
+	while (t.got < BULK && !t.bad)
+		if ((size = wire_next(fd, &f))) {
+			assert_in_range(size, 1, WAY_MTU);
+			n_small++;
+		}
+	transfer_wait(&t);
+	assert_true(n_small > 100);
+	close(fd);
+}
+
+/* Large packets of a stack that leaves cutting to others, over a way that a router finds too narrow while they are under way. */
+static void test_narrow_way(void **state)
+{
+	COVERS_UNSEEN(V4 | V6, F_UNDERLAY, F_OFFLOAD);
+
+	static const enum dp_tunnel_type types[] = { DP_TUNNEL_VXLAN, DP_TUNNEL_GENEVE };
+	struct tport *a = add_port(-1, "eth0"), *b = add_port(-1, "eth0");
+
+	tunnel_ends(a, b);
+	net_offload("w0", ETHTOOL_STSO, 0); /* a wire has no whole ones */
+	for (int i = 0; i < 8; i++) {
+		bool v6 = i & 1;
+
+		tunnel(1, W0, W1, types[i >> 2], v6);
+		tunnel(2, W1, W0, types[i >> 2], v6);
+		stream_obeys(a, b, v6, i & 2 ? "fd00:1::3" : "10.0.1.3");
+		ip(a->ns, "route flush cache"); /* what it was told */
+		ip(a->ns, "-6 route flush cache");
+		OK(dp_tunnel_del(lab.dp, (ifindex){ DP_PSEUDO_PORT + 1 }, &lab_err));
+		OK(dp_tunnel_del(lab.dp, (ifindex){ DP_PSEUDO_PORT + 2 }, &lab_err));
+	}
+}
+
 /* ---- UDP segmentation offload ---- */
 
 #define DATAGRAMS 8
@@ -570,6 +677,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_wired, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_steered, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tunnels, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_narrow_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_datagrams, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_whole_datagrams, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large_datagrams, setup, teardown),
