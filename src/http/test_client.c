@@ -20,7 +20,7 @@ struct test_pki test_pki;
 
 static void name_file(char ret[96], const struct test_pki *p, const char *name)
 {
-	snprintf(ret, 96, "%s/%s", p->folder, name);
+	snprintf(ret, 96, "%.63s/%.30s", p->folder, name);
 }
 
 static void make_client(const char *ca, const char *ca_key, const char *cert, const char *key,
