@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* SPDX-License-Identifier: Apache-2.0 */
 
 /*
  * The datapath, interrupted at the worst moment: between the lookup of an element and the first look at its value a writer replaces it, and then
