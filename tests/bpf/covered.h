@@ -117,7 +117,6 @@
 
 /* Row: feature, cells that stay empty, why. */
 #define UNCOVERED_TABLE(X)                                                                              \
-	  "lists are asked for first packets, which the tc program decides behind XDP as well")     \
 	X(BULK, XDP, "between containers there is no NIC, and the kernel hands segments over whole") \
 	X(OVERLAY, XDP, "the agent writes ends, and both hooks read the same maps: `xdptunnel`") \
 	X(REMOTE_END, XDP, "the agent writes these ends as well: `xdptunnel`") \
