@@ -200,7 +200,7 @@ struct dp_tunnel {
 	uint8_t nsh_index;
 	uint8_t nsh_md_type;	 /* 0 or 1: fixed context of 16 bytes; 2: nsh_context_len bytes */
 	uint8_t nsh_context_len; /* multiple of 4 */
-	uint8_t nsh_context[32];
+	uint8_t nsh_context[64];
 	/* What the far end sends; a path of 0: the same path and index. Frames with another one are dropped. */
 	uint32_t nsh_path_in;
 	uint8_t nsh_index_in;

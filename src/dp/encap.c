@@ -206,7 +206,7 @@ static int check_nsh(const struct dp_tunnel *t, struct err *e)
 	if (t->nsh_md_type > 2)
 		return bad(e, "nsh_md_type", "metadata is of type 1 or 2");
 	if (t->nsh_context_len % 4 || t->nsh_context_len > sizeof(t->nsh_context))
-		return bad(e, "nsh_context", "metadata of type 2 is a multiple of 4 bytes, at most 32");
+		return bad(e, "nsh_context", "metadata of type 2 is a multiple of 4 bytes, at most 64");
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/types.h"
 #include "hub/session.h"
+#include "model/nsh.h"
 #include "model/overlay.h"
 
 /*
@@ -18,6 +19,23 @@
 
 #define OVERLAYS_HERE                                                                              \
 	"(SELECT p.network_id FROM port p JOIN overlay_network o ON o.id = p.network_id WHERE p.node_id = ?1)"
+
+/* Was checked when it came (check_context()). */
+static int nsh_context(struct intent_build *b, struct db_rows *q, ProtobufCBinaryData *ret)
+{
+	CLEANUP(json_freep) json_t *tlvs = db_json(q, 8);
+	int size = 0;
+
+	ret->data = arena_alloc(b->arena, NSH_CONTEXT_MAX);
+	if (!ret->data)
+		return -ENOMEM;
+	if (db_int(q, 6) == 2)
+		size = nsh_tlvs(tlvs, ret->data, NULL);
+	else if (!db_is_null(q, 7) && nsh_fixed(str_of(db_text(q, 7)), ret->data) == 0)
+		size = NSH_FIXED_SIZE;
+	ret->len = (size_t)MAX_OF(size, 0);
+	return 0;
+}
 
 static int nsh_fill(struct intent_build *b, struct db_rows *q, Demarc__V1__Overlay *v)
 {
@@ -30,7 +48,7 @@ static int nsh_fill(struct intent_build *b, struct db_rows *q, Demarc__V1__Overl
 	v->nsh->path = (uint32_t)db_int(q, 4);
 	v->nsh->index = (uint32_t)db_int(q, 5);
 	v->nsh->md_type = (uint32_t)db_int(q, 6);
-	return 0;
+	return nsh_context(b, q, &v->nsh->context);
 }
 
 static int overlay_row(struct intent_build *b, struct db_rows *q, void *ctx, struct err *e)
@@ -196,7 +214,7 @@ int intent_build_overlays(struct intent_build *b, size_t first, struct err *e)
 {
 	struct db_rows *q = NULL;
 	int rc = db_query(b->db, &q, e,
-			  "SELECT w.id, w.network_type, w.segmentation_id, coalesce(n.vtep, ''), w.nsh_path, w.nsh_index, w.nsh_md_type "
+			  "SELECT w.id, w.network_type, w.segmentation_id, coalesce(n.vtep, ''), w.nsh_path, w.nsh_index, w.nsh_md_type, w.nsh_context, w.nsh_tlvs "
 			  "FROM network w, node n "
 			  "WHERE n.id = ?1 AND w.id IN " OVERLAYS_HERE " ORDER BY w.id",
 			  "s", b->node_id);

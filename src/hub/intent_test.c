@@ -237,7 +237,8 @@ static void network_and_port(void **state)
 }
 
 static const char *const tunnel_rows[] = {
-	"UPDATE network SET network_type = 'vxlan-gpe', segmentation_id = 77, nsh_path = 9, nsh_index = 250, nsh_md_type = 2 WHERE id = 'mid'",
+	"UPDATE network SET network_type = 'vxlan-gpe', segmentation_id = 77, nsh_path = 9, nsh_index = 250, nsh_md_type = 2, nsh_tlvs = "
+	"'[{\"class\":258,\"type\":3,\"value\":\"aa\"}]' WHERE id = 'mid'",
 	"INSERT INTO remote_vtep (id, project_id, network_id, ip_address, tunnel_type, segmentation_id, flood, mac_addresses, created_us, "
 	"updated_us) VALUES ('v2', 'p', 'mid', '2001:db8::9', 'mpls-udp', 100, 0, '[\"02:00:00:00:09:02\",\"02:00:00:00:09:01\"]', 0, 0)",
 	"UPDATE remote_vtep SET mpls_labels = '[16,17]' WHERE id = 'v2'",
@@ -265,6 +266,8 @@ static void tunnels_and_tags(void **state)
 	assert_int_equal(v->nsh->path, 9);
 	assert_int_equal(v->nsh->index, 250);
 	assert_int_equal(v->nsh->md_type, 2);
+	assert_int_equal(v->nsh->context.len, 8);
+	assert_memory_equal(v->nsh->context.data, "\x01\x02\x03\x01\xaa\0\0\0", 8);
 	assert_int_equal(v->n_foreign, 2);
 	end = v->foreign[0];
 	assert_string_equal(end->at->address, "192.0.2.9");

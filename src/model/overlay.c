@@ -22,14 +22,14 @@ const struct overlay_type *overlay_type_find(const char *name)
 	return NULL;
 }
 
-int overlay_overhead(const struct overlay_type *t, unsigned nsh_md_type)
+int overlay_overhead(const struct overlay_type *t, unsigned nsh_context)
 {
 	int size = ETHERNET_SIZE + (int)t->size;
 
 	if (!(t->flags & OVERLAY_ON_LINK))
 		size += IPV4_SIZE;
-	if ((t->flags & OVERLAY_NSH) && nsh_md_type == 2)
-		size -= NSH_CONTEXT_SIZE;
+	if (t->flags & OVERLAY_NSH)
+		size += (int)nsh_context - NSH_CONTEXT_SIZE;
 	return size;
 }
 

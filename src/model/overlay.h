@@ -60,8 +60,8 @@ struct overlay_type {
 
 /* The row of a name; NULL: no tunnel's, or NULL given. */
 const struct overlay_type *overlay_type_find(const char *name);
-/* What of the underlay's MTU an inner IP packet lacks, with an outer header of IPv4. nsh_md_type: 0, 1 or 2. */
-int overlay_overhead(const struct overlay_type *t, unsigned nsh_md_type);
+/* What of the underlay's MTU an inner IP packet lacks, with an outer header of IPv4. nsh_context: bytes of it. */
+int overlay_overhead(const struct overlay_type *t, unsigned nsh_context);
 /* Tunnels can end there: the address of one host, beyond its own link. */
 bool overlay_is_vtep(const struct ip_addr *a);
 

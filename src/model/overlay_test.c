@@ -24,17 +24,17 @@ static void what_an_inner_packet_lacks(void **state)
 {
 	static const struct {
 		const char *name;
-		unsigned md_type;
+		unsigned context;
 		int bytes;
 	} rows[] = {
-		{ "vxlan", 0, 50 },	{ "geneve", 0, 50 },	{ "gre", 0, 42 },
-		{ "vxlan-gpe", 1, 74 }, { "vxlan-gpe", 2, 58 }, { "nvgre", 0, 42 },
-		{ "mpls-udp", 0, 46 },	{ "mpls-gre", 0, 42 },	{ "mpls", 0, 18 },
+		{ "vxlan", 0, 50 },	 { "geneve", 0, 50 },	 { "gre", 0, 42 },
+		{ "vxlan-gpe", 16, 74 }, { "vxlan-gpe", 0, 58 }, { "nvgre", 0, 42 },
+		{ "mpls-udp", 0, 46 },	 { "mpls-gre", 0, 42 },	 { "mpls", 0, 18 },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		assert_int_equal(overlay_overhead(overlay_type_find(rows[i].name), rows[i].md_type),
+		assert_int_equal(overlay_overhead(overlay_type_find(rows[i].name), rows[i].context),
 				 rows[i].bytes);
 }
 

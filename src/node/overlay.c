@@ -367,6 +367,10 @@ static void set_nsh(struct dp_tunnel *t, const Demarc__V1__Nsh *v)
 	t->nsh_path = v && v->path ? v->path : t->id;
 	t->nsh_index = (uint8_t)(v && v->index ? v->index : OVERLAY_NSH_INDEX_MAX);
 	t->nsh_md_type = (uint8_t)(v && v->md_type ? v->md_type : 1);
+	if (!v || !v->context.len || v->context.len > sizeof(t->nsh_context))
+		return;
+	memcpy(t->nsh_context, v->context.data, v->context.len);
+	t->nsh_context_len = t->nsh_md_type == 2 ? (uint8_t)v->context.len : 0;
 }
 
 static void set_foreign(struct dp_tunnel *t, const Demarc__V1__ForeignVtep *f)

@@ -8,6 +8,7 @@
 #include "base/types.h"
 #include "model/endpoint.h"
 #include "model/group.h"
+#include "model/nsh.h"
 #include "model/overlay.h"
 #include "node/vnic.h"
 
@@ -199,6 +200,11 @@ static int nsh(const Demarc__V1__Nsh *v, struct err *e)
 	FIRST_ERROR(at_most(v->path, OVERLAY_NSH_PATH_MAX, "nsh.path", e) ||
 		    at_most(v->index, OVERLAY_NSH_INDEX_MAX, "nsh.index", e) ||
 		    at_most(v->md_type, 2, "nsh.md_type", e));
+	if (v->md_type == 2 ? v->context.len % 4 || v->context.len > NSH_CONTEXT_MAX :
+			      v->context.len && v->context.len != NSH_FIXED_SIZE)
+		return err_set(e, FAULT_BAD_REQUEST, "nsh.context",
+			       "%zu bytes are no context of metadata type %u", v->context.len,
+			       v->md_type ? v->md_type : 1);
 	return 0;
 }
 

@@ -227,6 +227,11 @@ static void test_tunnels(void **state)
 	nsh.index = 256;
 	refused(&o, "nsh.index");
 	nsh.index = 255;
+	nsh.context = (ProtobufCBinaryData){ sizeof(macs), macs };
+	refused(&o, "nsh.context");
+	nsh.md_type = 2;
+	refused(&o, "nsh.context");
+	nsh.context.len = 4;
 	assert_int_equal(validate_object(&o, NULL), 0);
 }
 

@@ -225,7 +225,8 @@ static void nsh_of_type_2(bool v6)
 	size_t nsh = 14 + (v6 ? 40 : 20) + 16, head = nsh + 8 + 12;
 
 	t.nsh_md_type = 2;
-	t.nsh_context_len = 12;
+	t.nsh_context_len = sizeof(tunnel_tlv);
+	memcpy(t.nsh_context, tunnel_tlv, sizeof(tunnel_tlv));
 	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 	assert_true(lab_passes(&a, &up, &nic, &out));
 	lab_pcap(&out);
@@ -235,6 +236,7 @@ static void nsh_of_type_2(bool v6)
 	assert_int_equal(out.b[nsh + 3], 3);
 	assert_int_equal(out.b[nsh + 6], 77);
 	assert_int_equal(out.b[nsh + 7], 254);
+	assert_memory_equal(out.b + nsh + 8, tunnel_tlv, sizeof(tunnel_tlv));
 	wire = tunnel_answer(&ends, &out, head, &down, v6);
 	assert_true(lab_passes(&nic, &wire, &a, NULL));
 	wire.b[nsh + 7] = 253; /* another index, which is another place of the path */
@@ -247,6 +249,13 @@ static void nsh_of_type_2(bool v6)
 	wire.b[nsh + 1] = (uint8_t)((wire.b[nsh + 1] & 0xc0) | 1); /* shorter than its own header */
 	assert_int_equal(lab_run(&lab, nic.host, &wire, NULL), SHOT);
 	assert_dropped(&lab, TUNNEL);
+	t.nsh_context_len = sizeof(t.nsh_context); /* as much as there may be */
+	memset(t.nsh_context + sizeof(tunnel_tlv), 0x5a, sizeof(t.nsh_context) - sizeof(tunnel_tlv));
+	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+	assert_true(lab_passes(&a, &up, &nic, &out));
+	assert_memory_equal(out.b + nsh + 8, t.nsh_context, sizeof(t.nsh_context));
+	wire = tunnel_answer(&ends, &out, nsh + 8 + sizeof(t.nsh_context), &down, v6);
+	assert_true(lab_passes(&nic, &wire, &a, NULL));
 	OK(dp_tunnel_del(lab.dp, tun, &lab_err));
 }
 
@@ -943,6 +952,12 @@ static void test_bad_tunnels(void **state)
 	t.nsh_index = 1;
 	t.nsh_index_in = 1;
 	refuses(t, "nsh_index_in");
+	t.nsh_index_in = 0;
+	t.nsh_md_type = 2;
+	t.nsh_context_len = 6;
+	refuses(t, "nsh_context");
+	t.nsh_context_len = 68;
+	refuses(t, "nsh_context");
 	t = make(DP_TUNNEL_VXLAN, false);
 	t.ovn_out_port = 1;
 	refuses(t, "ovn_out_port");

@@ -20,6 +20,8 @@ void link_mac(int index, uint8_t ret[6])
 	close(fd);
 }
 
+const uint8_t tunnel_tlv[12] = { 0xff, 0xf6, 7, 5, 1, 2, 3, 4, 5 };
+
 struct dp_tunnel tunnel_of(const struct tunnel_ends *e, uint16_t net, enum dp_tunnel_type type, bool v6)
 {
 	struct dp_tunnel t = { .port = e->port,

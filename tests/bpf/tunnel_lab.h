@@ -15,6 +15,9 @@ struct tunnel_ends {
 	uint8_t near[6], far[6]; /* MACs: of the NIC itself, of the neighbour */
 };
 
+/* RFC 8300 section 2.5.1: class 0xfff6, type 7, 5 bytes and 3 of padding. */
+extern const uint8_t tunnel_tlv[12];
+
 void link_mac(int index, uint8_t ret[6]);
 struct dp_tunnel tunnel_of(const struct tunnel_ends *e, uint16_t net, enum dp_tunnel_type type, bool v6);
 /* Bytes in front of the inner frame; the sizes that the RFCs give. */

@@ -172,7 +172,8 @@ static void test_metadata_of_type_2(void **state)
 		struct frame up = datagram(true, v6), down = datagram(false, v6), wire, got;
 
 		t.nsh_md_type = 2;
-		t.nsh_context_len = 12;
+		t.nsh_context_len = sizeof(tunnel_tlv);
+		memcpy(t.nsh_context, tunnel_tlv, sizeof(tunnel_tlv));
 		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
 		prime(14 + (v6 ? 40 : 20) + 16 + 8 + 12, v6, v6, &wire);
 		assert_int_equal(lab_run_xdp(&lab, U, &up, &got), XDP_REDIRECT);

@@ -46,10 +46,10 @@ def test_tshark(pcap):
     assert shutil.which("tshark"), "tshark is in packaging/packages.txt, group test"
     want = {"vxlan": "udp:vxlan:eth", "vxlan_gpe": "udp:nsh:eth", "gre": "gre:eth", "nvgre": "gre:eth", "geneve": "udp:geneve:eth",
             "mpls_udp": "udp:mpls:eth", "mpls_gre": "gre:mpls:eth", "mpls": "mpls:eth"}
-    rows = tshark(pcap, "vxlan.vni", "geneve.vni", "gre.key", "mpls.label", "nsh.spi", "nsh.si")
+    rows = tshark(pcap, "vxlan.vni", "geneve.vni", "gre.key", "mpls.label", "nsh.spi", "nsh.si", "nsh.contextheader", "nsh.metadataclass", "nsh.metadatatype", "nsh.metadatalen", "nsh.metadata")
     assert len(rows) == len(kinds()) + 2
     for (kind, outer, inner), row in zip(kinds(), rows):
-        protocols, malformed, checksums, vni, geneve, key, labels, spi, index = row
+        protocols, malformed, checksums, vni, geneve, key, labels, spi, index, context = row[:10]
         ip = {4: "ip", 6: "ipv6"}
         around = "" if kind == "mpls" else f"{ip[outer]}:"
         assert protocols.startswith(f"eth:ethertype:{around}{want[kind]}"), (kind, protocols)
@@ -67,10 +67,11 @@ def test_tshark(pcap):
         if kind.startswith("mpls"):
             assert labels == f"1000,{ID}"
         if kind == "vxlan_gpe":
-            assert (int(spi, 0), int(index, 0)) == (77, 254)
+            assert (int(spi, 0), int(index, 0), context.replace(",", "")) == (77, 254, "ab" * 16)
     for outer, row in zip(("ip", "ipv6"), rows[-2:]):  # metadata of type 2
         assert row[0].startswith(f"eth:ethertype:{outer}:udp:nsh:eth") and row[0].endswith(f"{outer}:udp:data") and not row[1]
         assert (int(row[7], 0), int(row[8], 0)) == (77, 254)
+        assert [int(v, 0) for v in row[10:13]] == [0xFFF6, 7, 5] and row[13].replace(":", "").startswith("0102030405")
 
 
 @pytest.mark.timeout(120)

@@ -156,6 +156,37 @@ def test_network_across_nodes(site, kind, tmp_path):
     assert not [r for r in rows if "10.30.0." in r[4].split(",")[0] and r not in inner], "nothing of the network travels bare"
 
 
+CONTEXT = "000102030405060708090a0b0c0d0e0f"
+TLVS = [{"class": 0xfff6, "type": 7, "value": "0102030405"}, {"class": 0x102, "type": 128, "value": "deadbeef"}]
+
+
+@pytest.mark.timeout(300)
+def test_what_goes_with_nsh(site, tmp_path):
+    """A context of 16 bytes, changed to TLVs under way: each as tshark reads it."""
+    body = {"name": "nsh", "provider:network_type": "vxlan-gpe", "demarc:nsh_context": CONTEXT, "mtu": 1400}
+    net = site.hub.post(V2 + "/networks", {"network": body}, 201).json()["network"]
+    assert (net["demarc:nsh_context"], net["demarc:nsh_tlvs"]) == (CONTEXT, None)
+    rows = traffic(site, net, tmp_path / "fixed.pcap", "nsh.contextheader", decode=0)
+    assert {r[1].replace(",", "").replace(":", "") for r in rows if ":udp:nsh:eth" in r[0]} == {CONTEXT}
+    site.hub.put(f"{V2}/networks/{net['id']}", {"network": {"demarc:nsh_md_type": 2, "demarc:nsh_context": None, "demarc:nsh_tlvs": TLVS}}, 200)
+    (a, b), (_, ip_b), _ = site.pair(net["id"], first=20)
+    wait_for(lambda: site.ping(a, ip_b), "the other node's function", 30)
+    with site.capture(tmp_path / "tlvs.pcap"):  # some frames are on disk
+        wait_for(lambda: site.ping(a, ip_b) and os.path.getsize(tmp_path / "tlvs.pcap") > 1500, "what was sent", 60)
+    rows = tshark(tmp_path / "tlvs.pcap", "frame.protocols", "nsh.mdtype", "nsh.length", "nsh.metadataclass", "nsh.metadatatype", "nsh.metadatalen",
+                  "nsh.metadata", "_ws.malformed")
+    seen = [r for r in rows if ":udp:nsh:eth" in r[0]]
+    assert seen
+    for _, kind, words, classes, types, sizes, values, malformed in seen:
+        assert (int(kind, 0), int(words, 0), malformed) == (2, 2 + 3 + 2, "")
+        assert [int(v, 0) for v in classes.split(",")] == [t["class"] for t in TLVS]
+        assert [int(v, 0) for v in types.split(",")] == [t["type"] for t in TLVS]
+        assert [int(v, 0) for v in sizes.split(",")] == [5, 4]
+        assert [v.replace(":", "") for v in values.split(",")][-1] == "deadbeef"
+    for s in (a, b):
+        site.hub.delete(f"{NOVA}/servers/{s}", 204)
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["vxlan", "gre", "mpls-udp"])
 def test_underlay_of_ipv6(site, kind, tmp_path):

@@ -318,6 +318,16 @@ def test_what_is_refused(shared_hub):
     assert (gpe["demarc:nsh_path"], gpe["demarc:nsh_index"], gpe["demarc:nsh_md_type"], gpe["mtu"]) == (77, 255, 1, 1426)
     assert network(**{KIND: "vxlan-gpe", "demarc:nsh_md_type": 2, "demarc:nsh_path": 5})["mtu"] == 1442
     network(400, **{KIND: "vxlan", "demarc:nsh_path": 5})
+    refuse = [({"demarc:nsh_context": "00" * 15}, "give 32 hexadecimal digits"), ({"demarc:nsh_context": "0g" * 16}, "give 32 hexadecimal digits"),
+              ({"demarc:nsh_context": "00" * 16, "demarc:nsh_md_type": 2}, "demarc:nsh_tlvs with type 2"),
+              ({"demarc:nsh_tlvs": [{"class": 1, "type": 1, "value": ""}]}, "demarc:nsh_md_type 2 beside them"),
+              ({"demarc:nsh_tlvs": [{"class": 1, "type": 300, "value": ""}], "demarc:nsh_md_type": 2}, "demarc:nsh_tlvs[0].type: a type is 0 to 255"),
+              ({"demarc:nsh_tlvs": [{"class": 1, "type": 1, "value": "00" * 61}], "demarc:nsh_md_type": 2}, "room for 64 bytes")]
+    for attributes, says in refuse:
+        answer = shared_hub.post(V2 + "/networks", {"network": {KIND: "vxlan-gpe", **attributes}}, 400).json()["NeutronError"]
+        assert says in answer["message"], answer
+    network(400, **{KIND: "vxlan", "demarc:nsh_context": "00" * 16})
+    assert network(**{KIND: "vxlan-gpe", "demarc:nsh_md_type": 2, "demarc:nsh_tlvs": [{"class": 1, "type": 1, "value": "00" * 5}]})["mtu"] == 1430
     network(400, **{KIND: "vxlan-gpe", "demarc:nsh_index": 256})
     network(400, **{KIND: "vxlan", OUTER: 5})
     network(400, **{KIND: "flat", NIC: "lan", OUTER: 5})

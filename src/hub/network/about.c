@@ -18,7 +18,7 @@ static const struct {
 	{ "binding", "Port Binding", "Expose port bindings of a virtual port to external application" },
 	{ "demarc-encapsulations", "Encapsulations of demarc",
 	  "provider:network_type vxlan-gpe, nvgre, mpls-udp, mpls-gre, mpls; demarc:outer_segmentation_id of a vlan network; "
-	  "demarc:nsh_path, demarc:nsh_index, demarc:nsh_md_type of vxlan-gpe." },
+	  "demarc:nsh_path, demarc:nsh_index, demarc:nsh_md_type, demarc:nsh_context, demarc:nsh_tlvs of vxlan-gpe." },
 	{ "demarc-remote-vteps", "Remote VTEPs of demarc",
 	  "remote-vteps: ends of a network's tunnels that are no nodes." },
 	{ "dns-integration", "DNS Integration", "Provides integration with DNS." },

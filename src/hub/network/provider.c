@@ -13,6 +13,8 @@
 #define NSH_PATH "demarc:nsh_path"
 #define NSH_INDEX "demarc:nsh_index"
 #define NSH_MD_TYPE "demarc:nsh_md_type"
+#define NSH_CONTEXT "demarc:nsh_context"
+#define NSH_TLVS "demarc:nsh_tlvs"
 
 const char *const provider_types[] = { "local", "flat", "vlan",
 #define X(id, name, min, max, size, flags) name,
@@ -49,7 +51,7 @@ static int wrong(struct err *e, const char *field, const char *what)
 /* Attributes that say nothing about the type, and may not be there. */
 static int check_foreign(const json_t *row, struct err *e)
 {
-	static const char *const nsh[] = { NSH_PATH, NSH_INDEX, NSH_MD_TYPE };
+	static const char *const nsh[] = { NSH_PATH, NSH_INDEX, NSH_MD_TYPE, NSH_CONTEXT, NSH_TLVS };
 	const struct overlay_type *t = provider_overlay(row);
 
 	if (is_given(row, OUTER) && !is_type(row, "vlan"))
@@ -60,6 +62,32 @@ static int check_foreign(const json_t *row, struct err *e)
 		if (is_given(row, nsh[i]) && !(t && (t->flags & OVERLAY_NSH)))
 			return wrong(e, nsh[i],
 				     "a service path is of a network of provider:network_type vxlan-gpe");
+	return 0;
+}
+
+static bool is_tlvs(const json_t *row)
+{
+	return json_int(row, NSH_MD_TYPE, 1) == 2;
+}
+
+/* RFC 8300: type 1 has a context of a fixed size, type 2 a list of TLVs. */
+static int check_context(struct req *r, const json_t *row, struct err *e)
+{
+	const char *context = json_str(row, NSH_CONTEXT);
+	const json_t *tlvs = json_object_get(row, NSH_TLVS);
+	uint8_t bytes[NSH_CONTEXT_MAX];
+	struct err why = { 0 };
+
+	if (context && is_tlvs(row))
+		return wrong(e, NSH_CONTEXT,
+			     NSH_CONTEXT " is metadata of type 1: give " NSH_TLVS " with type 2");
+	if (context && nsh_fixed(str_of(context), bytes) < 0)
+		return wrong(e, NSH_CONTEXT, NSH_CONTEXT " is 16 bytes: give 32 hexadecimal digits");
+	if (json_array_size(tlvs) && !is_tlvs(row))
+		return wrong(e, NSH_TLVS,
+			     NSH_TLVS " are metadata of type 2: give " NSH_MD_TYPE " 2 beside them");
+	if (nsh_tlvs(tlvs, bytes, &why) < 0)
+		return wrong(e, NSH_TLVS, arena_printf(r->arena, NSH_TLVS "%s: %s", why.field, why.msg));
 	return 0;
 }
 
@@ -103,6 +131,8 @@ static int check_type(struct req *r, const json_t *row, struct err *e)
 	const char *phys = json_str(row, NIC);
 	int rc = check_foreign(row, e);
 
+	if (rc == 0)
+		rc = check_context(r, row, e);
 	if (rc < 0)
 		return rc;
 	if (provider_overlay(row))
@@ -119,8 +149,12 @@ static int check_type(struct req *r, const json_t *row, struct err *e)
 static int mtu_of(const json_t *row)
 {
 	const struct overlay_type *t = provider_overlay(row);
+	uint8_t bytes[NSH_CONTEXT_MAX];
+	int context = NSH_FIXED_SIZE;
 
-	return UNDERLAY_MTU - (t ? overlay_overhead(t, (unsigned)json_int(row, NSH_MD_TYPE, 1)) : 0);
+	if (is_tlvs(row))
+		context = nsh_tlvs(json_object_get(row, NSH_TLVS), bytes, NULL);
+	return UNDERLAY_MTU - (t ? overlay_overhead(t, (unsigned)MAX_OF(context, 0)) : 0);
 }
 
 static int check_mtu(struct req *r, const json_t *row, struct err *e)

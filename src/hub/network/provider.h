@@ -9,6 +9,7 @@
  */
 
 #include "hub/rest.h"
+#include "model/nsh.h"
 #include "model/overlay.h"
 
 extern const char *const provider_types[]; /* ends with NULL */
@@ -43,9 +44,18 @@ extern const char *const provider_types[]; /* ends with NULL */
 		  ATTR_RW | PROVIDER_FLAGS | ATTR_NULLABLE,                                        \
 		  1,                                                                               \
 		  OVERLAY_NSH_INDEX_MAX },                                                         \
+		{ "demarc:nsh_md_type",                                                            \
+		  "nsh_md_type",                                                                   \
+		  ATTR_INT,                                                                        \
+		  ATTR_RW | PROVIDER_FLAGS | ATTR_NULLABLE,                                        \
+		  1,                                                                               \
+		  2 },                                                                             \
+		{ "demarc:nsh_context", "nsh_context", ATTR_STR,                                   \
+		  ATTR_RW | PROVIDER_FLAGS | ATTR_NULLABLE, .max = 2 * NSH_FIXED_SIZE },           \
 	{                                                                                          \
-		"demarc:nsh_md_type", "nsh_md_type", ATTR_INT,                                     \
-			ATTR_RW | PROVIDER_FLAGS | ATTR_NULLABLE, 1, 2                             \
+		"demarc:nsh_tlvs", "nsh_tlvs", ATTR_LIST,                                          \
+			ATTR_RW | ATTR_ADMIN | ATTR_ADMIN_SEE | ATTR_NULLABLE,                     \
+			.max = NSH_CONTEXT_MAX / NSH_TLV_HEADER                                    \
 	}
 #define PROVIDER_VLAN_MAX 4094 /* IEEE 802.1Q */
 
