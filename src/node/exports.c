@@ -22,6 +22,7 @@
 #define ETH_BYTES 14		     /* octets are counted from the IP header on */
 #define MEMORY_MAX 65536	     /* flows of which a part was reported */
 #define MEMORY_BUCKETS 16384
+#define DROP_REASONS_MAX 128
 #define HEADERS_V4 28 /* IP and UDP */
 #define HEADERS_V6 48
 
@@ -29,6 +30,7 @@ struct collector {
 	struct endpoint spec;
 	int fd;
 	int64_t templates_ns; /* when they are due */
+	int64_t drops_ns;     /* the same */
 	uint64_t messages, octets, records, unsent;
 	struct ipfix x;
 };
@@ -213,6 +215,31 @@ static struct ipfix *ready(struct node *n, struct collector *c)
 	send_interfaces(n, c);
 	send_stats(n, c, n->exports->missed);
 	return &c->x;
+}
+
+/* What flows do not tell: most of what is dropped has no record. Each active timeout, whatever has been counted. */
+static void send_drops(struct exports *x)
+{
+	size_t n = MIN_OF(dp_n_drop_reasons(), (size_t)DROP_REASONS_MAX);
+	int64_t now = clock_mono_ns();
+	uint64_t totals[DROP_REASONS_MAX];
+
+	for (size_t i = 0; i < x->wanted.n; i++) {
+		struct collector *c = &x->collectors[i];
+
+		if (now < c->drops_ns || dp_drop_totals(x->node->dp, totals, n, NULL) < 0)
+			continue;
+		c->drops_ns = now + x->wanted.active_s * NS_PER_S;
+		for (size_t reason = 1; reason < n; reason++) {
+			struct ipfix_drops d = { .process = (uint32_t)getpid(),
+						 .forwarding = dp_drop_forwarding(reason),
+						 .pkts = totals[reason] };
+
+			(void)str_copy(d.reason, sizeof(d.reason), str_of(dp_drop_reason_name(reason)));
+			if (d.pkts)
+				ipfix_drops(ready(x->node, c), &d);
+		}
+	}
 }
 
 /* ---- what was reported before ---- */
@@ -522,6 +549,7 @@ void exports_tick(struct node *n)
 {
 	struct exports *x = n->exports;
 
+	send_drops(x);
 	for (size_t i = 0; i < x->wanted.n; i++)
 		ipfix_flush(ready(n, &x->collectors[i]));
 	memory_sweep(x);

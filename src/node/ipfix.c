@@ -88,6 +88,12 @@ static const struct field interfaces[] = { FIELD(ipfix_interface, 10, 4, AS_NUMB
 					   FIELD(ipfix_interface, 82, VARIABLE, AS_TEXT, name),
 					   FIELD(ipfix_interface, 83, VARIABLE, AS_TEXT, description) };
 
+/* selectorName names the reason, droppedPacketTotalCount counts it */
+static const struct field drops[] = { FIELD(ipfix_drops, 144, 4, AS_NUMBER, process),
+				      FIELD(ipfix_drops, 335, VARIABLE, AS_TEXT, reason),
+				      FIELD(ipfix_drops, 89, 1, AS_NUMBER, forwarding),
+				      FIELD(ipfix_drops, 135, 8, AS_NUMBER, pkts) };
+
 enum template_index {
 	T_FLOW4,
 	T_FLOW6,
@@ -98,7 +104,8 @@ enum template_index {
 	T_EVENT4,
 	T_EVENT6,
 	T_STATS,
-	T_INTERFACES
+	T_INTERFACES,
+	T_DROPS
 };
 
 /* RFC 7011 section 3.4.1: ids from 256 on. */
@@ -110,6 +117,7 @@ static const struct template templates[] = {
 	TEMPLATE(T_DROP4, drop4, 0),   TEMPLATE(T_DROP6, drop6, 0),
 	TEMPLATE(T_EVENT4, event4, 0), TEMPLATE(T_EVENT6, event6, 0),
 	TEMPLATE(T_STATS, stats, 1),   TEMPLATE(T_INTERFACES, interfaces, 1),
+	TEMPLATE(T_DROPS, drops, 2),
 };
 
 /* ---- bytes ---- */
@@ -291,6 +299,11 @@ void ipfix_nat(struct ipfix *x, const struct ipfix_nat *n)
 void ipfix_stats(struct ipfix *x, const struct ipfix_stats *s)
 {
 	data(x, T_STATS, s);
+}
+
+void ipfix_drops(struct ipfix *x, const struct ipfix_drops *d)
+{
+	data(x, T_DROPS, d);
 }
 
 void ipfix_interface(struct ipfix *x, const struct ipfix_interface *i)

@@ -3,7 +3,7 @@
 #define DEMARC_NODE_IPFIX_H
 
 /*
- * Encoder of IPFIX messages (RFC 7011) for flows, drops, NAT events (RFC 8158), the exporter's own figures and names of interfaces. Pure:
+ * Encoder of IPFIX messages (RFC 7011) for flows, drops, NAT events (RFC 8158), the exporter's own figures, names of interfaces and why packets are dropped. Pure:
  * bytes go to a function. Templates are tables; only information elements of IANA's registry are used (RFC 7012).
  *
  *      0               2               4               8              12            16
@@ -95,6 +95,14 @@ struct ipfix_interface {
 	char name[IPFIX_NAME_SIZE], description[IPFIX_NAME_SIZE]; /* UTF-8 */
 };
 
+/* Packets dropped for one reason since the datapath was set up: also what has no flow record. Scope: process and name of the reason. */
+struct ipfix_drops {
+	uint32_t process;
+	char reason[IPFIX_NAME_SIZE]; /* of abi/drop.h */
+	uint8_t forwarding;	      /* as in flows */
+	uint64_t pkts;
+};
+
 /* A transport session with one collector. */
 struct ipfix {
 	void (*send)(void *ctx, const uint8_t *message, size_t size, size_t n_records);
@@ -118,6 +126,7 @@ void ipfix_resize(struct ipfix *x, size_t max); /* sends what is in hand */
 void ipfix_templates(struct ipfix *x);
 void ipfix_flow(struct ipfix *x, const struct ipfix_flow *f);
 void ipfix_nat(struct ipfix *x, const struct ipfix_nat *n);
+void ipfix_drops(struct ipfix *x, const struct ipfix_drops *d);
 void ipfix_stats(struct ipfix *x, const struct ipfix_stats *s);
 void ipfix_interface(struct ipfix *x, const struct ipfix_interface *i);
 void ipfix_flush(struct ipfix *x); /* sends what is in hand */

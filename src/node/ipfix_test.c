@@ -302,6 +302,10 @@ static void test_options(void **state)
 				 .lost_flows = 4,
 				 .lost_pkts = 5,
 				 .lost_octets = 6 };
+	struct ipfix_drops d = { .process = 4321,
+				 .reason = "spoof_ipv4",
+				 .forwarding = IPFIX_DROPPED_RPF,
+				 .pkts = 1ULL << 40 };
 	struct ipfix_interface i = { .index = 9, .name = "dm-eth0", .description = "port lan" };
 
 	(void)state;
@@ -310,6 +314,7 @@ static void test_options(void **state)
 	ipfix_interface(&x, &i);
 	memset(i.name, 'n', sizeof(i.name)); /* no NUL in it */
 	ipfix_interface(&x, &i);
+	ipfix_drops(&x, &d);
 	ipfix_flush(&x);
 	assert_int_equal(num(0, 144), 4321);
 	assert_int_equal(num(0, 165), 4);
@@ -319,8 +324,14 @@ static void test_options(void **state)
 	assert_memory_equal(value(1, 83)->b, "port lan", 8);
 	assert_int_equal(value(2, 82)->size, IPFIX_NAME_SIZE);
 	assert_memory_equal(value(2, 83)->b, "port lan", 8);
-	for (size_t t = 0; t < seen.n_templates; t++) /* options templates: a scope of one field */
-		assert_int_equal(seen.templates[t].scope, seen.templates[t].id >= 264);
+	assert_int_equal(num(3, 144), 4321);
+	assert_int_equal(value(3, 335)->size, 10);
+	assert_memory_equal(value(3, 335)->b, "spoof_ipv4", 10);
+	assert_int_equal(num(3, 89), 140);
+	assert_true(num(3, 135) == d.pkts);
+	for (size_t t = 0; t < seen.n_templates; t++) /* options templates: a scope of one field, or two */
+		assert_int_equal(seen.templates[t].scope,
+				 (seen.templates[t].id >= 264) + (seen.templates[t].id == 266));
 }
 
 /* Messages stay within what the path takes, whatever mixture comes, and every record arrives once. */
@@ -363,7 +374,7 @@ static void test_templates_again(void **state)
 	ipfix_templates(&x);
 	ipfix_flush(&x);
 	n = seen.n_templates;
-	assert_int_equal(n, 10);
+	assert_int_equal(n, 11);
 	assert_int_equal(x.sequence, 0);
 	x.sequence = 0xffffffff;
 	seen.sequence = 0xffffffff;

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,35 @@ from node_lab import Image, Node, busybox_layer, oci_archive, sh, wait_for
 
 IMAGE = Image(oci_archive([busybox_layer()], cmd=["/bin/sh", "-c", "while :; do nc -l -p 9 >/dev/null; done"]))
 PORT = 4739
+
+
+class Dissector:
+    """tshark on the loopback of a namespace, from before the first templates on."""
+
+    def __init__(self, node):
+        self.dump = os.path.join(node.dir, f"ipfix{uuid.uuid4().hex[:4]}.pcap")
+        self.process = subprocess.Popen(["nsenter", f"--net=/run/netns/{node.ns}", "tshark", "-q", "-i", "lo", "-f", f"udp port {PORT}",
+                                         "-w", self.dump], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # The file is opened after the interface.
+        wait_for("tshark", lambda: os.path.exists(self.dump) and os.path.getsize(self.dump))
+
+    def records(self):
+        """Of every data record, what tshark calls its fields, and what it makes of them."""
+        rows, row = [], None
+        text = sh("tshark", "-r", self.dump, "-d", f"udp.port=={PORT},cflow", "-V", check=False)
+        for line in text.splitlines():
+            if re.fullmatch(r"        Flow \d+", line):
+                rows.append(row := {})
+            elif not line.startswith("         "):
+                row = None
+            elif row is not None:
+                name, _, value = line.strip().rpartition(" = ")[2].partition(": ")
+                row[name] = value
+        return rows
+
+    def close(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(30)
 
 
 class Collector:
@@ -40,6 +70,18 @@ class Collector:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
         self.log.close()
+
+
+class Namespace:
+    """A loopback alone: in the place of a node, for what sends records of its own."""
+
+    def __init__(self, folder):
+        self.dir, self.ns = str(folder), f"dm-ix-{uuid.uuid4().hex[:8]}"
+        sh("ip", "netns", "add", self.ns)
+        sh("ip", "-n", self.ns, "link", "set", "lo", "up")
+
+    def close(self):
+        sh("ip", "netns", "del", self.ns)
 
 
 def total(rows, field, **wanted):
@@ -117,6 +159,90 @@ def test_denied_flows_say_so(site):
     denied = {"src4_addr": "10.9.0.5", "dst4_addr": "10.9.0.6", "proto": 1, "output_snmp": 0}
     rows = wait_for("denied flows", lambda: [r for r in collector.flows() if all(r.get(k) == v for k, v in denied.items())])
     assert total(rows, "in_packets") >= 1
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="needs tshark")
+@pytest.mark.parametrize("site", ["127.0.0.1"], indirect=True)
+def test_why_packets_are_dropped(site):
+    # COVERS(V4 | V6, F_IPFIX)
+    node, _, ids, ports = site
+    shark = Dissector(node)
+    try:
+        node.kill(signal.SIGTERM)  # a new agent sends its templates first
+        node.forget()
+        node.start()
+        node.wait_healthy(*ids)
+        group = str(uuid.uuid4())
+        node.apply(("security_group", group, {"rules": []}))
+        (fixed,) = ports[1][2]["fixed_ips"]
+        node.change("port", ports[1][1], port_security=True, security_group_ids=[group],
+                    fixed_ips=[fixed, {**fixed, "ip": "fd09::6", "prefix_len": 64}])
+        ping = ["/bin/ping", "-c", "3", "-i", "0.2", "-W", "1"]
+        wait_for("the group", lambda: "100% packet loss" in node.inside(ids[0], *ping, "10.9.0.6", check=False))
+        denied = {"Firewall Event": "Flow denied (3)", "ForwardingStatusDropCode": "Drop ACL Deny (1)"}
+
+        def told():
+            node.inside(ids[0], *ping, "10.9.0.6", check=False)
+            node.inside(ids[0], *ping, "fd09::6", check=False)
+            rows = [r for r in shark.records() if r.items() >= denied.items()]
+            return {f for f in ("10.9.0.6", "fd09::6") if any(r.get("DstAddr") == f for r in rows)} == {"10.9.0.6", "fd09::6"} and rows
+        rows = wait_for("denied flows of both families", told, 60)
+        assert all("Flow End Reason" in r and int(r["Dropped Packets"]) > 0 and "OutputInt" not in r for r in rows)
+        # What is forged has no record: its reason and count are told all the same.
+        node.change("port", ports[0][1], port_security=True, security_group_ids=[group])
+        sh("nsenter", f"--net={node.dir}/run/netns/{ids[0]}", "ip", "addr", "add", "10.9.0.99/24", "dev", "eth0")
+
+        def counted():
+            node.inside(ids[0], *ping, "-I", "10.9.0.99", "10.9.0.6", check=False)
+            by_reason = {r["Selector Name"]: r for r in shark.records() if "Selector Name" in r}
+            forged = [r for name, r in by_reason.items() if name.startswith("spoof_")]
+            return forged and (by_reason, forged)
+        by_reason, forged = wait_for("drop counters", counted, 60)
+        assert int(by_reason["sg_ingress"]["Dropped Total Packets"]) >= 6
+        assert by_reason["sg_ingress"]["ForwardingStatusDropCode"] == "Drop ACL Deny (1)"
+        assert all(r["ForwardingStatusDropCode"] == "Drop RPF (12)" and int(r["Dropped Total Packets"]) > 0 for r in forged)
+        process = wait_for("the agent's figures", lambda: {r["FlowExporter"] for r in shark.records() if "FlowExporter" in r})
+        assert len(process) == 1
+    finally:
+        shark.close()
+
+
+@pytest.mark.skipif(not shutil.which("nfcapd") or not shutil.which("tshark"), reason="needs nfdump and tshark")
+def test_every_kind_of_record_is_read(build, tmp_path):
+    # COVERS(V4 | V6, F_IPFIX)
+    # By programs that are not ours: also the events of translations, and ends that flows seldom have.
+    here = Namespace(tmp_path)
+    collector = shark = None
+    try:
+        collector, shark = Collector(here, "127.0.0.1"), Dissector(here)
+        sh("nsenter", f"--net=/run/netns/{here.ns}", os.path.join(build, "tests/e2e/ipfix-events"), str(PORT))
+        events = wait_for("nfdump's events", lambda: [r for r in collector.flows() if "nat_event" in r])
+        rows = wait_for("tshark's records", lambda: r if len(r := shark.records()) >= 19 else None)
+    finally:
+        for part in (collector, shark, here):
+            if part:
+                part.close()
+    assert [(e["nat_event_id"], e["nat_event"]) for e in events] == [
+        ("4", "NAT44 session create"), ("5", "NAT44 session delete"),
+        ("1", "NAT translation create"), ("2", "NAT translation delete")]
+    for e in events:
+        assert (e["src_port"], e["dst_port"], e["src_xlt_port"], e["dst_xlt_port"], e["proto"]) == (1234, 443, "40000", "443", 6)
+        assert e["t_event"].startswith("20")
+    assert {(e["src4_addr"], e["src4_xlt_ip"], e["dst4_xlt_ip"]) for e in events[:2]} == {("10.0.0.5", "198.51.100.1", "192.0.2.9")}
+    assert {(e["src6_addr"], e["dst6_addr"]) for e in events[2:]} == {("fd00::5", "2001:db8::9")}
+    nat = [r for r in rows if "Nat Event" in r]
+    assert [r["Nat Event"].rpartition(" ")[2] for r in nat] == ["(4)", "(5)", "(1)", "(2)"]
+    assert [r["Post NAT Source IPv6 Address"] for r in nat[2:]] == ["2001:db8:1::1"] * 2
+    for src in ("10.0.0.5", "fd00::5"):
+        flows = [r for r in rows if r.get("SrcAddr") == src and "Flow End Reason" in r]
+        ends = ["Idle timeout (1)", "Active timeout (2)", "End of Flow detected (3)", "Forced end (4)", "Lack of resources (5)"]
+        assert [r["Flow End Reason"] for r in flows] == [*ends, ends[3], ends[1]]
+        assert [r["ForwardingStatus"] for r in flows] == ["Forward (1)"] * 5 + ["Drop (2)"] * 2
+        assert [r["ForwardingStatusDropCode"] for r in flows[5:]] == ["Drop ACL Deny (1)", "Drop Policer (10)"]
+        assert [r.get("Firewall Event") for r in flows] == [None] * 5 + ["Flow denied (3)"] * 2
+        assert [(r["Dropped Packets"], r["Dropped Octets"]) for r in flows[5:]] == [("10", "1129"), ("10", "1138")]
+    assert (rows[-1]["Selector Name"], rows[-1]["ForwardingStatusDropCode"], rows[-1]["Dropped Total Packets"]) == \
+        ("spoof_ipv4", "Drop RPF (12)", "12345678901")
 
 
 @pytest.mark.skipif(not shutil.which("nfcapd"), reason="needs nfdump")
