@@ -702,11 +702,18 @@ static void run_bulk(void)
 	Demarc__V1__Chunk c = DEMARC__V1__CHUNK__INIT;
 	struct bulk *b = &w.sessions.bulk;
 	struct chunk_wanted *want;
+	struct peer_ask *ask;
 	int64_t until;
 	uint64_t stuck = chunk_queue_stuck(&b->queue, clock_mono_ns());
 
 	if (stuck) {
 		session_post_close(&w.sessions, stuck, "stuck", SESSION_STUCK_RETRY_MS);
+		return;
+	}
+	ask = peer_ask_next(b);
+	if (ask) {
+		session_peer_introduce(b, ask);
+		peer_ask_free(ask);
 		return;
 	}
 	want = chunk_queue_next(&b->queue, clock_mono_ns(), &p, &until);
@@ -724,6 +731,102 @@ static void run_bulk(void)
 		c.data = (ProtobufCBinaryData){ .len = sizeof(zeros), .data = zeros };
 	session_post_frame(&w.sessions, p->serial, POST_CHUNK, &f);
 	free(want);
+}
+
+/* ---- the store, as far as nodes that are introduced need it: every node has every image ---- */
+
+int __wrap_session_may_read(struct db *db, const char *node_id, const char *image_id, struct err *e);
+int __wrap_db_query(struct db *db, struct db_rows **ret, struct err *e, const char *sql,
+		    const char *fmt, ...);
+int __wrap_db_step(struct db_rows *q, struct err *e);
+const char *__wrap_db_text(struct db_rows *q, int col);
+void __wrap_db_donep(struct db_rows **q);
+
+static unsigned n_rows;
+
+int __wrap_session_may_read(struct db *db, const char *node_id, const char *image_id, struct err *e)
+{
+	(void)db;
+	FUZZ_CHECK(*node_id);
+	return strcmp(image_id, IMAGE "9") != 0 ? 1 : err_set(e, FAULT_NOT_FOUND, NULL, "not its own");
+}
+
+int __wrap_db_query(struct db *db, struct db_rows **ret, struct err *e, const char *sql,
+		    const char *fmt, ...)
+{
+	(void)db;
+	(void)e;
+	(void)sql;
+	FUZZ_CHECK(strcmp(fmt, "ss") == 0);
+	n_rows = 0;
+	*ret = NULL;
+	return 0;
+}
+
+int __wrap_db_step(struct db_rows *q, struct err *e)
+{
+	(void)q;
+	(void)e;
+	return n_rows++ < NODES;
+}
+
+const char *__wrap_db_text(struct db_rows *q, int col)
+{
+	(void)q;
+	return col ? "abcdef" : nodes[n_rows - 1];
+}
+
+void __wrap_db_donep(struct db_rows **q)
+{
+	(void)q;
+}
+
+/* At a time when somebody asks or answers. */
+static void check_introductions(void)
+{
+	const struct bulk *b = &w.sessions.bulk;
+	unsigned n = 0;
+
+	for (const struct peer_ask *a = b->asks; a; a = *(struct peer_ask *const *)a)
+		n++;
+	FUZZ_CHECK(n == b->n_asks && n <= 64);
+}
+
+static void ask_for_peer(struct http_ws *ws, unsigned how)
+{
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+	Demarc__V1__PeerAsk m = DEMARC__V1__PEER_ASK__INIT;
+	Demarc__V1__PeerEnd end = DEMARC__V1__PEER_END__INIT;
+	char image[40], *others[17];
+
+	(void)snprintf(image, sizeof(image), IMAGE "%u", how % 10);
+	for (unsigned i = 0; i < ARRAY_LEN(others); i++)
+		others[i] = (char *)(uintptr_t)nodes[i % NODES];
+	f.request = 2 * how + 1;
+	m.image_id = image;
+	m.end = how % 7 ? &end : NULL;
+	m.not_node_ids = others;
+	m.n_not_node_ids = how == 40 ? 17 : how % 4;
+	end.address = (char *)(uintptr_t)nodes[ws->node];
+	f.body_case = DEMARC__V1__FRAME__BODY_PEER_ASK;
+	f.peer_ask = &m;
+	say(ws, &f);
+	check_introductions();
+}
+
+static void say_given(struct http_ws *ws, unsigned which)
+{
+	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
+	Demarc__V1__PeerGiven m = DEMARC__V1__PEER_GIVEN__INIT;
+
+	f.request = w.sessions.bulk.intros.next_id - which;
+	m.error = (char *)(uintptr_t)nodes[ws->node];
+	f.body_case = DEMARC__V1__FRAME__BODY_PEER_GIVEN;
+	f.peer_given = &m;
+	say(ws, &f);
+	for (unsigned i = 0; i < PEER_INTROS_MAX; i++)
+		FUZZ_CHECK(!w.sessions.bulk.intros.rows[i].id ||
+			   w.sessions.bulk.intros.rows[i].id <= w.sessions.bulk.intros.next_id);
 }
 
 static void run_front(void)
@@ -826,12 +929,21 @@ static void step_of_node(uint8_t what)
 	}
 }
 
+static void step_of_peers(uint8_t what)
+{
+	struct http_ws *ws = conn();
+
+	(what == 'a' ? ask_for_peer : say_given)(ws, script_number(&w.script));
+}
+
 static void step(void)
 {
 	uint8_t what = script_char(&w.script);
 
 	if (strchr("NXHdwcrqRAPKIOJ", what) && what) {
 		step_of_node(what);
+	} else if (what == 'a' || what == 'g') {
+		step_of_peers(what);
 	} else if (what == 'o') {
 		person_opens();
 	} else if (what == 'i') {
@@ -917,6 +1029,7 @@ static void begin(const uint8_t *data, size_t size)
 	thread_init(&s->reader);
 	thread_init(&s->cert);
 	s->bulk.sessions = s;
+	s->bulk.intros = (struct peer_intros){ 0 };
 	how = script_char(&w.script);
 	w.config.heartbeat_s = how == '3';
 	chunk_queue_init(&s->bulk.queue, 0, how == '2' ? 2000000 : 0);
@@ -948,6 +1061,9 @@ static void end(void)
 		FUZZ_CHECK(!s->fronts[i].gone[0].len && !s->fronts[i].gone[1].len);
 	}
 	FUZZ_CHECK(!s->calls && atomic_load(&s->n_up) == 0);
+	for (struct peer_ask *a = peer_ask_next(&s->bulk); a; a = peer_ask_next(&s->bulk))
+		peer_ask_free(a);
+	FUZZ_CHECK(s->bulk.n_asks == 0);
 	FUZZ_CHECK(!s->bulk.queue.turns.first && !s->bulk.queue.later.first && !s->bulk.queue.sent.first);
 	streams_free(w.hub.streams);
 	for (size_t i = 0; i < ARRAY_LEN(threads); i++)

@@ -33,8 +33,17 @@ struct ask {
 	uint32_t size;
 };
 
+/* What another node gives: a descriptor of its own, as its process has. */
+struct taking {
+	unsigned image;
+	int fd; /* -1: none */
+	uint64_t have;
+};
+
 static struct world {
 	uv_loop_t loop;
+	struct taking taking;
+	bool no_peers;
 	struct script script;
 	struct images *images;
 	struct ask asks[ASKS]; /* the newest */
@@ -154,6 +163,61 @@ static void event(void *ctx, const char *kind, const char *severity, const char 
 
 static const struct images_ops ops = { ask, changed, event };
 
+/* ---- another node ---- */
+
+static int peer_take(void *ctx, const struct image_part *p)
+{
+	unsigned i = image_of(p->id);
+
+	FUZZ_CHECK(ctx == &w && w.taking.fd < 0 && p->have < p->size && p->size == sizes[i]);
+	FUZZ_CHECK(strcmp(p->sha512, sums[i]) == 0);
+	if (w.link_down)
+		return -ENOTCONN;
+	if (w.no_peers)
+		return -EOPNOTSUPP;
+	w.taking = (struct taking){ .image = i, .fd = dup(p->fd), .have = p->have };
+	FUZZ_CHECK(w.taking.fd >= 0 && lseek(w.taking.fd, 0, SEEK_CUR) == (off_t)p->have);
+	return 0;
+}
+
+static void peer_ends(void)
+{
+	unsigned i = w.taking.image;
+
+	if (w.taking.fd < 0)
+		return;
+	close_fdp(&w.taking.fd);
+	w.taking.fd = -1;
+	images_peer_end(w.images, sums[i], "node");
+}
+
+static void peer_stop(void *ctx)
+{
+	FUZZ_CHECK(ctx == &w && w.taking.fd >= 0);
+	close_fdp(&w.taking.fd);
+	w.taking.fd = -1;
+}
+
+static void peer_was_bad(void *ctx, const char *node_id)
+{
+	FUZZ_CHECK(ctx == &w && strcmp(node_id, "node") == 0);
+}
+
+static const struct images_peer_ops peer_ops = { peer_take, peer_stop, peer_was_bad };
+
+static void peer_gives(size_t size, bool is_bad)
+{
+	static const uint8_t bad[CHUNK_BYTES];
+	struct taking *t = &w.taking;
+
+	if (t->fd < 0)
+		return;
+	size = MIN_OF(MIN_OF(size, sizeof(bad)), (size_t)(sizes[t->image] - t->have));
+	FUZZ_CHECK(write(t->fd, is_bad ? bad : bytes[t->image] + t->have, size) == (ssize_t)size);
+	t->have += size;
+	w.asked_to[t->image] = MAX_OF(w.asked_to[t->image], t->have);
+}
+
 /* What a pass of the reconciler does. Returns whether every image is ready. */
 static bool pass(void)
 {
@@ -256,6 +320,13 @@ static void step(void)
 		images_tick(w.images);
 	} else if (what == 'k' && w.n_work) {
 		work_ends(script_number(&w.script) % w.n_work);
+	} else if (what == 'g') {
+		n = script_number(&w.script);
+		peer_gives(n % 4 ? n % 4 * 1000 : CHUNK_BYTES, n / 4 % 4 == 3);
+	} else if (what == 'e') {
+		peer_ends();
+	} else if (what == 'n') {
+		w.no_peers = !w.no_peers;
 	} else if (what == 'f') {
 		w.unpack_fails = !w.unpack_fails;
 	}
@@ -295,10 +366,12 @@ static void begin(const uint8_t *data, size_t size)
 		make_images();
 	log_init("fuzz", LOG_ERROR_);
 	clock_freeze(1000 * NS_PER_S, 0);
-	w = (struct world){ .script = { data, data + size } };
+	w = (struct world){ .script = { data, data + size }, .taking = { .fd = -1 } };
 	(void)snprintf(path, sizeof(path), "%s/images", dir);
 	FUZZ_CHECK(tree_remove(path, &e) == 0);
 	FUZZ_CHECK(images_open(&w.loop, dir, &ops, &w, &w.images, &e) == 0);
+	if (size && *data == 'g') /* a node that takes from others */
+		images_peers(w.images, &peer_ops, &w);
 }
 
 /* All is well again: it must not take for ever until all is there. */
@@ -315,6 +388,7 @@ static void heal(void)
 			hub_answers(n);
 		while (w.n_work)
 			work_ends(0);
+		peer_ends();
 		clock_warp(10 * NS_PER_S);
 		images_tick(w.images);
 	}

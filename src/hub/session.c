@@ -368,7 +368,7 @@ uint32_t session_heartbeat_ms(const struct session *x)
 
 static void send_hub_hello(struct sessions *s, struct session *x, const struct hello_result *r)
 {
-	char *features[] = { (char *)"intent.more" };
+	char *features[] = { (char *)"intent.more", (char *)"peer-copy" };
 	Demarc__V1__HubHello hello = DEMARC__V1__HUB_HELLO__INIT;
 	Demarc__V1__Frame f = DEMARC__V1__FRAME__INIT;
 

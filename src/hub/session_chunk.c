@@ -19,7 +19,7 @@
  * A piece is under way until the node's socket has taken it.
  */
 
-static int may_read(struct db *db, const char *node_id, const char *image_id, struct err *e)
+int session_may_read(struct db *db, const char *node_id, const char *image_id, struct err *e)
 {
 	int64_t one;
 	int rc = db_get_int(db, &one, e,
@@ -51,6 +51,7 @@ static int read_at(int fd, void *buf, size_t size, uint64_t offset, struct err *
 /* What was copied under the lock: the place may be gone meanwhile. */
 struct turn {
 	struct chunk_wanted *wanted; /* owned */
+	struct peer_ask *ask;	     /* owned */
 	uint64_t serial, stuck;	     /* stuck: of a session that is to be closed */
 	char node_id[40];
 };
@@ -66,7 +67,7 @@ static int fill(struct bulk *b, const struct turn *t, Demarc__V1__Chunk *c, stru
 	if (uuid_parse(str_of(r->image_id), &id) < 0 || r->size == 0 || r->size > LINK_CHUNK_MAX ||
 	    r->offset > INT64_MAX / 2)
 		return err_set(e, FAULT_BAD_REQUEST, NULL, "not a valid request for a chunk");
-	rc = may_read(b->db, t->node_id, r->image_id, e);
+	rc = session_may_read(b->db, t->node_id, r->image_id, e);
 	if (rc < 0)
 		return rc;
 	rc = image_open(b->sessions->hub, b->db, r->image_id, &fd, &file_bytes, e);
@@ -125,7 +126,8 @@ static bool wait_turn(struct bulk *b, struct turn *ret)
 	pthread_mutex_lock(&b->lock);
 	while (!b->stop) {
 		ret->stuck = chunk_queue_stuck(&b->queue, clock_mono_ns());
-		if (ret->stuck)
+		ret->ask = peer_ask_next(b);
+		if (ret->stuck || ret->ask)
 			break;
 		ret->wanted = chunk_queue_next(&b->queue, clock_mono_ns(), &p, &until_ns);
 		if (ret->wanted)
@@ -137,7 +139,7 @@ static bool wait_turn(struct bulk *b, struct turn *ret)
 		(void)str_copy(ret->node_id, sizeof(ret->node_id), str_of(p->node_id));
 	}
 	pthread_mutex_unlock(&b->lock);
-	return ret->stuck || ret->wanted;
+	return ret->stuck || ret->ask || ret->wanted;
 }
 
 static void *bulk_main(void *arg)
@@ -150,8 +152,11 @@ static void *bulk_main(void *arg)
 			session_post_close(b->sessions, t.stuck,
 					   "the node does not take what it asked for",
 					   SESSION_STUCK_RETRY_MS);
-		else
+		if (t.ask)
+			session_peer_introduce(b, t.ask);
+		if (t.wanted)
 			send_chunk(b, &t);
+		peer_ask_free(t.ask);
 		free(t.wanted);
 	}
 	return NULL;
@@ -192,6 +197,8 @@ void bulk_stop(struct bulk *b)
 	}
 	if (b->db)
 		db_close(b->db);
+	for (struct peer_ask *a = peer_ask_next(b); a; a = peer_ask_next(b))
+		peer_ask_free(a);
 	if (b->has_lock) {
 		pthread_mutex_destroy(&b->lock);
 		pthread_cond_destroy(&b->cond);

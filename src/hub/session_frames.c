@@ -178,6 +178,16 @@ static void take_cert_request(struct sessions *s, struct session *x, Demarc__V1_
 		refuse(s, x, reason);
 }
 
+static void take_peer_ask(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
+{
+	session_peer_ask(x, f);
+}
+
+static void take_peer_given(struct sessions *s, struct session *x, Demarc__V1__Frame **f)
+{
+	session_peer_given(x, *f);
+}
+
 static const struct {
 	Demarc__V1__Frame__BodyCase body;
 	bool before_hello;
@@ -195,6 +205,8 @@ static const struct {
 	{ DEMARC__V1__FRAME__BODY_STREAM_DATA, false, take_stream },
 	{ DEMARC__V1__FRAME__BODY_STREAM_WINDOW, false, take_stream },
 	{ DEMARC__V1__FRAME__BODY_STREAM_CLOSE, false, take_stream },
+	{ DEMARC__V1__FRAME__BODY_PEER_ASK, false, take_peer_ask },
+	{ DEMARC__V1__FRAME__BODY_PEER_GIVEN, false, take_peer_given },
 };
 
 int session_take_frame(struct sessions *s, struct session *x, Demarc__V1__Frame *take)

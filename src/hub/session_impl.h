@@ -11,6 +11,7 @@
  *   store thread    other hellos, reports, acks, last seen: in batches     session_store.c, session_wait.c, session_report.c
  *   reader thread   deltas and snapshots of intent                        session_intent.c
  *   bulk thread     chunks of image files, when it is their turn          session_chunk.c, chunk_queue.c
+ *                   nodes that are to copy one from each other            session_peer.c, peer_intro.c
  *   cert thread     certificates of nodes                                 session_cert.c
  *   any thread      session_wake, session_drop, session_call              session_call.c
  *
@@ -32,6 +33,7 @@
 #include "demarc.pb-c.h"
 #include "hub/chunk_queue.h"
 #include "hub/hub.h"
+#include "hub/peer_intro.h"
 #include "hub/session.h"
 
 /* The node pings at an interval that the hub names: */
@@ -140,6 +142,9 @@ struct bulk {
 	pthread_mutex_t lock; /* below */
 	pthread_cond_t cond;
 	struct chunk_queue queue;
+	struct peer_ask *asks, **asks_end; /* the end is valid while there is one */
+	unsigned n_asks;
+	struct peer_intros intros;
 	bool stop;
 };
 
@@ -211,6 +216,7 @@ struct session {
 	uint64_t acked;	       /* the last one that was given to it since the hello */
 	uint64_t next_ack;     /* waits for it; 0: none */
 	int64_t hellos_ns;     /* until when those after the first are paid for */
+	int64_t asks_ns;       /* the same, of questions for another node */
 	bool has_chunk; /* given to the bulk queue or the socket, and not known to have left */
 	struct chunk_place place; /* under the bulk thread's lock */
 	bool hello_pending;	  /* with the hello or the store thread */
@@ -353,6 +359,17 @@ void session_post_close(struct sessions *s, uint64_t serial, const char *reason,
 WARN_UNUSED int session_chunk_want(struct session *x, const Demarc__V1__Frame *f);
 void session_chunk_taken(struct session *x);
 void session_chunk_leave(struct session *x);
+/* The image is one of the node's servers'. NOT_FOUND. */
+WARN_UNUSED int session_may_read(struct db *db, const char *node_id, const char *image_id,
+				 struct err *e);
+
+/* session_peer.c: thread of the session's front. */
+void session_peer_ask(struct session *x, Demarc__V1__Frame **f);
+void session_peer_given(struct session *x, const Demarc__V1__Frame *f);
+/* The bulk thread's; the first under its lock. Owned by the caller; NULL: none waits. */
+struct peer_ask *peer_ask_next(struct bulk *b);
+void session_peer_introduce(struct bulk *b, struct peer_ask *a);
+void peer_ask_free(struct peer_ask *a);
 
 /* session_cert.c: thread of the session's front; the last one is the certificates' thread. */
 void session_cert_open(struct sessions *s, struct session *x);

@@ -63,6 +63,10 @@ static const struct kind_row kinds[] = {
 	{ DEMARC__V1__FRAME__BODY_STREAM_DATA, true, true, "stream_data" },
 	{ DEMARC__V1__FRAME__BODY_STREAM_WINDOW, true, true, "stream_window" },
 	{ DEMARC__V1__FRAME__BODY_STREAM_CLOSE, true, true, "stream_close" },
+	{ DEMARC__V1__FRAME__BODY_PEER_ASK, true, false, "peer_ask" },
+	{ DEMARC__V1__FRAME__BODY_PEER_GIVE, false, true, "peer_give" },
+	{ DEMARC__V1__FRAME__BODY_PEER_GIVEN, true, false, "peer_given" },
+	{ DEMARC__V1__FRAME__BODY_PEER_TAKE, false, true, "peer_take" },
 };
 
 static const struct kind_row *kind_find(const Demarc__V1__Frame *f)

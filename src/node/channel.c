@@ -15,13 +15,15 @@
 #include "model/overlay.h"
 #include "node/calls.h"
 #include "node/cert.h"
+#include "node/peer.h"
 #include "node/report.h"
 #include "node/stream.h"
 
-/* What this release understands beyond the base of the schema; behaviour is chosen by these names. */
+/* What this release understands beyond the base of the schema; behaviour is chosen by these names. The last one, when the node is configured so. */
 static const char *const features[] = { "intent-digest", "chunk-resume", "chain-hold",
 					"trace-follow",	 "acl",		 "native",
-					"cert-renew",	 "streams",	 OVERLAY_FEATURE };
+					"cert-renew",	 "streams",	 OVERLAY_FEATURE,
+					PEER_FEATURE };
 
 static char *text(const char *s)
 {
@@ -69,7 +71,7 @@ static void send_hello(struct node *n, bool whole)
 	intent_digest(n->intent, digest);
 	h.node_id = n->id;
 	h.release = text(DEMARC_VERSION);
-	h.n_features = ARRAY_LEN(features);
+	h.n_features = ARRAY_LEN(features) - !peers_are_on(n);
 	h.features = (char **)(uintptr_t)features;
 	h.boot_id = n->boot_id;
 	h.run_id = n->run_id;
@@ -184,6 +186,7 @@ static void on_hub_hello(struct node *n, const Demarc__V1__HubHello *h)
 		 (unsigned long long)intent_revision(n->intent), h->resync);
 	resync_answered(&n->resync);
 	reports_link_up(n, h->report_seq);
+	peers_link_up(n, h); /* before images ask */
 	images_link_up(n->images);
 	cert_link_up(n);
 	node_kick(n);
@@ -224,6 +227,12 @@ static void on_frame(void *ctx, const Demarc__V1__Frame *f)
 	case DEMARC__V1__FRAME__BODY_STREAM_CLOSE:
 		streams_frame(n, f);
 		return;
+	case DEMARC__V1__FRAME__BODY_PEER_GIVE:
+	case DEMARC__V1__FRAME__BODY_PEER_TAKE:
+		peers_frame(n, f);
+		return;
+	case DEMARC__V1__FRAME__BODY_PEER_ASK:
+	case DEMARC__V1__FRAME__BODY_PEER_GIVEN:
 	case DEMARC__V1__FRAME__BODY_CERT_REQUEST:
 	case DEMARC__V1__FRAME__BODY_NODE_HELLO:
 	case DEMARC__V1__FRAME__BODY_PING:

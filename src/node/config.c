@@ -35,6 +35,8 @@ static const struct {
 	ROW(max_flows, ""),
 	ROW(max_bindings, ""),
 	ROW(shell, "no"),
+	ROW(peer_copy, "no"),
+	ROW(peer_copy_rate, ""),
 #undef ROW
 };
 

@@ -37,13 +37,15 @@ struct config {
 	char enrol_file[256]; /* zero-touch file; "": CONFIG_ENROL_FILE in state_dir, if it is there */
 	char max_flows[12];   /* records of the flow table when it is made; "": default */
 	char max_bindings[8]; /* addresses that the hosts behind one port may have; "": default */
+	char peer_copy[48]; /* address at which other nodes of the site take images from here; "no": they do not */
+	char peer_copy_rate[8]; /* MB/s, for each of them; "": default */
 	struct dp_ct conntrack;
 	size_t n_nics;
 	struct config_nic nics[CONFIG_NICS_MAX];
 };
 
 void config_default(struct config *c);
-/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, ipfix, ipfix_active, enrol_file, max_flows, max_bindings, shell,
+/* Reads a YAML mapping with the keys state_dir, run_dir, pin_dir, runtime, hub, proxy, user, ipfix, ipfix_active, enrol_file, max_flows, max_bindings, shell, peer_copy, peer_copy_rate,
  * nics: {lan: "eth1,tc"}, conntrack: {tcp_liberal: yes, tcp_strict: yes, ESTABLISHED: 3600}: idle seconds by state. Every
  * unknown key and wrong type is an error with its line. */
 WARN_UNUSED int config_load(const char *path, struct config *c, struct err *e);

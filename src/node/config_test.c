@@ -76,13 +76,14 @@ static void test_connection_tracking_is_set(void **state)
 	struct config c;
 	struct err e = { 0 };
 
-	assert_int_equal(load("conntrack:\n  tcp_strict: yes\n  ESTABLISHED: 3600\nmax_flows: 1000\nmax_bindings: 9\n",
+	assert_int_equal(load("conntrack:\n  tcp_strict: yes\n  ESTABLISHED: 3600\nmax_flows: 1000\nmax_bindings: 9\npeer_copy: 2001:db8::7\n",
 			      &c, &e),
 			 0);
 	assert_true(c.conntrack.tcp_strict);
 	assert_false(c.conntrack.tcp_liberal);
 	assert_string_equal(c.max_flows, "1000");
 	assert_string_equal(c.max_bindings, "9");
+	assert_string_equal(c.peer_copy, "2001:db8::7");
 	for (size_t i = 0; i < DP_CT_STATES; i++)
 		if (dp_ct_state_name(i) && strcmp(dp_ct_state_name(i), "ESTABLISHED") == 0)
 			assert_int_equal(c.conntrack.timeout_s[i], 3600);

@@ -24,6 +24,7 @@
 #define RETRY_FIRST_NS NS_PER_S
 #define RETRY_MAX_NS (60 * NS_PER_S)
 #define SHA512_HEX 129
+#define PEER_WORTH_BYTES (2 * CHUNK_BYTES) /* less is here before two nodes know each other */
 
 struct image {
 	struct image *next;
@@ -37,6 +38,10 @@ struct image {
 	int fd;			     /* .part, while fetching */
 	uint64_t have, asked;	     /* bytes: written; requested up to */
 	int64_t heard_ns, retry_ns, backoff_ns;
+	/* Another node was asked for it, once; gives it now; is never asked again, because one gave wrong bytes. */
+	bool peer_tried, by_peer, no_peer;
+	uint64_t peer_from; /* have, when it began */
+	char peer[40];	    /* who gave some of it; "": nobody */
 	char dir[PATH_MAX];
 	char error[ERR_MSG_SIZE];
 	uv_work_t work;
@@ -49,6 +54,8 @@ struct images {
 	char dir[PATH_MAX - 160];
 	struct images_ops ops;
 	void *ctx;
+	const struct images_peer_ops *peers; /* NULL: none */
+	void *peers_ctx;
 	struct image *first;
 };
 
@@ -154,13 +161,15 @@ static void on_work_done(uv_work_t *w, int status)
 {
 	struct image *i = CONTAINER_OF(w, struct image, work);
 	struct images *im = i->owner;
-	char part[PATH_MAX];
+	char part[PATH_MAX], packed[PATH_MAX];
 
 	(void)status;
 	i->working = false;
 	path_of(im, i->sha512, ".part", part);
+	path_of(im, i->sha512, ".packed", packed);
 	if (i->job_r == 0) {
-		(void)unlink(part);
+		if (!im->peers || rename(part, packed) < 0)
+			(void)unlink(part);
 		i->state = IMAGE_READY;
 		i->error[0] = '\0';
 		i->backoff_ns = 0;
@@ -169,6 +178,10 @@ static void on_work_done(uv_work_t *w, int status)
 	}
 	if (i->job_err.fault == FAULT_PRECONDITION) { /* damaged on the way: get it again */
 		(void)unlink(part);
+		i->no_peer = true;
+		if (*i->peer && im->peers)
+			im->peers->was_bad(im->peers_ctx, i->peer);
+		i->peer[0] = '\0';
 		im->ops.event(im->ctx, "image_corrupt", "error", i->id, i->job_err.msg);
 	}
 	fail(i, i->job_err.msg);
@@ -198,10 +211,40 @@ static bool is_its_turn(const struct image *i)
 	return first == i;
 }
 
+/* How far it is: what another node gives is written by a process of its own. */
+static void peer_look(struct image *i)
+{
+	struct stat st;
+
+	if (!i->by_peer || fstat(i->fd, &st) < 0)
+		return;
+	i->have = i->asked = MIN_OF((uint64_t)st.st_size, i->size);
+	i->heard_ns = clock_mono_ns();
+}
+
+/* Before the hub is asked for anything: another node of the site may have it. */
+static bool peer_begins(struct image *i)
+{
+	const struct images *im = i->owner;
+	const struct image_part part = { i->id, i->sha512, i->fd, i->have, i->size };
+	int r;
+
+	if (!im->peers || i->peer_tried || i->asked > i->have ||
+	    i->size - i->have < PEER_WORTH_BYTES || lseek(i->fd, (off_t)i->have, SEEK_SET) < 0)
+		return false;
+	r = im->peers->take(im->peers_ctx, &part);
+	i->peer_tried = r != -ENOTCONN;
+	i->by_peer = r == 0;
+	i->peer_from = i->have;
+	return i->by_peer;
+}
+
 static void ask_more(struct image *i)
 {
 	struct images *im = i->owner;
 
+	if (i->by_peer || (is_its_turn(i) && peer_begins(i)))
+		return;
 	while (is_its_turn(i) && i->asked < i->size && i->asked < i->have + CHUNKS_AHEAD * CHUNK_BYTES) {
 		uint32_t size = (uint32_t)MIN_OF((uint64_t)CHUNK_BYTES, i->size - i->asked);
 
@@ -240,6 +283,7 @@ static void fetch_start(struct image *i)
 	if (i->have > i->size && ftruncate(i->fd, 0) == 0)
 		i->have = 0;
 	i->asked = i->have;
+	i->peer_tried = i->no_peer;
 	i->state = IMAGE_FETCHING;
 	i->heard_ns = clock_mono_ns();
 	if (i->have == i->size)
@@ -253,10 +297,14 @@ static void start(struct image *i)
 	char config[PATH_MAX];
 
 	(void)snprintf(config, sizeof(config), "%.*s/config.json", PATH_MAX - 16, i->dir);
-	if (access(config, R_OK) == 0)
-		i->state = IMAGE_READY;
-	else
+	if (access(config, R_OK) != 0) {
 		fetch_start(i);
+		return;
+	}
+	i->state = IMAGE_READY;
+	path_of(i->owner, i->sha512, ".packed", config);
+	if (!i->owner->peers)
+		(void)unlink(config); /* kept for other nodes by an agent before this one */
 }
 
 static int write_chunk(struct image *i, const ProtobufCBinaryData *d, struct err *e)
@@ -280,6 +328,8 @@ static void take_chunk(struct image *i, const Demarc__V1__Chunk *c)
 	struct images *im = i->owner;
 	struct err e = { 0 };
 
+	if (i->by_peer)
+		return; /* late */
 	if (*c->error) {
 		fail(i, c->error);
 		return;
@@ -308,6 +358,24 @@ void images_chunk(struct images *im, const Demarc__V1__Chunk *c)
 			take_chunk(i, c);
 }
 
+void images_peer_end(struct images *im, const char *sha512, const char *node_id)
+{
+	struct image *i = im->first;
+
+	while (i && (!i->by_peer || strcmp(i->sha512, sha512) != 0))
+		i = i->next;
+	if (!i)
+		return;
+	peer_look(i);
+	i->by_peer = false;
+	if (i->have > i->peer_from)
+		(void)str_copy(i->peer, sizeof(i->peer), str_of(node_id));
+	if (i->have == i->size)
+		check_start(i);
+	else
+		ask_more(i);
+}
+
 void images_link_up(struct images *im)
 {
 	for (struct image *i = im->first; i; i = i->next)
@@ -324,6 +392,7 @@ void images_tick(struct images *im)
 	for (struct image *i = im->first; i; i = i->next) {
 		if (i->state == IMAGE_FAILED && now >= i->retry_ns)
 			start(i);
+		peer_look(i);
 		if (is_its_turn(i) && now - i->heard_ns > ANSWER_NS) {
 			i->heard_ns = now;
 			i->asked = i->have;
@@ -421,6 +490,8 @@ void images_sweep(struct images *im)
 			continue;
 		}
 		*p = i->next;
+		if (i->by_peer)
+			im->peers->stop(im->peers_ctx);
 		close_fdp(&i->fd);
 		free(i);
 	}
@@ -457,6 +528,28 @@ int images_open(uv_loop_t *loop, const char *state_dir, const struct images_ops 
 	}
 	*ret = im;
 	return 0;
+}
+
+void images_peers(struct images *im, const struct images_peer_ops *ops, void *ctx)
+{
+	im->peers = ops;
+	im->peers_ctx = ctx;
+}
+
+int images_packed(const struct images *im, const char *sha512, uint64_t *ret_size)
+{
+	const struct image *i = im->first;
+	char path[PATH_MAX];
+	int fd;
+
+	while (i && (i->state != IMAGE_READY || strcmp(i->sha512, sha512) != 0))
+		i = i->next;
+	if (!i)
+		return -ENOENT;
+	path_of(im, i->sha512, ".packed", path);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	*ret_size = i->size;
+	return fd < 0 ? -ENOENT : fd;
 }
 
 void images_close(struct images *im)

@@ -7,6 +7,7 @@
  *
  *   images/<sha512>.part       what has come so far, in order; survives everything
  *   images/<sha512>.tmp/       being unpacked; removed at start
+ *   images/<sha512>.packed     as it came, while nodes of the site may take it from here
  *   images/<sha512>/rootfs/    the file system, read-only below each function's overlay
  *   images/<sha512>/config.json  what the image says to run; its presence means complete
  *
@@ -32,6 +33,19 @@ struct images_ops {
 		      const char *text);
 };
 
+/* What is missing of an image, for another node of the site to give. Borrowed for the call. */
+struct image_part {
+	const char *id, *sha512;
+	int fd; /* what there is of it; bytes are to be added at its place, which is the end */
+	uint64_t have, size;
+};
+struct images_peer_ops {
+	/* 0: images_peer_end() follows, not from inside of the call, and the hub is not asked before. -ENOTCONN: not now; other < 0: no. */
+	int (*take)(void *ctx, const struct image_part *p);
+	void (*stop)(void *ctx); /* what is taken is not wanted any more; images_peer_end() may follow */
+	void (*was_bad)(void *ctx, const char *node_id); /* some of its bytes were in an image with another hash */
+};
+
 enum image_state { IMAGE_FETCHING, IMAGE_CHECKING, IMAGE_READY, IMAGE_FAILED };
 struct image_view {
 	enum image_state state;
@@ -42,6 +56,12 @@ struct image_view {
 
 WARN_UNUSED int images_open(uv_loop_t *loop, const char *state_dir, const struct images_ops *ops,
 			    void *ctx, struct images **ret, struct err *e);
+/* Other nodes are asked before the hub, and images are kept as they came, for them. Before the first images_want(). */
+void images_peers(struct images *im, const struct images_peer_ops *ops, void *ctx);
+/* No byte comes any more from the node. node_id: borrowed; "": nobody gave any. */
+void images_peer_end(struct images *im, const char *sha512, const char *node_id);
+/* A descriptor to read the image from as it came, and its size; -ENOENT: it is not here, or was not checked. */
+WARN_UNUSED int images_packed(const struct images *im, const char *sha512, uint64_t *ret_size);
 /* Waits for a running worker. */
 void images_close(struct images *im);
 

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/types.h"
 #include "link/backoff.h"
+#include "link/peer.h"
 #include "node/cert.h"
 #include "node/channel.h"
 #include "node/node.h"
@@ -47,6 +48,8 @@ static const char usage_text[] =
 	"  --proxy HOST:PORT    reach the hub through an HTTP CONNECT proxy\n"
 	"  --enrol-file FILE    run: enrol with this zero-touch file first, if not enrolled yet (STATE/enrol)\n"
 	"  --shell yes|no       whether the hub's administrators may have a shell here (no)\n"
+	"  --peer-copy ADDRESS  take images from other nodes of the site, and give them, at this address (no)\n"
+	"  --peer-copy-rate MB  a second, for each node that takes one (10)\n"
 	"  --again              enrol: this node is enrolled and comes back, as who it is\n"
 	"  --user NAME          user of the process that talks to the network (nobody)\n"
 	"  --runtime COMMAND    OCI runtime (runc)\n"
@@ -67,10 +70,10 @@ enum option_id {
 };
 
 /* Flags that set one configuration key: val is OPT_SCALAR + index of the key. */
-static const char *const scalar_keys[] = { "state_dir",	   "run_dir",	 "pin_dir",   "hub",
-					   "proxy",	   "user",	 "runtime",   "ipfix",
-					   "ipfix_active", "enrol_file", "max_flows", "shell",
-					   "max_bindings" };
+static const char *const scalar_keys[] = { "state_dir",	   "run_dir",	 "pin_dir",	  "hub",
+					   "proxy",	   "user",	 "runtime",	  "ipfix",
+					   "ipfix_active", "enrol_file", "max_flows",	  "shell",
+					   "max_bindings", "peer_copy",	 "peer_copy_rate" };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, OPT_CONFIG },
@@ -92,6 +95,8 @@ static const struct option options[] = {
 	{ "max-flows", required_argument, NULL, OPT_SCALAR + 10 },
 	{ "shell", required_argument, NULL, OPT_SCALAR + 11 },
 	{ "max-bindings", required_argument, NULL, OPT_SCALAR + 12 },
+	{ "peer-copy", required_argument, NULL, OPT_SCALAR + 13 },
+	{ "peer-copy-rate", required_argument, NULL, OPT_SCALAR + 14 },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -309,6 +314,8 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], LINK_CHILD_ARG) == 0)
 		return link_child_main();
+	if (argc == 2 && strcmp(argv[1], PEER_CHILD_ARG) == 0)
+		return peer_child_main();
 	(void)umask(0077);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)mallopt(M_ARENA_MAX, 2); /* workers come and go: memory is worth more than their parallel malloc */

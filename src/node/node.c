@@ -15,6 +15,7 @@
 #include "node/lease.h"
 #include "node/machine.h"
 #include "node/overlay.h"
+#include "node/peer.h"
 #include "node/report.h"
 #include "node/server.h"
 
@@ -109,6 +110,7 @@ static void on_tick(uv_timer_t *t)
 	lease_tick(n);
 	overlay_tick(n);
 	images_tick(n->images);
+	peers_tick(n);
 	servers_rotate_consoles(n);
 	ticket_tick(n);
 	channel_tick(n);

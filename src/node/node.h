@@ -33,6 +33,7 @@ struct fabric;
 struct leases;
 struct machine;
 struct overlay;
+struct peers;
 struct reports;
 struct server;
 struct streams;
@@ -57,6 +58,7 @@ struct node {
 	struct watch *link_watch;
 	struct runtime rt;
 	struct images *images;
+	struct peers *peers; /* node/peer.h; NULL: a node that has none */
 	struct fabric *fabric;
 	struct overlay *overlay;
 	struct leases *leases;

@@ -17,6 +17,7 @@
 #include "node/lease.h"
 #include "node/machine.h"
 #include "node/overlay.h"
+#include "node/peer.h"
 #include "node/report.h"
 #include "node/server.h"
 #include "node/stream.h"
@@ -144,6 +145,8 @@ int node_open(struct node *n, const struct config *cfg, const char *node_id, str
 	if (r == 0)
 		r = node_open_state(n, e);
 	if (r == 0)
+		r = peers_open(n, e);
+	if (r == 0)
 		r = open_kernel(n, e);
 	if (r == 0)
 		r = exports_open(n, e);
@@ -167,6 +170,7 @@ void node_close(struct node *n)
 	n->stopping = true;
 	channel_stop(n);
 	servers_close(n);
+	peers_close(n);
 	images_close(n->images);
 	watch_stop(n->link_watch);
 	if (n->chains)

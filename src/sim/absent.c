@@ -7,6 +7,7 @@
 #include "node/flows.h"
 #include "node/lease.h"
 #include "node/overlay.h"
+#include "node/peer.h"
 #include "node/server.h"
 #include "node/stream.h"
 #include "sim/node.h"
@@ -71,6 +72,29 @@ void images_link_up(struct images *im)
 void images_tick(struct images *im)
 {
 	(void)im;
+}
+
+bool peers_are_on(const struct node *n)
+{
+	(void)n;
+	return false;
+}
+
+void peers_link_up(struct node *n, const Demarc__V1__HubHello *h)
+{
+	(void)n;
+	(void)h;
+}
+
+void peers_frame(struct node *n, const Demarc__V1__Frame *f)
+{
+	(void)n;
+	(void)f;
+}
+
+void peers_tick(struct node *n)
+{
+	(void)n;
 }
 
 void servers_rotate_consoles(struct node *n)
