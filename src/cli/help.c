@@ -150,7 +150,12 @@ void help_manual(void)
 	       "What OpenStack has a word for is done with the\n.Xr openstack 1\nclient.\nThis command does the rest: sites and their enrolment, "
 	       ""
 	       "verified bindings, whole changesof live chains, and the packet trace.\nA hop is named by its name, its id or its number from 1.\n"
-	       "An interrupted change is taken back.\n.Pp\nThe commands:\n.Bl -tag -width Ds\n");
+	       "An interrupted change is taken back.\n"
+	       ".Pp\nShells, logs and captures end when nothing was said for 15 minutes (a capture waits on), after 8 hours, when nobody has read for a minute,\n"
+	       "and with the node\\(aqs connection.\n"
+	       ".Pp\nEvents are what has happened, each told once: there are no alarms that are raised and cleared.\n"
+	       "What is wrong now is the state of the thing itself:\n.Ic status\nshows nodes that are down and the hub\\(aqs health,\n"
+	       ".Ic chain list\nchains that are not whole,\n.Ic port verify\nbindings that differ.\n.Pp\nThe commands:\n.Bl -tag -width Ds\n");
 	for (size_t g = 0; g < n_command_groups; g++)
 		for (const struct command *c = command_groups[g]; c->words; c++) {
 			printf(".It Ic %s%s%s\n", c->words, *c->positionals ? " Ar " : "",

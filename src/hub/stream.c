@@ -207,11 +207,13 @@ static unsigned count_of(const struct streams *s, const char *user_id)
 static int enlist(struct streams *s, struct stream *x, uint64_t session, struct err *e)
 {
 	if (!session)
-		return err_set(e, FAULT_UNAVAILABLE, NULL, "The node is not connected.");
+		return err_set(e, FAULT_UNAVAILABLE, NULL,
+			       "The node is not connected: demarc node show %s says since when.",
+			       x->node_id);
 	if (s->n >= STREAMS_MAX || count_of(s, x->user_id) >= OF_A_USER_MAX)
 		return err_set(e, FAULT_QUOTA, NULL,
-			       "There are %u streams open: at most %d, and %d of a user.", s->n,
-			       STREAMS_MAX, OF_A_USER_MAX);
+			       "There are %u streams open: at most %d, and %d of a user. End one; what nobody reads ends after a minute.",
+			       s->n, STREAMS_MAX, OF_A_USER_MAX);
 	x->session = session;
 	x->id = ++s->next_id;
 	x->next = s->list;
