@@ -150,6 +150,11 @@ static int proxy_connect(int fd, const struct url *u, int64_t deadline_ns, int c
 			       strerror(-rc));
 	if (strncmp(reply, "HTTP/1.1 200", 12) != 0 && strncmp(reply, "HTTP/1.0 200", 12) != 0) {
 		struct str rest, line = str_cut(str_of(reply), '\r', &rest);
+
+		if (strncmp(reply + strlen("HTTP/1.x"), " 407", 4) == 0)
+			return err_set(e, FAULT_UNAVAILABLE, NULL,
+				       "the proxy wants credentials, which demarc-node has not: let it pass CONNECT %s without",
+				       authority);
 		return err_set(e, FAULT_UNAVAILABLE, NULL, "the proxy refused: \"" STR_FMT "\"",
 			       STR_ARG(line));
 	}

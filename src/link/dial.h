@@ -4,7 +4,7 @@
 
 /*
  * One outbound TLS connection, made with a deadline: resolve, connect (each address in turn), HTTP CONNECT when there is a
- * proxy, TLS 1.2 or later, certificate and name of the peer verified. Never listens. Blocking up to the deadline;
+ * proxy, TLS 1.3, certificate and name of the peer verified. Never listens. Blocking up to the deadline;
  * the result can then be polled. Thread: one at a time.
  */
 

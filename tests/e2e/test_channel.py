@@ -908,7 +908,7 @@ def test_network_process_has_no_rights(identity, start):
 class Proxy:
     """An HTTP CONNECT proxy that leads every name to the hub."""
 
-    def __init__(self, port, refuse=False, host="127.0.0.1"):
+    def __init__(self, port, refuse="", host="127.0.0.1"):
         self.port, self.refuse, self.asked, self.said = port, refuse, [], []  # said: sizes of what clients sent through it
         self.listener = socket.create_server((host, 0))
         threading.Thread(target=self._serve, daemon=True).start()
@@ -929,7 +929,7 @@ class Proxy:
             head += client.recv(1)
         self.asked.append(head.decode().splitlines()[0])
         if self.refuse:
-            client.sendall(b"HTTP/1.1 403 Not for you\r\n\r\n")
+            client.sendall(f"HTTP/1.1 {self.refuse}\r\n\r\n".encode())
             client.close()
             return
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -958,10 +958,33 @@ def test_through_a_proxy(identity, shared_hub, start):
         node.stop()
 
 
-def test_proxy_that_refuses(identity, shared_hub, start):
-    with contextlib.closing(Proxy(shared_hub.port, refuse=True)) as proxy:
+@pytest.mark.parametrize("refuse, told", [("403 Not for you", "403 Not for you"), ("407 Who are you", "let it pass CONNECT localhost:")])
+def test_proxy_that_refuses(identity, shared_hub, start, refuse, told):
+    with contextlib.closing(Proxy(shared_hub.port, refuse=refuse)) as proxy:
         node = start(identity, env={"FAKE_NODE_PROXY": proxy.address})
-        assert "403 Not for you" in node.wait("down")
+        assert told in node.wait("down")
+        node.stop()
+
+
+def test_enrolment_through_a_proxy(build, shared_hub, tmp_path, start):
+    """demarc-node's own command; a proxy that refuses costs nothing of the token."""
+    token = new_token(shared_hub)
+
+    def enrol_by(proxy):
+        command = [os.path.join(build, "src/node/demarc-node"), "enrol", token, "--proxy", proxy.address, "--state-dir", str(tmp_path / "state")]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    with contextlib.closing(Proxy(shared_hub.port, refuse="407 Proxy Authentication Required")) as proxy:
+        done = enrol_by(proxy)
+        assert done.returncode != 0 and "wants credentials" in done.stderr, done
+    with contextlib.closing(Proxy(shared_hub.port)) as proxy:
+        done = enrol_by(proxy)
+        assert done.returncode == 0, done
+        me = Enrolled(tmp_path / "state")
+        host = me.identity["hub_urls"][0].removeprefix("https://")
+        assert proxy.asked == [f"CONNECT {host} HTTP/1.1"]
+        node = start(me, ca=me.ca, url=f"https://{host}", env={"FAKE_NODE_PROXY": proxy.address})
+        node.wait("hello")
         node.stop()
 
 
