@@ -4,11 +4,19 @@
 import subprocess
 
 
-def listening(pid, ns=None):
-    """Lines of ss(8) about a process, in the caller's network namespace or a named one. A UDP socket without a peer listens, too."""
+def sockets(ns=None, but=()):
+    """
+    Lines of ss(8) about all that listens in a network namespace, the caller's or a named one: the kernel's own sockets, too, and helpers
+    whose names nobody knows. `but`: names of programs of the test. A UDP socket without a peer listens, too.
+    """
     enter = ["nsenter", f"--net=/run/netns/{ns}", "--"] if ns else []
     text = subprocess.run([*enter, "ss", "-Hltnup"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
-    return [line for line in text.splitlines() if f"pid={pid}," in line]
+    return [line for line in text.splitlines() if not any(f'("{name}",' in line for name in but)]
+
+
+def listening(pid):
+    """Of them, those of a process in the caller's network namespace."""
+    return [line for line in sockets() if f"pid={pid}," in line]
 
 
 def ports(lines):

@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 
-from listening import alive, listening
+from listening import sockets
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("DEMARC_BUILD", os.path.join(ROOT, "build-san"))
@@ -305,7 +305,7 @@ class Node:
         return found
 
     def close(self):
-        wrong = listening(self.process.pid, self.ns) if alive(self.process) else []
+        wrong = sockets(self.ns, but=["nfcapd"])
         if self.process:
             self.kill(signal.SIGTERM)
         done = subprocess.run(self.argv("purge"), check=False, capture_output=True, text=True)
