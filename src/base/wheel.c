@@ -29,6 +29,7 @@ void wheel_init(struct wheel *w, unsigned slot_ms, uint64_t now_ms)
 {
 	w->slot_ms = slot_ms;
 	w->done = now_ms / slot_ms;
+	list_init(&w->due);
 	for (unsigned i = 0; i < WHEEL_SLOTS; i++)
 		list_init(&w->slots[i]);
 }
@@ -60,37 +61,38 @@ void wheel_clear(struct wheel_node *n)
 	n->at_ms = 0;
 }
 
-/* Not yet due: a later round's, or put off meanwhile. */
-static void look_at(struct wheel *w, struct wheel_node *n, uint64_t now_ms,
-		    void (*fn)(struct wheel_node *, void *), void *ctx)
+/* All of a slot, in its order, behind what is left of earlier ones. */
+static void take_slot(struct wheel *w, struct wheel_node *slot)
 {
-	unlink_node(n);
-	if (n->at_ms > now_ms) {
-		place(w, n);
+	if (slot->next == slot)
 		return;
-	}
-	n->at_ms = 0;
-	fn(n, ctx);
+	slot->next->prev = w->due.prev;
+	w->due.prev->next = slot->next;
+	slot->prev->next = &w->due;
+	w->due.prev = slot->prev;
+	list_init(slot);
 }
 
-void wheel_turn(struct wheel *w, uint64_t now_ms, void (*fn)(struct wheel_node *n, void *ctx), void *ctx)
+bool wheel_turn(struct wheel *w, uint64_t now_ms, bool (*fn)(struct wheel_node *n, void *ctx), void *ctx)
 {
 	uint64_t now = now_ms / w->slot_ms;
+	bool go_on = true;
 
 	/* After a pause of more than a round each slot is looked at once. */
 	if (now > w->done + WHEEL_SLOTS)
 		w->done = now - WHEEL_SLOTS;
-	while (w->done < now) {
-		struct wheel_node *slot = &w->slots[++w->done % WHEEL_SLOTS], due;
+	while (w->done < now)
+		take_slot(w, &w->slots[++w->done % WHEEL_SLOTS]);
+	while (go_on && w->due.next != &w->due) {
+		struct wheel_node *n = w->due.next;
 
-		/* What is put back into this slot belongs to a later round. */
-		list_init(&due);
-		while (slot->next != slot) {
-			struct wheel_node *n = slot->next;
-			unlink_node(n);
-			link_node(&due, n);
+		unlink_node(n);
+		if (n->at_ms > now_ms) { /* a later round's, or put off meanwhile */
+			place(w, n);
+			continue;
 		}
-		while (due.next != &due)
-			look_at(w, due.next, now_ms, fn, ctx);
+		n->at_ms = 0;
+		go_on = fn(n, ctx);
 	}
+	return w->due.next != &w->due;
 }

@@ -24,6 +24,7 @@ struct wheel {
 	unsigned slot_ms;
 	uint64_t done; /* slots up to here have been looked at */
 	struct wheel_node slots[WHEEL_SLOTS];
+	struct wheel_node due; /* their slot has come; not yet looked at */
 };
 
 /* slot_ms: width of a slot, > 0. The caller's clock is any that does not go back. */
@@ -36,8 +37,11 @@ static inline bool wheel_is_set(const struct wheel_node *n)
 {
 	return n->at_ms != 0;
 }
-/* Calls fn for each node that is due, after clearing it: fn may set it again, and may clear or free any other. */
-void wheel_turn(struct wheel *w, uint64_t now_ms, void (*fn)(struct wheel_node *n, void *ctx),
+/*
+ * Calls fn for each node that is due, after clearing it: fn may set it again, and may clear or free any other. When fn says false, that
+ * was enough for now: the rest is first in the next turn. Returns whether there is a rest.
+ */
+bool wheel_turn(struct wheel *w, uint64_t now_ms, bool (*fn)(struct wheel_node *n, void *ctx),
 		void *ctx);
 
 #endif

@@ -22,9 +22,11 @@ struct thing {
 struct run {
 	struct wheel w;
 	uint64_t now_ms;
+	unsigned share; /* of a turn, 0: no bound */
+	unsigned n_turn;
 };
 
-static void on_due(struct wheel_node *n, void *ctx)
+static bool on_due(struct wheel_node *n, void *ctx)
 {
 	struct thing *t = (struct thing *)n;
 	struct run *r = ctx;
@@ -35,12 +37,14 @@ static void on_due(struct wheel_node *n, void *ctx)
 	if (t->again_ms)
 		wheel_set(&r->w, n, r->now_ms + t->again_ms);
 	t->again_ms = 0;
+	return ++r->n_turn != r->share;
 }
 
-static void go_to(struct run *r, uint64_t ms)
+static bool go_to(struct run *r, uint64_t ms)
 {
 	r->now_ms = ms;
-	wheel_turn(&r->w, ms, on_due, r);
+	r->n_turn = 0;
+	return wheel_turn(&r->w, ms, on_due, r);
 }
 
 static void never_early_and_at_most_a_slot_late(void **state)
@@ -135,6 +139,39 @@ static void a_long_pause(void **state)
 		assert_int_equal(t[i].n_fired, 1);
 }
 
+/* What a turn has no time for is first in the next one, whatever came due meanwhile; it may be put off, cleared and brought forward as before. */
+static void a_turn_with_a_bound_leaves_the_rest_to_the_next(void **state)
+{
+	struct run r = { .now_ms = 5, .share = 10 };
+	struct thing first[35] = { 0 }, later[10] = { 0 };
+	unsigned n = 0;
+
+	wheel_init(&r.w, SLOT_MS, r.now_ms);
+	for (size_t i = 0; i < ARRAY_LEN(first); i++)
+		wheel_set(&r.w, &first[i].node, 50);
+	for (size_t i = 0; i < ARRAY_LEN(later); i++)
+		wheel_set(&r.w, &later[i].node, 65);
+	assert_true(go_to(&r, 55));
+	assert_int_equal(r.n_turn, 10);
+	wheel_clear(&first[20].node);
+	wheel_set(&r.w, &first[21].node, 500);
+	wheel_set(&r.w, &first[22].node, 500);
+	wheel_set(&r.w, &first[22].node, 40);
+	assert_true(go_to(&r, 56)); /* the same slot */
+	assert_true(go_to(&r, 85));
+	for (size_t i = 0; i < ARRAY_LEN(later); i++)
+		n += later[i].n_fired;
+	assert_int_equal(n, 0);
+	assert_true(go_to(&r, 86));
+	assert_false(go_to(&r, 87));
+	for (size_t i = 0; i < ARRAY_LEN(first); i++)
+		assert_int_equal(first[i].n_fired, i != 20 && i != 21);
+	for (size_t i = 0; i < ARRAY_LEN(later); i++)
+		assert_int_equal(later[i].n_fired, 1);
+	assert_false(go_to(&r, 510));
+	assert_int_equal(first[21].n_fired, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -144,6 +181,7 @@ int main(void)
 		cmocka_unit_test(a_cleared_one_does_not_fire),
 		cmocka_unit_test(set_again_from_within),
 		cmocka_unit_test(a_long_pause),
+		cmocka_unit_test(a_turn_with_a_bound_leaves_the_rest_to_the_next),
 	};
 
 	return cmocka_run_group_tests_name("base-wheel", tests, NULL, NULL);

@@ -165,9 +165,32 @@ static void for_all_conns(struct front *f, void (*fn)(struct conn *c))
 	}
 }
 
-static void on_due(struct wheel_node *n, void *ctx)
+static void on_tick(uv_timer_t *handle);
+
+#define DUE_NS (2 * NS_PER_MS) /* of ending what is due, in a turn of the loop */
+#define DUE_MAX 64u    /* what has ended is freed at the end of the turn, outside that time */
+#define DUE_REST_MS 1u /* until the rest goes on */
+
+struct due_share {
+	int64_t since_ns;
+	unsigned n;
+};
+
+/* Clients that came together end together: the others do not wait for that. */
+static bool on_due(struct wheel_node *n, void *ctx)
 {
+	struct due_share *s = ctx;
+
 	conn_timeout(CONTAINER_OF(n, struct conn, deadline));
+	return ++s->n < DUE_MAX && clock_mono_ns() - s->since_ns < DUE_NS;
+}
+
+static void end_due(struct front *f)
+{
+	struct due_share s = { .since_ns = clock_mono_ns() };
+
+	if (wheel_turn(&f->wheel, uv_now(f->loop), on_due, &s))
+		(void)uv_timer_start(&f->tick, on_tick, DUE_REST_MS, uv_timer_get_repeat(&f->tick));
 }
 
 /* The buffers of handshakes lie between what stays: after a storm the free pages go back to the system. */
@@ -200,7 +223,7 @@ static void on_tick(uv_timer_t *handle)
 	uint64_t now_ms = uv_now(f->loop);
 
 	turn_keys(f);
-	wheel_turn(&f->wheel, now_ms, on_due, NULL);
+	end_due(f);
 	trim_memory(f);
 	if (!f->stopping)
 		return;

@@ -600,6 +600,65 @@ static void slow_clients_are_timed_out(void **state)
 	finish();
 }
 
+#define N_TOGETHER 300
+#define TURN_ENDS 64 /* front.c: DUE_MAX */
+
+/* Clients that say nothing and are timed out together, and what each turn of the loop has closed of them. */
+static struct {
+	struct test_client many[N_TOGETHER];
+	uv_check_t turn;
+	unsigned n_ended, most;
+	bool all_there;
+} together;
+
+static void on_turn(uv_check_t *handle)
+{
+	struct pollfd fds[N_TOGETHER];
+	unsigned n;
+
+	if (!__atomic_load_n(&together.all_there, __ATOMIC_ACQUIRE))
+		return;
+	for (size_t i = 0; i < N_TOGETHER; i++)
+		fds[i] = (struct pollfd){ .fd = together.many[i].fd, .events = POLLIN };
+	n = (unsigned)MAX_OF(poll(fds, N_TOGETHER, 0), 0);
+	together.most = MAX_OF(together.most, n - together.n_ended);
+	together.n_ended = n;
+}
+
+static int watch_turns(void *ctx, unsigned front, uv_loop_t *loop, struct err *e)
+{
+	(void)uv_check_init(loop, &together.turn);
+	(void)uv_check_start(&together.turn, on_turn);
+	return 0;
+}
+
+static void end_watch(void *ctx, unsigned front)
+{
+	uv_close((uv_handle_t *)&together.turn, NULL);
+}
+
+static void a_turn_ends_few_of_those_that_are_due(void **state)
+{
+	struct http_config c = config();
+
+	memset(&together, 0, sizeof(together));
+	c.handshake_ms = 1000;
+	c.front_starts = watch_turns;
+	c.front_ends = end_watch;
+	start_with(&c);
+	for (size_t i = 0; i < N_TOGETHER; i++)
+		test_client_connect(&together.many[i], http_server_port(server.server));
+	__atomic_store_n(&together.all_there, true, __ATOMIC_RELEASE);
+	for (size_t i = 0; i < N_TOGETHER; i++)
+		assert_true(test_client_at_end(&together.many[i]));
+	__atomic_store_n(&together.all_there, false, __ATOMIC_RELEASE);
+	finish();
+	for (size_t i = 0; i < N_TOGETHER; i++)
+		test_client_close(&together.many[i]);
+	assert_true(together.n_ended > N_TOGETHER / 2);
+	assert_true(together.most <= TURN_ENDS);
+}
+
 static void full_queue_and_full_house(void **state)
 {
 	struct http_config c = config();
@@ -1070,6 +1129,7 @@ int main(void)
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(what_is_not_tls),
 		cmocka_unit_test(slow_clients_are_timed_out),
+		cmocka_unit_test(a_turn_ends_few_of_those_that_are_due),
 		cmocka_unit_test(full_queue_and_full_house),
 		cmocka_unit_test(idle_connection_makes_room),
 		cmocka_unit_test(silent_connection_makes_room),

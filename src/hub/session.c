@@ -499,7 +499,7 @@ static void send_away_late(struct session_front *f, struct session *x)
 }
 
 /* The end of a silence, unless something was heard meanwhile. */
-static void on_silence(struct wheel_node *n, void *ctx)
+static bool on_silence(struct wheel_node *n, void *ctx)
 {
 	struct session_front *f = ctx;
 	struct session *x = CONTAINER_OF(n, struct session, silence);
@@ -507,14 +507,15 @@ static void on_silence(struct wheel_node *n, void *ctx)
 
 	if (until > ms_of(clock_mono_ns())) {
 		wheel_set(&f->wheel, n, until);
-		return;
+		return true;
 	}
 	if (x->state == SESSION_NEW && x->hello_pending) {
 		send_away_late(f, x);
-		return;
+		return true;
 	}
 	log_limited(LOG_WARN_, "session_silent", "node=%s peer=%s", x->node_id, x->peer);
 	session_goodbye(f->sessions, x, "no sign of life", 0);
+	return true;
 }
 
 /*
@@ -593,7 +594,7 @@ static void on_tick(uv_timer_t *timer)
 	struct sessions *s = f->sessions;
 	int64_t now = clock_mono_ns();
 
-	wheel_turn(&f->wheel, ms_of(now), on_silence, f);
+	(void)wheel_turn(&f->wheel, ms_of(now), on_silence, f);
 	if (is_due(now, SESSION_GONE_MS, &f->last_gone_ns))
 		flush_gone(f, SESSION_GONE_MS);
 	if (is_due(now, SESSION_SEEN_MS, &f->last_seen_ns))
