@@ -179,7 +179,7 @@ void status_each(struct node *n, status_fn fn, void *ctx)
 size_t status_node(struct node *n, Demarc__V1__NodeStatus *ret, Demarc__V1__Counter *drops, size_t max)
 {
 	uint64_t totals[128] = { 0 };
-	size_t count = MIN_OF(MIN_OF(dp_n_drop_reasons(), ARRAY_LEN(totals)), max);
+	size_t count = MIN_OF(MIN_OF(dp_n_drop_reasons(), ARRAY_LEN(totals)), max), n_drops = 0;
 
 	demarc__v1__node_status__init(ret);
 	ret->memory_used_mb = (uint64_t)(sysconf(_SC_PHYS_PAGES) - sysconf(_SC_AVPHYS_PAGES)) *
@@ -191,11 +191,13 @@ size_t status_node(struct node *n, Demarc__V1__NodeStatus *ret, Demarc__V1__Coun
 	if (dp_drop_totals(n->dp, totals, count, NULL) < 0)
 		return 0;
 	for (size_t i = 0; i < count; i++) {
-		demarc__v1__counter__init(&drops[i]);
-		drops[i].name = text(dp_drop_reason_name(i));
-		drops[i].value = totals[i];
+		if (!totals[i])
+			continue;
+		demarc__v1__counter__init(&drops[n_drops]);
+		drops[n_drops].name = text(dp_drop_reason_name(i));
+		drops[n_drops++].value = totals[i];
 	}
-	return count;
+	return n_drops;
 }
 
 size_t status_counters(struct node *n, Demarc__V1__Counter *ret, size_t max)

@@ -12,9 +12,9 @@ enum status_kind { STATUS_SERVER, STATUS_PORT, STATUS_CHAIN };
 typedef void (*status_fn)(void *ctx, enum status_kind kind, const char *id, struct str stable,
 			  struct str packed);
 void status_each(struct node *n, status_fn fn, void *ctx);
-/* NodeStatus into *ret; counters live in `drops` (DP reasons at most max). Returns how many counters. */
 /* What the node counts, for metrics: names as of Prometheus without prefix. Returns how many. */
 size_t status_counters(struct node *n, Demarc__V1__Counter *ret, size_t max);
+/* NodeStatus into *ret; counters live in `drops`: reasons for which something was dropped, at most max. Returns how many. */
 size_t status_node(struct node *n, Demarc__V1__NodeStatus *ret, Demarc__V1__Counter *drops, size_t max);
 
 #define STATUS_NIC_FEATURES_MAX 8
