@@ -12,9 +12,10 @@ its first effect.
 With CERT KEY NODE_ID, as a node that the hub knows, or does not take:
 
     refused     connections with that certificate and its hello, new ones all the time
-    tiny        pings by the hundred thousand, whose answers are never read
+    tiny        pings as fast as they are taken, whose answers are read
+    deaf        the same, but the answers are never read: a new connection when the hub has had enough
     acks        acknowledgements of ever higher revisions, by the million
-    hellos      a hello after the other, each when the one before is answered
+    hellos      a hello after the other, each when the one before is answered; a new connection when the hub has had enough
     streams     data, credit and ends of streams that are not its own
     claims      reports, answers and requests about what belongs to others
     oversized   frames that claim to be as large as can be written
@@ -174,9 +175,9 @@ def hello(node_id):
     return frame(field(10, field(1, node_id) + field(2, "raw") + field(4, "b") + field(5, "r")))
 
 
-def say(port, cert, key, node_id, messages):
+def say(port, cert, key, node_id, messages, n_ready=500):
     """Says hello, then the messages over and over. Reads what it is told, so that only what it says hurts."""
-    done = after(500)
+    done = after(n_ready)
     while True:
         with contextlib.suppress(OSError), upgrade(port, cert, key) as s:
             s.sendall(hello(node_id))
@@ -205,15 +206,21 @@ def refused(port, cert, key, node_id):
         done()
 
 
+PING = b"\x62\x02\x08\x07"  # nonce 7
+
+
 def tiny(port, cert, key, node_id):
-    s = upgrade(port, cert, key)
-    s.sendall(hello(node_id))
-    ping = frame(field(12, field(1, 7)))
-    with contextlib.suppress(OSError):
-        for _ in range(3000):
-            s.sendall(ping * 100)
-    ready()
-    threading.Event().wait()
+    say(port, cert, key, node_id, [frame(PING) * 1000], n_ready=20)
+
+
+def deaf(port, cert, key, node_id):
+    done = after(2)
+    while True:
+        with contextlib.suppress(OSError), upgrade(port, cert, key) as s:
+            s.sendall(hello(node_id))
+            done()
+            while True:
+                s.sendall(frame(PING) * 1000)
 
 
 def acks(port, cert, key, node_id):
@@ -226,13 +233,13 @@ def acks(port, cert, key, node_id):
 
 
 def hellos(port, cert, key, node_id):
-    s = upgrade(port, cert, key)
-    s.sendall(hello(node_id))
-    ready()
-    with contextlib.suppress(OSError):
-        while s.recv(4096):
+    done = after(2)
+    while True:
+        with contextlib.suppress(OSError), upgrade(port, cert, key) as s:
             s.sendall(hello(node_id))
-    threading.Event().wait()
+            while s.recv(4096):
+                s.sendall(hello(node_id))
+        done()
 
 
 def streams(port, cert, key, node_id):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hostile clients at the hub's door. Whatever they do, at least half of the time a real node is answered within twice the normal time, or two turns of
-a busy hub's loop where that is more, and the hub's memory stays bounded. What a node may say once it is in is in test_channel.py; half-open handshakes and full houses are in
-src/http/server_test.c, where limits can be small."""
+"""Hostile clients at the hub's door. Whatever they do, half of the time a real node's heartbeat takes no longer than twice what it takes nine tenths of the
+time at a hub that nobody attacks, meanwhile on the same machine, or a floor of some milliseconds where that is more, and the hub's memory stays bounded.
+What a node may say once it is in is in test_channel.py; half-open handshakes and full houses are in src/http/server_test.c, where limits can be small."""
 
 import base64
 import concurrent.futures
@@ -23,16 +23,26 @@ from conftest import running_hub, wait_for
 from test_channel import PING, Identity, Raw, add_node, answers, field, make_ca, new_token, node_hello, sql
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FLOOR_S = 0.025  # two turns of the hub's loop, each with all the work of every kind that it may have
+FLOOR_S = 0.006  # of attacks that are messages, or nothing at all
+HANDSHAKES_FLOOR_S = 0.012  # of those that are handshakes: a turn of the hub's loop with all of each kind that it may have (admit.c), and a bit
 STORED_FLOOR_S = 0.025  # a flush of a disk that others use
 QUIET_S, ATTACK_S, EVERY_S = 2, 6, 0.005  # how long heartbeats are looked at, and how often
-QUICK_SHARE = 0.5  # of the time they are within twice the normal, compared with those of a hub that is not attacked
 MEMORY_MAX_KB = 160 << 10  # what an attack may make the hub grow by; an ASan build needs three times of what others do
 
 
 def peak_kb(hub):
     with open(f"/proc/{hub.process.pid}/status", encoding="ascii") as f:
         return int(re.search(r"VmHWM:\s+(\d+)", f.read())[1])
+
+
+def within_s(looks, part=0.5):
+    """What this part of the time is waited at most: a long wait counts for as long as it lasts, during which nothing else was asked."""
+    left = part * sum(max(look, EVERY_S) for look in looks)
+    for look in sorted(looks):
+        left -= max(look, EVERY_S)
+        if left <= 0:
+            return look
+    return max(looks)
 
 
 @pytest.fixture(autouse=True)
@@ -131,24 +141,22 @@ def control(build, tmp_path):
 
 @pytest.fixture
 def served_meanwhile(hub, identity, connect, control):
-    """served_meanwhile(begin): what holds during every attack."""
+    """served_meanwhile(begin, floor_s): what holds during every attack."""
 
-    def check(begin):
+    def check(begin, floor_s=FLOOR_S):
         node = connect(identity)
-        normal, before = statistics.median(node.looks_s(control, QUIET_S)[0]), peak_kb(hub)
+        normal, before = within_s(node.looks_s(control, QUIET_S)[0]), peak_kb(hub)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             under_way = pool.submit(begin)
             while not under_way.done():
-                node.latency_s(1)  # its heartbeat goes on
-                control.latency_s(1)
+                node.looks_s(control, 10 * EVERY_S)  # heartbeats go on, no faster than a node may
             under_way.result()
         ours, its = node.looks_s(control, ATTACK_S)
-        limit = max(2 * normal, 2 * statistics.median(its), FLOOR_S)
-        quick, of_other = (1 - sum(look for look in looks if look > limit) / ATTACK_S for looks in (ours, its))
-        slow = sorted(ours)[len(ours) * 9 // 10]
-        print(f"{len(ours)} looks, {quick:.0%} of the time within {limit * 1e3:.2f} ms: half {statistics.median(ours) * 1e3:.2f}, 9 in 10 {slow * 1e3:.2f}, all {max(ours) * 1e3:.0f}; "
-              f"normally {normal * 1e3:.2f}, of the other hub {of_other:.0%}, {statistics.median(its) * 1e3:.2f}")
-        assert quick >= QUICK_SHARE * of_other, f"{quick:.0%} of the time is quick, of the other hub's {of_other:.0%}"
+        # Nine tenths of the other's: on a machine that others keep busy, it is slow now and then, too, and has less to do meanwhile.
+        limit = max(2 * normal, 2 * within_s(its, 0.9), floor_s)
+        print(f"{len(ours)} looks: half of the time within {within_s(ours) * 1e3:.2f} ms, nine tenths {within_s(ours, 0.9) * 1e3:.2f}; normally {normal * 1e3:.2f}; "
+              f"of the other hub {within_s(its) * 1e3:.2f}, {within_s(its, 0.9) * 1e3:.2f}; limit {limit * 1e3:.2f}")
+        assert within_s(ours) <= limit, "half of the time is slower"
         newcomer = Identity(os.path.dirname(identity.cert), hub.file("ca"), add_node(hub))
         connect(newcomer)  # gets in
         answers(hub)
@@ -159,7 +167,7 @@ def served_meanwhile(hub, identity, connect, control):
 
 @pytest.mark.parametrize("kind", ["garbage", "slowloris", "handshakes", "inflate"])
 def test_real_nodes_are_served_meanwhile(hub, attack, served_meanwhile, kind):
-    served_meanwhile(lambda: attack(kind))
+    served_meanwhile(lambda: attack(kind), FLOOR_S if kind in ("slowloris", "inflate") else HANDSHAKES_FLOOR_S)
 
 
 def n_connections(hub):
@@ -185,9 +193,9 @@ def test_a_slow_hub_is_noticed(hub, served_meanwhile):
     over, asleep = threading.Event(), []
 
     def stops():
-        while not over.wait(0.02):
+        while not over.wait(0.06):
             hub.process.send_signal(signal.SIGSTOP)
-            over.wait(0.08)
+            over.wait(0.24)
             hub.process.send_signal(signal.SIGCONT)
 
     def begin():
@@ -195,7 +203,7 @@ def test_a_slow_hub_is_noticed(hub, served_meanwhile):
         asleep[0].start()
 
     try:
-        with pytest.raises(AssertionError, match="quick"):
+        with pytest.raises(AssertionError, match="half of the time"):
             served_meanwhile(begin)
     finally:
         over.set()
@@ -204,21 +212,22 @@ def test_a_slow_hub_is_noticed(hub, served_meanwhile):
 
 # What a node that the hub knows may be told for it; the log says so, with a limit.
 SAID = ("session_closed", "session_refused", "session_bad_frame", "session_silent", "goodbye_unsent", "chunk_refused", "report_dropped",
-        "session_store_failed")
+        "session_store_failed", "node_held_back")
 
 
-@pytest.mark.parametrize("kind", ["tiny", "streams", "oversized", "bomb"])
+@pytest.mark.parametrize("kind", ["tiny", "deaf", "streams", "oversized", "bomb"])
 def test_a_node_that_attacks(hub, attack, served_meanwhile, tmp_path, kind):
-    """tiny: its answers, which it never reads, wait up to a limit, then it is told goodbye."""
+    """tiny: it is heard no faster than a tenth of a front's time lets it. deaf: its answers wait up to a limit, then it has to come again."""
     hub.allow_log(*SAID)
     hostile = Identity(str(tmp_path), hub.file("ca"), add_node(hub))
     served_meanwhile(lambda: attack(kind, hostile.cert, hostile.key, hostile.node_id))
+    assert kind != "tiny" or "node_held_back" in hub.log()
 
 
 @pytest.mark.parametrize("kind", ["acks", "hellos"])
 def test_messages_that_are_stored(hub, identity, connect, attack, tmp_path, kind):
     """What a node says faster than it can be stored waits neither in memory nor before what others say."""
-    hub.allow_log("session_refused", "goodbye_unsent")
+    hub.allow_log(*SAID)
     hostile = Identity(str(tmp_path), hub.file("ca"), add_node(hub))
     node = connect(identity)
     normal, before = node.stored_s(), peak_kb(hub)
@@ -250,7 +259,7 @@ def test_used_token_by_the_thousand(hub, attack, served_meanwhile):
     secret = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==="))["secret"]
     sql(hub, "UPDATE enrol_token SET uses = 1, used_us = 1 WHERE secret_sha256 = ?", hashlib.sha256(secret.encode()).hexdigest())
     n_nodes = sql(hub, "SELECT count(*) FROM node")
-    served_meanwhile(lambda: attack("token", secret))
+    served_meanwhile(lambda: attack("token", secret), HANDSHAKES_FLOOR_S)
     assert sql(hub, "SELECT count(*) FROM node")[0][0] == n_nodes[0][0] + 1  # the newcomer
 
 
@@ -262,7 +271,7 @@ def test_refused_certificates_by_the_thousand(hub, attack, served_meanwhile, tmp
     hostile = Identity(str(tmp_path), ca, node_id)
     if kind == "expired":
         expire(hub, hostile, tmp_path)
-    served_meanwhile(lambda: attack("refused", hostile.cert, hostile.key, node_id))
+    served_meanwhile(lambda: attack("refused", hostile.cert, hostile.key, node_id), HANDSHAKES_FLOOR_S)
 
 
 @pytest.mark.parametrize("size", [1 << 20 | 1, 1 << 40, (1 << 63) - 1])
