@@ -113,11 +113,10 @@ static void take_ack(struct sessions *s, struct session *x, Demarc__V1__Frame **
 {
 	const Demarc__V1__IntentAck *ack = (*f)->intent_ack;
 
-	if (*ack->error) { /* the node says hello again when it wants to be told otherwise */
+	/* The node says hello again when it wants to be told otherwise; the revision is what it holds, without what it refused. */
+	if (*ack->error)
 		log_limited(LOG_WARN_, "node_intent_refused", "node=%s revision=%llu reason=%s",
 			    x->node_id, (unsigned long long)ack->revision, LOGQ(ack->error));
-		return;
-	}
 	if (ack->revision <= x->acked) /* the store has it */
 		return;
 	x->next_ack = MAX_OF(x->next_ack, ack->revision);

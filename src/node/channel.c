@@ -132,11 +132,13 @@ static void on_intent(struct node *n, uint64_t request, const Demarc__V1__Intent
 
 	if (r == 0) {
 		send_ack(n, request, intent_revision(n->intent), "");
-		if (resync_accepted(&n->resync))
+		if (!intent_left_out(n->intent) && resync_accepted(&n->resync))
 			tell(n, "intent_accepted", "info", "the node does again what the hub says");
 		return;
 	}
 	(void)snprintf(error, sizeof(error), "%s%s%s", e.field, *e.field ? ": " : "", e.msg);
+	if (e.fault == FAULT_BAD_REQUEST || e.fault == FAULT_TOO_LARGE)
+		(void)!node_intent_rest(n, m, NULL);
 	send_ack(n, request, intent_revision(n->intent), error);
 	on_refused(n, m->revision, &e, error);
 }

@@ -36,6 +36,8 @@ struct intent {
 	uint64_t revision;
 	intent_object **objects; /* owned, sorted by kind, id */
 	size_t n, cap;
+	uint64_t *left; /* owned: hashes of kind and id of what was left out */
+	size_t n_left;
 };
 
 static int object_cmp(const char *kind, const char *id, const intent_object *o)
@@ -138,17 +140,55 @@ static int put(struct intent *in, const intent_object *o, struct err *e)
 	return 0;
 }
 
+/* ---- what was left out ---- */
+
+static uint64_t name_hash(const intent_object *o)
+{
+	uint64_t h = 0xcbf29ce484222325ULL; /* FNV-1a */
+
+	for (const char *p = o->kind; *p; p++)
+		h = (h ^ (uint8_t)*p) * 0x100000001b3ULL;
+	h *= 0x100000001b3ULL;
+	for (const char *p = o->id; *p; p++)
+		h = (h ^ (uint8_t)*p) * 0x100000001b3ULL;
+	return h;
+}
+
+static void left_drop(struct intent *in, uint64_t hash)
+{
+	for (size_t i = 0; i < in->n_left; i++)
+		if (in->left[i] == hash)
+			in->left[i--] = in->left[--in->n_left];
+}
+
+static int left_add(struct intent *in, const uint64_t *left, size_t n)
+{
+	uint64_t *grown = n ? realloc(in->left, (in->n_left + n) * sizeof(*grown)) : in->left;
+
+	if (n && !grown)
+		return -ENOMEM;
+	in->left = grown;
+	for (size_t i = 0; i < n; i++) {
+		left_drop(in, left[i]);
+		in->left[in->n_left++] = left[i];
+	}
+	return 0;
+}
+
 /* Memory only; the record is on disk already, or comes from there. */
 static int take(struct intent *in, const Demarc__V1__Intent *m, struct err *e)
 {
-	if (m->full)
+	if (m->full) {
+		in->n_left = 0;
 		while (in->n > 0)
 			remove_at(in, in->n - 1);
+	}
 	for (size_t i = 0; i < m->n_objects; i++) {
 		int r = put(in, m->objects[i], e);
 
 		if (r < 0)
 			return r;
+		left_drop(in, name_hash(m->objects[i]));
 	}
 	in->revision = m->revision;
 	return 0;
@@ -330,13 +370,14 @@ void intent_close(struct intent *in)
 	while (in->n > 0)
 		remove_at(in, in->n - 1);
 	free(in->objects);
+	free(in->left);
 	close_fdp(&in->fd);
 	free(in);
 }
 
 /* ---- applying ---- */
 
-static int check(const struct intent *in, const Demarc__V1__Intent *m, struct err *e)
+static int check_head(const struct intent *in, const Demarc__V1__Intent *m, struct err *e)
 {
 	if (!m->full && m->base_revision != in->revision)
 		return err_set(e, FAULT_PRECONDITION, "base_revision",
@@ -347,6 +388,15 @@ static int check(const struct intent *in, const Demarc__V1__Intent *m, struct er
 			       (unsigned long long)m->revision, (unsigned long long)m->base_revision);
 	if (m->n_objects > INTENT_OBJECTS_MAX)
 		return err_set(e, FAULT_TOO_LARGE, "objects", "%zu objects", m->n_objects);
+	return 0;
+}
+
+static int check(const struct intent *in, const Demarc__V1__Intent *m, struct err *e)
+{
+	int r = check_head(in, m, e);
+
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < m->n_objects; i++) {
 		if (validate_object(m->objects[i], e) < 0) {
 			char at[32];
@@ -364,7 +414,7 @@ int intent_apply(struct intent *in, const Demarc__V1__Intent *m, struct err *e)
 	size_t size = 0;
 	int r;
 
-	if (!m->full && m->revision == in->revision && m->revision != 0)
+	if (!m->full && m->revision == in->revision && m->revision != 0 && !in->n_left)
 		return 0; /* a repeat */
 	r = check(in, m, e);
 	if (r == 0)
@@ -376,6 +426,69 @@ int intent_apply(struct intent *in, const Demarc__V1__Intent *m, struct err *e)
 	if (r == 0)
 		log_compact(in);
 	return r;
+}
+
+static int store(struct intent *in, const Demarc__V1__Intent *m, struct err *e)
+{
+	CLEANUP(free_voidp) uint8_t *record = NULL;
+	Demarc__V1__Intent *copy;
+	size_t size = 0;
+	int r = record_of(m, &record, &size, e);
+
+	if (r < 0)
+		return r;
+	copy = demarc__v1__intent__unpack(NULL, size - RECORD_HEAD, record + RECORD_HEAD);
+	if (!copy)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "intent");
+	r = m->full ? log_replace(in, record, size, e) : log_append(in, record, size, e);
+	if (r == 0)
+		r = take(in, copy, e);
+	demarc__v1__intent__free_unpacked(copy, NULL);
+	if (r == 0)
+		log_compact(in);
+	return r;
+}
+
+int intent_apply_rest(struct intent *in, const Demarc__V1__Intent *m, struct err *e)
+{
+	CLEANUP(free_voidp) Demarc__V1__Object **objects = NULL;
+	CLEANUP(free_voidp) uint64_t *left = NULL;
+	Demarc__V1__Intent rest = *m;
+	size_t n_left = 0;
+	int r = check_head(in, m, e);
+
+	if (r < 0)
+		return r;
+	objects = calloc(m->n_objects + 1, sizeof(*objects));
+	left = calloc(m->n_objects + 1, sizeof(*left));
+	if (!objects || !left)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "objects of the intent");
+	rest.objects = objects;
+	rest.n_objects = 0;
+	for (size_t i = 0; i < m->n_objects; i++) {
+		Demarc__V1__Object *o = m->objects[i];
+		const intent_object *held = NULL;
+
+		if (validate_object(o, NULL) < 0) {
+			left[n_left++] = name_hash(o);
+			if (m->full) /* a change leaves alone what it does not name */
+				held = intent_find(in, o->kind, o->id);
+			o = (Demarc__V1__Object *)(uintptr_t)held;
+		}
+		if (o)
+			objects[rest.n_objects++] = o;
+	}
+	if ((m->full ? 0 : in->n_left) + n_left > INTENT_OBJECTS_MAX)
+		return err_set(e, FAULT_TOO_LARGE, "objects", "%zu objects are not valid", n_left);
+	r = store(in, &rest, e);
+	if (r == 0 && left_add(in, left, n_left) < 0)
+		return err_set(e, FAULT_NO_MEMORY, NULL, "objects of the intent");
+	return r;
+}
+
+size_t intent_left_out(const struct intent *in)
+{
+	return in->n_left;
 }
 
 /* ---- reading ---- */

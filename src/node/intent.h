@@ -37,9 +37,17 @@ DEFINE_CLEANUP(struct intent *, intent_close)
 /*
  * Validates, stores durably, then applies. Faults: BAD_REQUEST (an object is not valid; field names it),
  * PRECONDITION (not based on what is held: ask for a resync), TOO_LARGE, NO_SPACE. Nothing changes on failure.
- * A revision already held is success and changes nothing.
+ * A revision already held is success and changes nothing, unless something of it was left out.
  */
 WARN_UNUSED int intent_apply(struct intent *in, const Demarc__V1__Intent *m, struct err *e);
+
+/*
+ * The same without those objects that are not valid: what is held of them stays as it is, and everything else is taken. So one object that the
+ * node has to refuse does not keep it from the others. The digest then differs from the hub's, which sends all of it after the next hello.
+ */
+WARN_UNUSED int intent_apply_rest(struct intent *in, const Demarc__V1__Intent *m, struct err *e);
+/* Objects that were left out and have neither been replaced nor deleted since. Not known any more after a restart. */
+size_t intent_left_out(const struct intent *in);
 
 uint64_t intent_revision(const struct intent *in); /* 0: holds nothing */
 /* sha256 over the objects in (kind, id) order, see model: tells a hub restored from a backup. */

@@ -116,6 +116,60 @@ static void test_refuses_without_change(void **state)
 	intent_close(in);
 }
 
+/* One object that is not valid keeps nothing else from being taken, and what was held of it stays. */
+static void test_the_rest_is_taken(void **state)
+{
+	Demarc__V1__Network good = DEMARC__V1__NETWORK__INIT, wrong = DEMARC__V1__NETWORK__INIT;
+	Demarc__V1__Object a = DEMARC__V1__OBJECT__INIT, b = DEMARC__V1__OBJECT__INIT,
+			   *list[] = { &a, &b };
+	Demarc__V1__Intent m = DEMARC__V1__INTENT__INIT;
+	char kind[] = "network", id_a[] = NET_A, id_b[] = NET_B, name[] = "new";
+	struct err e = { 0 };
+	struct intent *in;
+	bool damaged;
+
+	(void)state;
+	in = open_it(&damaged);
+	assert_int_equal(apply(in, 0, 3, NET_A, "one", true, NULL), 0);
+	wrong.segmentation_id = 70000;
+	good.name = wrong.name = name;
+	a.kind = b.kind = kind;
+	a.id = id_a;
+	b.id = id_b;
+	a.body_case = b.body_case = DEMARC__V1__OBJECT__BODY_NETWORK;
+	a.network = &wrong;
+	b.network = &good;
+	a.version = b.version = m.revision = 4;
+	m.base_revision = 3;
+	m.n_objects = 2;
+	m.objects = list;
+	for (int full = 0; full < 2; full++) {
+		m.full = full;
+		assert_true(intent_apply(in, &m, &e) < 0);
+		assert_non_null(strstr(e.field, "network/" NET_A));
+		assert_int_equal(intent_apply_rest(in, &m, &e), 0);
+		assert_int_equal(intent_left_out(in), 1);
+		m.full = false;
+		assert_true(intent_apply(in, &m, &e) < 0); /* is no repeat of what was taken */
+		assert_int_equal(intent_revision(in), 4);
+		assert_string_equal(intent_network(in, NET_A)->name, "one");
+		assert_string_equal(intent_network(in, NET_B)->name, "new");
+		assert_int_equal(intent_version(in, "network", NET_A), 3);
+	}
+	m.base_revision = 9;
+	m.full = false;
+	assert_true(intent_apply_rest(in, &m, &e) < 0); /* not based on what is held */
+	intent_close(in);
+	in = open_it(&damaged);
+	assert_string_equal(intent_network(in, NET_A)->name, "one");
+	assert_int_equal(intent_revision(in), 4);
+	m.full = true;
+	assert_int_equal(intent_apply_rest(in, &m, &e), 0);
+	assert_int_equal(apply(in, 4, 5, NET_A, NULL, false, NULL), 0);
+	assert_int_equal(intent_left_out(in), 0);
+	intent_close(in);
+}
+
 static void log_path(char ret[256])
 {
 	(void)snprintf(ret, 256, "%s/intent.log", dir);
@@ -204,6 +258,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_survives_reopening, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refuses_without_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_rest_is_taken, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_torn_tail, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damage_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_log_is_rewritten, setup, teardown),

@@ -123,15 +123,11 @@ static void on_tick(uv_timer_t *t)
 	}
 }
 
-int node_intent(struct node *n, const Demarc__V1__Intent *m, struct err *e)
+static int intent_taken(struct node *n, const Demarc__V1__Intent *m, int64_t at_ns)
 {
-	int64_t now = clock_mono_ns();
-	int r = intent_apply(n->intent, m, e);
-
-	if (r < 0)
-		return r;
-	n->intent_ns = now;
-	if (m->full)
+	n->intent_ns = at_ns;
+	/* What is not known because it could not be taken must not be deleted as if nobody wanted it. */
+	if (m->full && !intent_left_out(n->intent))
 		n->frozen = false;
 	/* At once: a chain change is in force, and reported, before this returns; the rest may wait for the disk. */
 	n->fabric_dirty = true;
@@ -140,6 +136,22 @@ int node_intent(struct node *n, const Demarc__V1__Intent *m, struct err *e)
 	reports_flush(n);
 	node_kick(n);
 	return 0;
+}
+
+int node_intent(struct node *n, const Demarc__V1__Intent *m, struct err *e)
+{
+	int64_t now = clock_mono_ns();
+	int r = intent_apply(n->intent, m, e);
+
+	return r < 0 ? r : intent_taken(n, m, now);
+}
+
+int node_intent_rest(struct node *n, const Demarc__V1__Intent *m, struct err *e)
+{
+	int64_t now = clock_mono_ns();
+	int r = intent_apply_rest(n->intent, m, e);
+
+	return r < 0 ? r : intent_taken(n, m, now);
 }
 
 void node_event(struct node *n, const char *kind, const char *severity, const char *what,

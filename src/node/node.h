@@ -102,6 +102,8 @@ void node_kick(struct node *n);
 void node_kick_fabric(struct node *n);
 /* Applies an intent message (durably) and kicks. Faults as of intent_apply(). */
 WARN_UNUSED int node_intent(struct node *n, const Demarc__V1__Intent *m, struct err *e);
+/* What of it is valid, after node_intent() has refused it. */
+WARN_UNUSED int node_intent_rest(struct node *n, const Demarc__V1__Intent *m, struct err *e);
 /* About "server", "chain", "image" ... and its id: the hub shows it to the project that owns it. */
 void node_event(struct node *n, const char *kind, const char *severity, const char *what,
 		const char *id, const char *fmt, ...) PRINTF_LIKE(6, 7);

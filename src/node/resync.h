@@ -9,6 +9,8 @@
  *   again, or a change that is not valid              asks for everything, once         -> the hub sends all
  *   that too, or no room for it                       raises an alarm, and asks again after RESYNC_MIN_MS, twice that, ... RESYNC_MAX_MS
  *
+ * Of an intent with objects that are not valid the others are taken meanwhile (intent_apply_rest()).
+ *
  * While a question is not answered, changes that were on their way are refused without a word. A change that comes during a pause says that the hub
  * has something new: the pause ends sooner, but no question follows another within RESYNC_MIN_MS. Pure.
  */
