@@ -221,7 +221,7 @@ static bool same_row(json_t *a, json_t *b)
 	json_t *v;
 
 	json_object_foreach(a, key, v)
-		if (strcmp(key, "until") && !json_equal(v, json_object_get(b, key)))
+		if (strcmp(key, "until") != 0 && !json_equal(v, json_object_get(b, key)))
 			return false;
 	return same_end(json_int(a, "until", 0), json_int(b, "until", 0),
 			json_bool(a, "claimed", false));

@@ -117,18 +117,18 @@
 
 /* Row: feature, cells that stay empty, why. */
 #define UNCOVERED_TABLE(X)                                                                              \
-	X(BULK, XDP, "between containers there is no NIC, and the kernel hands segments over whole") \
-	X(OVERLAY, XDP, "the agent writes ends, and both hooks read the same maps: `xdptunnel`") \
-	X(REMOTE_END, XDP, "the agent writes these ends as well: `xdptunnel`") \
-	X(DELEGATED, V4, "IPv4 delegates no prefixes") \
+	X(BULK, XDP, "between containers there is no NIC, and the kernel hands segments over whole")    \
+	X(OVERLAY, XDP, "the agent writes ends, and both hooks read the same maps: `xdptunnel`")        \
+	X(REMOTE_END, XDP, "the agent writes these ends as well: `xdptunnel`")                          \
+	X(DELEGATED, V4, "IPv4 delegates no prefixes")                                                  \
 	X(NATIVE_API, V6, "an image and its ports are of no family; what they do is in the rows above") \
-	X(NATIVE_API, XDP, "what they do is in the rows above, with both hooks") \
-	X(METRICS, V6, "counters of ports and drops are of no family") \
-	X(METRICS, XDP, "the agent reads the same counters, whichever hook counted") \
-	X(EVERYTHING, XDP, "a chain of containers is on it: their veths have the tc program") \
-	X(RA_GUARD, V4, "IPv4 knows no router advertisements")                                      \
-	X(IPFIX, XDP,                                                                               \
-	  "messages are made by the agent of what the row above tells it, whichever hook counted")  \
+	X(NATIVE_API, XDP, "what they do is in the rows above, with both hooks")                        \
+	X(METRICS, V6, "counters of ports and drops are of no family")                                  \
+	X(METRICS, XDP, "the agent reads the same counters, whichever hook counted")                    \
+	X(EVERYTHING, XDP, "a chain of containers is on it: their veths have the tc program")           \
+	X(RA_GUARD, V4, "IPv4 knows no router advertisements")                                          \
+	X(IPFIX, XDP,                                                                                   \
+	  "messages are made by the agent of what the row above tells it, whichever hook counted")      \
 	X(TRACE, XDP, "a trace asks the tc program, which XDP must not contradict: `xdpsame`")
 
 enum feature {
