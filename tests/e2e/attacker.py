@@ -4,7 +4,8 @@ its first effect.
 
     garbage     connections that send random bytes, new ones all the time
     slowloris   300 that send a ClientHello byte by byte, and 100 that do so with a request's head
-    handshakes  TLS handshakes without a certificate, one after the other, from four threads
+    handshakes  TLS handshakes without a certificate, one after the other, from four threads; handshakes_as_node: by
+                clients that call themselves nodes
     idle        10,000 connections that never send anything; those that the hub closes are made again
     token       SECRET: enrolments with a token that was used
     inflate     requests whose body says that it is gzip
@@ -42,12 +43,14 @@ def connect(port):
     return socket.create_connection(("127.0.0.1", port), 30)
 
 
-def tls(port, cert=None, key=None):
+def tls(port, cert=None, key=None, alpn=None):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     if cert:
         context.load_cert_chain(cert, key)
+    if alpn:
+        context.set_alpn_protocols([alpn])
     return context.wrap_socket(connect(port))
 
 
@@ -89,18 +92,22 @@ def slowloris(port):
         time.sleep(0.2)
 
 
-def handshakes(port):
+def handshakes(port, alpn=None):
     done = after(200)
 
     def flood():
         while True:
-            with contextlib.suppress(OSError), tls(port):
+            with contextlib.suppress(OSError), tls(port, alpn=alpn):
                 pass
             done()
 
     for _ in range(4):
         threading.Thread(target=flood, daemon=True).start()
     threading.Event().wait()
+
+
+def handshakes_as_node(port):
+    handshakes(port, "demarc-node")
 
 
 def idle(port):

@@ -20,12 +20,13 @@ import uuid
 
 import pytest
 from conftest import running_hub, wait_for
-from test_channel import PING, Identity, Raw, add_node, answers, field, make_ca, new_token, node_hello, sql
+from test_channel import PING, FakeNode, Identity, Raw, add_node, answers, field, make_ca, new_token, node_hello, sql
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FLOOR_S = 0.006  # of attacks that are messages, or nothing at all
 HANDSHAKES_FLOOR_S = 0.012  # of those that are handshakes: a turn of the hub's loop with all of each kind that it may have (admit.c), and a bit
 STORED_FLOOR_S = 0.025  # a flush of a disk that others use
+NEWCOMER_S = 15  # until a real node is in, whatever else is in the queue of nodes
 QUIET_S, ATTACK_S, EVERY_S = 2, 6, 0.005  # how long heartbeats are looked at, and how often
 MEMORY_MAX_KB = 160 << 10  # what an attack may make the hub grow by; an ASan build needs three times of what others do
 
@@ -186,6 +187,26 @@ def test_20000_idle_connections(hub, attack, served_meanwhile):
         assert there > 19000 or took > 14, (there, took)
 
     served_meanwhile(begin)
+
+
+def test_handshakes_in_the_queue_of_nodes(build, hub, attack, served_meanwhile, tmp_path):
+    """Who calls itself a node waits where nodes do: those that are there do not notice, a newcomer is in within the time that an agent gives a connection."""
+    hub.allow_log("session_silent")  # those that were looked at have nothing more to say
+
+    def begin():
+        attack("idle")
+        attack("idle")
+        attack("handshakes_as_node")
+
+    served_meanwhile(begin, HANDSHAKES_FLOOR_S)
+    for _ in range(3):
+        came = time.monotonic()
+        newcomer = FakeNode(build, hub, Identity(str(tmp_path), hub.file("ca"), add_node(hub)))
+        try:
+            newcomer.wait("hello", deadline_s=NEWCOMER_S)
+        finally:
+            newcomer.stop()
+        print(f"a newcomer was in after {time.monotonic() - came:.2f} s")
 
 
 def test_a_slow_hub_is_noticed(hub, served_meanwhile):
