@@ -107,5 +107,5 @@ def test_figures_are_reported(site):
     got = wait_for("the node's figures", lambda: counters() if counters().get("port_tx_packets", 0) >= 6 else None)
     asked = {c["name"]: number(c["value"]) for c in node.call(status={})["status"]["counters"]}
     assert asked["flows_early"] == 0 == got["flows_early"]
-    assert asked["flows_made"] >= 1 and "sg_ingress" in asked, "the same when the node is asked"
+    assert asked["flows_made"] >= 1 and asked.keys() >= got.keys(), "the same when the node is asked"
     assert got["flows_made"] >= 1 and got["flow_records_max"] > 1000 and got["flow_records"] >= 2
