@@ -837,21 +837,24 @@ static void test_strangers(void **state)
 /* A tunnel in a tunnel is a payload like any other. */
 static void test_nested(void **state)
 {
-	COVERS(V4, F_BAD_NESTED);
+	COVERS(V4 | V6, F_BAD_NESTED, F_OUTER);
 
-	struct dp_tunnel t = make(DP_TUNNEL_VXLAN, false);
-	size_t head = tunnel_head(t.type, false);
-	struct frame f = inner(false, true, 100, 0), out, nested, wire, got;
+	for (int outer6 = 0; outer6 < 2; outer6++) {
+		struct dp_tunnel t = make(DP_TUNNEL_VXLAN, outer6);
+		size_t head = tunnel_head(t.type, outer6);
+		struct frame f = inner(outer6, true, 100, 0), out, nested, wire, got;
 
-	OK(dp_tunnel_set(lab.dp, &t, &lab_err));
-	assert_true(lab_passes(&a, &f, &nic, &out));
-	nested = out;
-	memcpy(nested.b, mac_a, 6);
-	memcpy(nested.b + 6, mac_far, 6);
-	wire = tunnel_answer(&ends, &out, head, &nested, false);
-	assert_true(lab_passes(&nic, &wire, &a, &got));
-	assert_int_equal(got.len, nested.len);
-	assert_memory_equal(got.b, nested.b, nested.len);
+		OK(dp_tunnel_set(lab.dp, &t, &lab_err));
+		assert_true(lab_passes(&a, &f, &nic, &out));
+		nested = out;
+		memcpy(nested.b, mac_a, 6);
+		memcpy(nested.b + 6, mac_far, 6);
+		wire = tunnel_answer(&ends, &out, head, &nested, outer6);
+		assert_true(lab_passes(&nic, &wire, &a, &got));
+		assert_int_equal(got.len, nested.len);
+		assert_memory_equal(got.b, nested.b, nested.len);
+		OK(dp_tunnel_del(lab.dp, tun, &lab_err));
+	}
 }
 
 /* A changed header reaches flows that are under way; the agent may have been replaced in between. */
