@@ -14,7 +14,7 @@
  * Connections wait in two queues, one for clients that call themselves nodes and one for all others. A turn of the loop
  * spends a bounded time on the handshakes of each: so the API keeps its share. When more nodes wait than can be served in
  * queue_ms, the next ones are told in the clear, before any TLS, when to come back: slots are given out at the rate at which
- * handshakes can be done, so that the queue neither runs empty nor over. Front's thread.
+ * handshakes can be done, so that the queue neither runs empty nor over. A loop that lags far behind turns them away earlier. Front's thread.
  */
 
 /* Of handshakes in a turn of the loop: what a request may wait behind a storm. Each kind has its own, so that neither waits for the other. */
@@ -22,6 +22,7 @@
 #define OTHERS_TURN_NS (2 * NS_PER_MS)
 #define HELLOS_NS (3 * NS_PER_MS) /* of taking and turning away clients */
 #define QUEUE_MIN 64u
+#define STRAIN_FULL 5.0	 /* lag.h: what comes waits 100 ms for its turn */
 #define OTHERS_MAX 2048u /* clients without ALPN of a node that wait; more are closed */
 #define SHAKING_OLD_NS (5 * NS_PER_S) /* one that takes longer makes room for others */
 #define ONE_FIRST_NS (2 * NS_PER_MS)  /* a handshake, before any has been measured */
@@ -119,11 +120,18 @@ static void turn_away(struct front *f, int fd)
 	(void)send(fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* A loop whose turns are far too long has enough to do with whom it has: only so many may wait that it does not run out of them. */
+unsigned admit_room(double rate, unsigned queue_ms, double strain)
+{
+	unsigned max = (unsigned)(rate * queue_ms / 1000);
+
+	return strain >= STRAIN_FULL ? QUEUE_MIN : MAX_OF(max, QUEUE_MIN);
+}
+
 static bool nodes_full(const struct front *f)
 {
-	unsigned max = (unsigned)(rate_of(&f->admit) * f->server->c.queue_ms / 1000);
-
-	return f->admit.nodes.n >= MAX_OF(max, QUEUE_MIN);
+	return f->admit.nodes.n >=
+	       admit_room(rate_of(&f->admit), f->server->c.queue_ms, lag_strain(&f->lag));
 }
 
 /* A ClientHello (RFC 8446 section 4.1.2) whose ALPN (RFC 7301) lists the WebSocket's protocol. Believing a liar costs nothing but a

@@ -269,6 +269,8 @@ void admit_init(struct front *f);
 void admit_end(struct front *f, void (*closed)(uv_handle_t *handle)); /* closes one handle */
 void admit_hello(struct conn *c);     /* the first bytes are there: queues, or turns away */
 bool admit_may_take(struct front *f); /* false: this turn has taken enough clients */
+/* How many nodes may wait: at this rate of handshakes a second, by time and by lag_strain(). */
+unsigned admit_room(double rate, unsigned queue_ms, double strain);
 /* A new client that is turned away at once: the caller closes fd. *since_ns moves on. */
 bool admit_turns_away(struct front *f, int fd, int64_t *since_ns);
 bool admit_may_step(const struct conn *c); /* false: this turn has done enough handshaking */
