@@ -133,7 +133,7 @@ static int compile_touched(struct req *r, struct err *e)
 int req_commit(struct req *r, struct err *e)
 {
 	struct req_impl *i = req_impl(r);
-	struct touched_node *touched = i->touched;
+	struct touched_node *touched;
 	struct after_commit *after = i->after;
 	int rc = compile_touched(r, e);
 
@@ -141,6 +141,7 @@ int req_commit(struct req *r, struct err *e)
 		rc = db_commit(r->db, e);
 	if (rc < 0)
 		return rc;
+	touched = i->touched; /* those that an overlay concerns came to it just now */
 	i->touched = NULL;
 	i->touched_hash = NULL;
 	i->after = NULL;

@@ -91,6 +91,9 @@ static int box_created(struct req *r, json_t *row, struct err *e)
 	req_touch_node(r, json_str(row, "node"));
 	if (strcmp(json_str(row, "name"), "bad") == 0)
 		return err_set(e, FAULT_CONFLICT, "box.name", "a bad box");
+	if (strcmp(json_str(row, "name"), "tunnel") == 0 && /* as triggers do */
+	    db_exec(r->db, e, "INSERT INTO overlay_changed VALUES ('net')", "") < 0)
+		return -e->num;
 	return req_after_commit(r, after, (void *)"box") < 0 ? -ENOMEM : 0;
 }
 
@@ -315,6 +318,28 @@ static void test_create_show_update_delete(void **state)
 	assert_int_equal(call(HTTP_DELETE, path, NULL), 204);
 	assert_int_equal(call(HTTP_GET, path, NULL), 404);
 	assert_string_equal(json_str(json_object_get(answer, "NeutronError"), "type"), "BoxNotFound");
+}
+
+/* Which nodes a changed overlay concerns is known when the rest is done. */
+static void test_nodes_of_overlays_are_woken(void **state)
+{
+	static const char *const rows[] = {
+		"INSERT INTO site (id, name, created_us, updated_us) VALUES ('s1', 'home', 0, 0)",
+		"INSERT INTO node (id, name, site_id, created_us, updated_us) VALUES ('n2', 'n2', 's1', 0, 0)",
+		"INSERT INTO network (id, name, project_id, created_us, updated_us) VALUES ('net', 'net', 'p', 0, 0)",
+		"INSERT INTO port (id, network_id, project_id, mac_address, node_id, created_us, updated_us) "
+		"VALUES ('p1', 'net', 'p', '02:00:00:00:00:01', 'n2', 0, 0)",
+	};
+	struct db *db = NULL;
+	struct err e = { 0 };
+
+	assert_int_equal(db_open(hub.store, &db, &e), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (db_exec(db, &e, rows[i], "") < 0)
+			fail_msg("%s: %s", rows[i], e.msg);
+	db_close(db);
+	assert_int_equal(call(HTTP_POST, BOXES, "{\"box\":{\"name\":\"tunnel\",\"node\":\"n1\"}}"), 201);
+	assert_string_equal(world.order, "compile:n2 compile:n1 wake:n2 wake:n1 after:box");
 }
 
 static void test_failure_changes_nothing(void **state)
@@ -560,6 +585,7 @@ int main(void)
 #define IN_HUB(fn) cmocka_unit_test_setup_teardown(fn, start, stop)
 	const struct CMUnitTest tests[] = {
 		IN_HUB(test_create_show_update_delete),
+		IN_HUB(test_nodes_of_overlays_are_woken),
 		IN_HUB(test_failure_changes_nothing),
 		IN_HUB(test_filters),
 		IN_HUB(test_fields_and_brief),
