@@ -327,8 +327,7 @@ static void test_nodes_of_overlays_are_woken(void **state)
 		"INSERT INTO site (id, name, created_us, updated_us) VALUES ('s1', 'home', 0, 0)",
 		"INSERT INTO node (id, name, site_id, created_us, updated_us) VALUES ('n2', 'n2', 's1', 0, 0)",
 		"INSERT INTO network (id, name, project_id, created_us, updated_us) VALUES ('net', 'net', 'p', 0, 0)",
-		"INSERT INTO port (id, network_id, project_id, mac_address, node_id, created_us, updated_us) "
-		"VALUES ('p1', 'net', 'p', '02:00:00:00:00:01', 'n2', 0, 0)",
+		"INSERT INTO port (id, network_id, project_id, mac_address, node_id, created_us, updated_us) VALUES ('p1', 'net', 'p', '02:00:00:00:00:01', 'n2', 0, 0)",
 	};
 	struct db *db = NULL;
 	struct err e = { 0 };
