@@ -124,6 +124,8 @@ static int configure(SSL_CTX *ctx, const struct http_config *c, struct err *e)
 					 SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				      SSL_MODE_RELEASE_BUFFERS);
+	/* Else SSL_read() goes on as long as a client renews its keys, and nobody else has a turn (RFC 8446, 4.6.3, knows no limit). */
+	SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
 	/* Sessions live in the tickets alone: nothing here grows with the number of clients. */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_session_id_context(ctx, session_context, sizeof(session_context) - 1);

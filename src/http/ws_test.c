@@ -573,6 +573,39 @@ static void tiny_messages_hold_nobody_up(void **state)
 	finish();
 }
 
+#define RENEWALS 20000
+
+/* A client may renew the keys of its direction as often as it likes, without saying anything. */
+static void renewals_of_keys_hold_nobody_up(void **state)
+{
+	CLEANUP(strbuf_done) struct strbuf tiny = { 0 };
+	struct test_client talker;
+
+	start();
+	connect_node();
+	talker = client;
+	connect_node();
+	add_frame(&tiny, 0x82, "stop", 4);
+	test_client_send(&talker, tiny.ptr, tiny.len);
+	seen_wait(&seen.n_stopped, 1);
+	for (unsigned i = 0; i < RENEWALS; i++) {
+		assert_int_equal(SSL_key_update(talker.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+		assert_int_equal(SSL_do_handshake(talker.ssl), 1);
+	}
+	tiny.len = 0;
+	add_frame(&tiny, 0x82, ".", 1);
+	test_client_send(&talker, tiny.ptr, tiny.len);
+	seen_add(&seen.n_go);
+	for (unsigned i = 0; i < 10; i++) {
+		send_frame(0x82, "hello", 5);
+		expect_frame(0x82, "hello", 5);
+	}
+	assert_int_equal(seen.n_before, 0);
+	seen_wait(&seen.n_tiny, 1); /* it is not lost */
+	test_client_close(&talker);
+	finish();
+}
+
 /* What is left of a connection that goes is of no more use to anybody. */
 static void who_leaves_in_between_is_forgotten(void **state)
 {
@@ -659,6 +692,7 @@ int main(void)
 		cmocka_unit_test(queue_is_bounded),
 		cmocka_unit_test(pings_without_end_are_bounded),
 		cmocka_unit_test(tiny_messages_hold_nobody_up),
+		cmocka_unit_test(renewals_of_keys_hold_nobody_up),
 		cmocka_unit_test(who_leaves_in_between_is_forgotten),
 		cmocka_unit_test(silent_nodes_are_pinged_and_dropped),
 		cmocka_unit_test(stop_says_goodbye),
