@@ -580,7 +580,9 @@ def test_a_change_compiles_what_it_concerns(unstarted_hub):
     # From site to site: those who knew it and those who will.
     assert change(0, **{"binding:host_id": "there-0"}) == (6, 6)
     assert compiled(h, h.delete(f"{V2}/ports/{ports[1]['id']}", 204)) == (4, 4)
-    # An overlay reaches from site to site.
+    # An overlay reaches from site to site, those that are on it.
     ports[2] = create(h, "port", network_id=overlay["id"], **{"binding:host_id": "here-2"})
     assert change(2, name="renamed") == (1, 1)
-    assert change(2, fixed_ips=[{"ip_address": "10.1.0.200"}]) == (4, 4)
+    assert change(2, fixed_ips=[{"ip_address": "10.1.0.200"}]) == (3, 3)
+    create(h, "port", network_id=overlay["id"], **{"binding:host_id": "there-0"})
+    assert change(2, fixed_ips=[{"ip_address": "10.1.0.201"}]) == (4, 4)
