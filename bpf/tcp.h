@@ -179,14 +179,32 @@ static __always_inline void tcp_note_ack(struct flow_rec *f, const struct tcp_se
 	f->room = tcp_units(had - f->ack, f->wscale);
 }
 
+/*
+ * Segments of one direction come by two processors at once, when a sender goes on in the softirq of an acknowledgement. What one has noted must not be
+ * lost to the other: an acknowledgement of it would be of data that was never sent.
+ */
+static __always_inline void tcp_sent(struct flow_rec *f, __u32 end)
+{
+	__u32 had = f->seq_end, was;
+
+	for (int i = 0; i < 3 && seq_after(end, had); i++) {
+		was = __sync_val_compare_and_swap(&f->seq_end, had, end);
+		if (was == had)
+			return;
+		had = was;
+	}
+}
+
 /* What a valid segment tells about its sender. */
 static __always_inline void tcp_note(struct flow_rec *f, const struct tcp_seg *s)
 {
 	__u32 end = tcp_seg_end(s);
 
-	if (seq_after(end, f->seq_end) || !(f->tcp_bits & TCPW_KNOWN)) {
+	if (!(f->tcp_bits & TCPW_KNOWN)) {
 		f->seq_end = end;
 		f->tcp_bits |= TCPW_KNOWN;
+	} else if (seq_after(end, f->seq_end)) {
+		tcp_sent(f, end);
 	} else if (end != s->seq && f->retrans != 0xffff) {
 		f->retrans++;
 	}
@@ -292,7 +310,7 @@ static __always_inline int tcp_bounds(struct flow_rec *f, struct flow_rec *o, co
 	if (seq_beyond(seq, limit)) { /* some send more than they were allowed; by a window at most */
 		if (old || end - limit + 1 > win)
 			return TCP_BAD;
-		f->seq_end = end;
+		tcp_sent(f, end);
 		return TCP_PASS;
 	}
 	if (old)

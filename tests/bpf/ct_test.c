@@ -800,6 +800,60 @@ static void test_two_processors(void **state)
 	}
 }
 
+#define SEGMENTS 10000
+
+static void meet(atomic_uint *there, unsigned int *met)
+{
+	atomic_fetch_add(there, 1);
+	*met += 2;
+	while (atomic_load(there) < *met)
+		;
+}
+
+/* The first or the second segment of each pair; who sends the first ones plays the server as well. */
+static void *send_half(void *arg)
+{
+	struct racer *r = arg;
+	unsigned int met = 0;
+	struct frame f;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(r->cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+	for (uint32_t i = 0; i < SEGMENTS; i++) {
+		build(&f, true, &(struct seg){ TCP_ACK, 1 + 20 * i + 10 * (uint32_t)r->cpu, 1, 10 });
+		meet(r->there, &met);
+		assert_int_equal(lab_run(&lab, a.host, &f, NULL), TC_ACT_REDIRECT);
+		meet(r->there, &met);
+		if (!r->cpu)
+			r->passed += server(TCP_ACK, 1, 1 + 20 * (i + 1), 0, 60000);
+		meet(r->there, &met);
+	}
+	return NULL;
+}
+
+/* Two segments of one direction at the same time: both have been sent, so both may be acknowledged. */
+static void test_segments_on_two_processors(void **state)
+{
+	COVERS(V4 | V6, F_RECORD_CPUS, F_TCP_WINDOW);
+	for (v6 = false;; v6 = true) {
+		atomic_uint there = 0;
+		struct racer r[2] = { { .cpu = 0, .there = &there }, { .cpu = 1, .there = &there } };
+		pthread_t thread;
+
+		handshake(scale_7, scale_7);
+		assert_true(server(TCP_ACK, 1, 1, 0, 60000));
+		assert_int_equal(pthread_create(&thread, NULL, send_half, &r[1]), 0);
+		send_half(&r[0]);
+		pthread_join(thread, NULL);
+		assert_int_equal(r[0].passed, SEGMENTS);
+		if (v6)
+			break;
+	}
+	assert_not_dropped(&lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -815,6 +869,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_trace, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_two_processors, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_segments_on_two_processors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pressure, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_timeouts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_shed, setup, teardown),

@@ -10,15 +10,15 @@
  */
 #define VERIFIER_SLACK 10 /* percent */
 #define VERIFIER_TABLE(X)                                                                          \
-	X("6.1", "dp_ingress", 390273)                                                             \
+	X("6.1", "dp_ingress", 388973)                                                             \
 	X("6.1", "dp_walk", 2726)                                                                  \
 	X("6.1", "dp_list", 7490)                                                                  \
-	X("6.1", "dp_xdp", 427876)                                                                 \
+	X("6.1", "dp_xdp", 431478)                                                                 \
 	X("6.1", "metadata", 31)                                                                   \
-	X("6.18", "dp_ingress", 336189)                                                            \
+	X("6.18", "dp_ingress", 336514)                                                            \
 	X("6.18", "dp_walk", 4991)                                                                 \
 	X("6.18", "dp_list", 7005)                                                                 \
-	X("6.18", "dp_xdp", 355355)                                                                \
+	X("6.18", "dp_xdp", 357802)                                                                \
 	X("6.18", "metadata", 31)
 
 #endif
